@@ -1,0 +1,3 @@
+//! The medley command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Catalog, pull, and everything that keeps works and models.

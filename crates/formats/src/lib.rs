@@ -1,0 +1,1 @@
+//! Weight containers: GGUF, safetensors, PyTorch checkpoints.

@@ -1,0 +1,1 @@
+//! Tensors, weights and shared neural blocks; the one crate that names candle.

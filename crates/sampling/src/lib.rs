@@ -1,0 +1,1 @@
+//! Token filters and samplers, constrained output.

@@ -1,0 +1,1 @@
+//! Golden cases and comparisons for the tests.

@@ -1,0 +1,1 @@
+//! Requests, events, job states and error codes.
