@@ -45,7 +45,9 @@ pub enum KernelError {
         value: String,
     },
     /// `MEDLEY_ISA` names an instruction set that this processor lacks.
-    #[error("MEDLEY_ISA={value} cannot be used: this processor lacks AVX2, FMA or F16C; use scalar")]
+    #[error(
+        "MEDLEY_ISA={value} cannot be used: this processor lacks AVX2, FMA or F16C; use scalar"
+    )]
     IsaUnavailable {
         /// The value found.
         value: &'static str,
