@@ -99,13 +99,13 @@ pub struct StringArray {
     bytes: Box<[u8]>,
     /// Where each string ends in `bytes`.
     ends: Box<[u32]>,
-    utf8: bool,
     lazy: Box<Lazy>,
 }
 
-/// Expanded forms, made when first asked for.
+/// What is known or expanded only when first asked for.
 #[derive(Clone, Default)]
 struct Lazy {
+    utf8: OnceLock<bool>,
     strings: OnceLock<Vec<String>>,
     byte_strings: OnceLock<Vec<Vec<u8>>>,
 }
@@ -115,13 +115,9 @@ impl StringArray {
     /// `bytes`, which the caller has checked.
     pub(super) fn new(bytes: Box<[u8]>, ends: Box<[u32]>) -> Self {
         debug_assert!(ends.is_sorted() && ends.last().map_or(0, |&e| e as usize) == bytes.len());
-        // Valid as a whole with every cut at a character's border is valid piece by piece.
-        let utf8 = std::str::from_utf8(&bytes)
-            .is_ok_and(|text| ends.iter().all(|&end| text.is_char_boundary(end as usize)));
         Self {
             bytes,
             ends,
-            utf8,
             lazy: Box::default(),
         }
     }
@@ -141,7 +137,13 @@ impl StringArray {
     /// Whether every string is UTF-8.
     #[must_use]
     pub fn is_utf8(&self) -> bool {
-        self.utf8
+        *self.lazy.utf8.get_or_init(|| {
+            // Valid as a whole with every cut at a character's border is valid piece by piece.
+            std::str::from_utf8(&self.bytes).is_ok_and(|text| {
+                let mut ends = self.ends.iter();
+                ends.all(|&end| text.is_char_boundary(end as usize))
+            })
+        })
     }
 
     /// String `i` as bytes.
@@ -170,7 +172,7 @@ impl StringArray {
     /// [`iter`](Self::iter) on a hot path.
     #[must_use]
     pub fn strings(&self) -> Option<&[String]> {
-        if !self.utf8 {
+        if !self.is_utf8() {
             return None;
         }
         let expand = || {
