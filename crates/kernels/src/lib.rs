@@ -1,10 +1,24 @@
 //! CPU kernels on slices.
 
+mod activation;
 mod block;
+mod dequant;
 mod error;
 mod isa;
+mod norm;
 pub mod pool;
+mod rope;
+mod rowwise;
+mod simd;
+mod softmax;
+#[cfg(test)]
+mod testing;
 
+pub use activation::{Activation, activate, gated};
 pub use block::BlockType;
+pub use dequant::dequantize;
 pub use error::KernelError;
 pub use isa::{Isa, isa, requested_isa, with_isa};
+pub use norm::{add_rms_norm, layer_norm, rms_norm};
+pub use rope::{RopeStyle, rope};
+pub use softmax::softmax;

@@ -1,0 +1,49 @@
+//! Shared by the row-wise operations: argument checks and the split into tasks.
+
+use std::ops::Range;
+
+use crate::pool;
+
+/// Below this many elements an operation is not worth waking another thread.
+const SERIAL: usize = 1 << 15;
+
+/// The number of rows of `width` in `len` elements.
+///
+/// # Panics
+/// When `len` is not a whole number of rows.
+pub(crate) fn rows(what: &str, len: usize, width: usize) -> usize {
+    if len == 0 {
+        return 0;
+    }
+    assert!(
+        width > 0 && len.is_multiple_of(width),
+        "{what} holds {len} elements, not whole rows of {width}"
+    );
+    len / width
+}
+
+/// # Panics
+/// When the lengths differ.
+pub(crate) fn same_len(what: &str, got: usize, expected: usize) {
+    assert!(
+        got == expected,
+        "{what} holds {got} elements, but its shape needs {expected}"
+    );
+}
+
+/// Calls `f` with ranges that cover `0..rows`, in parallel where `rows * width` is large.
+pub(crate) fn for_ranges(rows: usize, width: usize, f: impl Fn(Range<usize>) + Sync) {
+    if rows == 0 {
+        return;
+    }
+    let elements = rows.saturating_mul(width);
+    if elements < SERIAL {
+        return f(0..rows);
+    }
+    // A task should be worth claiming, and borders should fall on cache lines.
+    let align = 16_usize
+        .div_ceil(width.max(1))
+        .max((SERIAL / 8).div_ceil(width.max(1)));
+    let split = pool::split(rows, align);
+    pool::parallel_for(split.len(), |i| f(split.range(i)));
+}
