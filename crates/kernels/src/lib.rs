@@ -3,6 +3,7 @@
 mod activation;
 mod block;
 mod dequant;
+mod dequant;
 mod error;
 mod isa;
 mod norm;
@@ -16,6 +17,7 @@ mod testing;
 
 pub use activation::{Activation, activate, gated};
 pub use block::BlockType;
+pub use dequant::dequantize;
 pub use dequant::dequantize;
 pub use error::KernelError;
 pub use isa::{Isa, isa, requested_isa, with_isa};
