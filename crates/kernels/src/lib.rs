@@ -3,7 +3,6 @@
 mod activation;
 mod block;
 mod dequant;
-mod dequant;
 mod error;
 mod isa;
 mod norm;
@@ -17,7 +16,6 @@ mod testing;
 
 pub use activation::{Activation, activate, gated};
 pub use block::BlockType;
-pub use dequant::dequantize;
 pub use dequant::dequantize;
 pub use error::KernelError;
 pub use isa::{Isa, isa, requested_isa, with_isa};
