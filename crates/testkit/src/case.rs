@@ -289,8 +289,8 @@ impl Case {
         Ok(self.weight_list()?.into_iter().map(fill).collect())
     }
 
-    /// Writes the model as a published checkpoint into `folder`: config.json and an f32
-    /// model.safetensors.
+    /// Writes the model as a published checkpoint into `folder`: config.json, an f32
+    /// model.safetensors, and for a sentence encoder its pooling files.
     ///
     /// # Errors
     /// [`CaseError`] if the case has no weights or the folder cannot be written.
@@ -300,8 +300,14 @@ impl Case {
             let path = path.to_path_buf();
             move |source| CaseError::Io { path, source }
         };
-        let config = folder.join("config.json");
-        std::fs::copy(self.folder.join("config.json"), &config).map_err(io(&config))?;
+        for file in ["config.json", "modules.json", "1_Pooling/config.json"] {
+            let (from, to) = (self.folder.join(file), folder.join(file));
+            if file == "config.json" || from.exists() {
+                let parent = to.parent().unwrap_or(folder);
+                std::fs::create_dir_all(parent).map_err(io(parent))?;
+                std::fs::copy(&from, &to).map_err(io(&to))?;
+            }
+        }
         let weights = self.weight_list()?;
         let filled = weights.iter().map(|w| {
             let bytes = w.values().iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -425,6 +431,32 @@ mod tests {
             assert_eq!(saved.shape(name).unwrap(), shape);
             assert_eq!(saved.f32s(name).unwrap(), values);
         }
+    }
+
+    #[test]
+    fn encoder_cases_are_whole() {
+        for name in ["minilm", "bge", "nomic"] {
+            let case = Case::open(&format!("bert/{name}")).unwrap();
+            assert_eq!(case.shape("last_hidden_state").unwrap(), [2, 12, 64]);
+            let mask = case.i64s("attention_mask").unwrap();
+            assert_eq!(mask.iter().sum::<i64>(), 12 + 7);
+            for row in case.f32s("embedding").unwrap().chunks(64) {
+                let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+                assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+            }
+            let folder = tempfile::tempdir().unwrap();
+            case.write_checkpoint(&folder).unwrap();
+            assert!(folder.path().join("1_Pooling/config.json").exists());
+        }
+        let case = Case::open("minilm").unwrap();
+        let texts: Vec<String> = case.json("texts.json").unwrap();
+        assert_eq!(case.shape("embeddings").unwrap(), [texts.len(), 384]);
+        let lengths = case.ids("lengths").unwrap();
+        assert_eq!(
+            lengths.iter().sum::<u32>() as usize,
+            case.ids("input_ids").unwrap().len()
+        );
+        assert_eq!(lengths.iter().max(), Some(&256));
     }
 
     #[test]
