@@ -1,6 +1,7 @@
 //! CPU kernels on slices.
 
 mod activation;
+mod attention;
 mod block;
 mod dequant;
 mod error;
@@ -15,6 +16,7 @@ mod softmax;
 mod testing;
 
 pub use activation::{Activation, activate, gated};
+pub use attention::{AttentionParams, KvShape, KvType, PAGE, QueryRow, attention, kv_write};
 pub use block::BlockType;
 pub use dequant::dequantize;
 pub use error::KernelError;

@@ -143,6 +143,34 @@ macro_rules! simd_fn {
     };
     (
         $(#[$meta:meta])*
+        $vis:vis unsafe fn $name:ident($s:ident $(, $arg:ident: $ty:ty)* $(,)?) $body:block
+    ) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis unsafe fn $name(isa: $crate::Isa $(, $arg: $ty)*) {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn body<S: $crate::simd::Simd>($s: S $(, $arg: $ty)*) $body
+
+            #[cfg(target_arch = "x86_64")]
+            if isa == $crate::Isa::Avx2 {
+                #[target_feature(enable = "avx2,fma,f16c")]
+                #[allow(clippy::too_many_arguments)]
+                unsafe fn avx2($($arg: $ty),*) {
+                    // SAFETY: this function is compiled for, and so only called with, AVX2; the
+                    // rest is handed on.
+                    unsafe { body($crate::simd::Avx2::new() $(, $arg)*) }
+                }
+                // SAFETY: `Isa::Avx2` reaches a kernel only through `isa()` and `with_isa`, which
+                // return it only where the processor has AVX2, FMA and F16C. The rest is handed on.
+                return unsafe { avx2($($arg),*) };
+            }
+            // SAFETY: handed on.
+            unsafe { body($crate::simd::Scalar $(, $arg)*) }
+        }
+    };
+    (
+        $(#[$meta:meta])*
         $vis:vis fn $name:ident($($rest:tt)*) $(-> $ret:ty)? $body:block
     ) => {
         $crate::simd::simd_fn! { $(#[$meta])* $vis fn $name[]($($rest)*) $(-> $ret)? $body }

@@ -1,0 +1,391 @@
+//! One task of attention: a run of rows, a few query heads, one head of the cache.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::block::{Product, ROWS, Stored, multiply, widen};
+use super::page::{KvShape, KvType, PAGE};
+use super::{AttentionParams, QueryRow};
+use crate::Isa;
+use crate::pool::SharedMut;
+use crate::simd::{LANES, math, simd_fn};
+
+/// Elements of queries (and as many of outputs) that a tile keeps: a quarter of a usual L2 cache
+/// with the page beside them.
+const TILE: usize = 16 * 1024;
+
+/// From this many rows on, a page is widened to f32 once instead of in each block.
+const WIDEN: usize = 2 * ROWS;
+
+/// Rows of a sequence that one tile takes, for `group` query heads each.
+pub(super) fn rows_per_tile(group: usize, head_dim: usize) -> usize {
+    ((TILE / head_dim).clamp(16, 128) / group).max(1)
+}
+
+pub(super) struct Task<'a> {
+    pub(super) shape: &'a KvShape,
+    pub(super) params: &'a AttentionParams,
+    pub(super) rows: &'a [QueryRow<'a>],
+    pub(super) first_row: usize,
+    pub(super) kv_head: usize,
+    pub(super) heads: Range<usize>,
+    pub(super) q: &'a [f32],
+    pub(super) out: &'a SharedMut<'a, f32>,
+}
+
+/// Memory of a thread for its tiles; its size depends on the shape, not on the context.
+#[derive(Default)]
+struct Scratch {
+    /// Scaled queries, rows × head_dim. A "row" here is a query head of a query position.
+    q: Vec<f32>,
+    /// Unnormalised outputs, rows × padded head_dim.
+    acc: Vec<f32>,
+    /// Largest score so far.
+    max: Vec<f32>,
+    /// Sums of probabilities so far, by lane.
+    sum: Vec<[f32; LANES]>,
+    /// Scores, then probabilities, of one block of rows for one page.
+    scores: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+pub(super) fn run(isa: Isa, task: Task<'_>) {
+    SCRATCH.with_borrow_mut(|scratch| tile(isa, &task, scratch));
+}
+
+/// The positions that a row sees.
+fn visible(row: &QueryRow<'_>, params: &AttentionParams) -> Range<usize> {
+    let end = row.pos + 1;
+    let start = params
+        .window
+        .map_or(0, |window| end.saturating_sub(window.max(1)));
+    start..end
+}
+
+/// `range` inside of page `page`, from the page's begin.
+fn within(range: &Range<usize>, page: usize) -> Range<usize> {
+    let local = |x: usize| x.saturating_sub(page * PAGE).min(PAGE);
+    local(range.start)..local(range.end)
+}
+
+fn tile(isa: Isa, task: &Task<'_>, scratch: &mut Scratch) {
+    let (shape, params) = (task.shape, task.params);
+    let (head_dim, padded, group) = (shape.head_dim, shape.padded(), task.heads.len());
+    let count = task.rows.len() * group;
+    prepare(task, scratch, count);
+    let first = task
+        .rows
+        .iter()
+        .map(|row| visible(row, params).start)
+        .min()
+        .unwrap_or(0);
+    let last = task.rows.iter().map(|row| row.pos).max().unwrap_or(0);
+    let wide = count >= WIDEN && shape.ty != KvType::F32;
+    for page in first / PAGE..=last / PAGE {
+        let (mut keys, mut values) = stored(task, page);
+        if wide {
+            scratch.keys.resize(head_dim * PAGE, 0.0);
+            scratch.values.resize(PAGE * padded, 0.0);
+            // SAFETY: `stored` checked that the page holds head_dim x PAGE keys and
+            // PAGE x padded values.
+            unsafe {
+                widen(isa, keys, PAGE, &mut scratch.keys);
+                widen(isa, values, padded, &mut scratch.values);
+            }
+            keys = Stored::F32 {
+                data: scratch.keys.as_ptr(),
+                stride: PAGE,
+            };
+            values = Stored::F32 {
+                data: scratch.values.as_ptr(),
+                stride: padded,
+            };
+        }
+        let mut row = 0;
+        while row < count {
+            let rows = block_rows(count - row);
+            // SAFETY: `stored` checked the page, `prepare` sized the scratch for `count` rows.
+            unsafe { block_of_rows(isa, task, scratch, page, row..row + rows, keys, values) };
+            row += rows;
+        }
+    }
+    finish(isa, task, scratch);
+}
+/// Rows of the next block, such that no block is left with few of many rows.
+fn block_rows(left: usize) -> usize {
+    match left {
+        7 | 8 => 4,
+        9 => 5,
+        _ => left.min(ROWS),
+    }
+}
+
+fn prepare(task: &Task<'_>, scratch: &mut Scratch, count: usize) {
+    let (head_dim, width) = (task.shape.head_dim, task.params.heads * task.shape.head_dim);
+    scratch.q.clear();
+    for row in 0..task.rows.len() {
+        let at = (task.first_row + row) * width;
+        let heads = at + task.heads.start * head_dim..at + task.heads.end * head_dim;
+        scratch
+            .q
+            .extend(task.q[heads].iter().map(|x| x * task.params.scale));
+    }
+    scratch.acc.clear();
+    scratch.acc.resize(count * task.shape.padded(), 0.0);
+    scratch.max.clear();
+    scratch.max.resize(count, f32::NEG_INFINITY);
+    scratch.sum.clear();
+    scratch.sum.resize(count, [0.0; LANES]);
+    scratch.scores.resize(ROWS * PAGE, 0.0);
+}
+
+/// The keys (head_dim × PAGE) and values (PAGE × padded) of the task's head in a page.
+///
+/// # Panics
+/// When the page is missing or too short.
+fn stored(task: &Task<'_>, page: usize) -> (Stored, Stored) {
+    let (shape, pages) = (task.shape, task.rows[0].pages);
+    assert!(
+        page < pages.len(),
+        "page {page} of a sequence with {} pages",
+        pages.len()
+    );
+    let bytes = pages[page];
+    assert!(
+        bytes.len() >= shape.page_bytes(),
+        "a page of {} bytes, but its shape needs {}",
+        bytes.len(),
+        shape.page_bytes()
+    );
+    let at = shape.head(task.kv_head);
+    let part = |from: usize| bytes[from..].as_ptr();
+    let (keys, values) = (part(at.keys), part(at.values));
+    let stride = shape.padded();
+    match shape.ty {
+        KvType::F32 => (
+            Stored::F32 {
+                data: keys.cast(),
+                stride: PAGE,
+            },
+            Stored::F32 {
+                data: values.cast(),
+                stride,
+            },
+        ),
+        KvType::F16 => (
+            Stored::F16 {
+                data: keys.cast(),
+                stride: PAGE,
+            },
+            Stored::F16 {
+                data: values.cast(),
+                stride,
+            },
+        ),
+        KvType::Q8 => (
+            Stored::Keys {
+                data: keys.cast(),
+                scales: part(at.key_scales).cast(),
+            },
+            Stored::Values {
+                data: values.cast(),
+                stride,
+                scales: part(at.value_scales).cast(),
+                blocks: shape.blocks(),
+            },
+        ),
+    }
+}
+
+/// Scores, softmax step and outputs of a block of rows for one page.
+///
+/// # Safety
+/// `keys` and `values` point to a whole page of the task's head; the scratch holds the rows.
+unsafe fn block_of_rows(
+    isa: Isa,
+    task: &Task<'_>,
+    scratch: &mut Scratch,
+    page: usize,
+    rows: Range<usize>,
+    keys: Stored,
+    values: Stored,
+) {
+    let (head_dim, padded, group) = (task.shape.head_dim, task.shape.padded(), task.heads.len());
+    let mut seen: [Range<usize>; ROWS] = [const { 0..0 }; ROWS];
+    let (mut start, mut end) = (PAGE, 0);
+    for (seen, row) in seen.iter_mut().zip(rows.clone()) {
+        *seen = within(&visible(&task.rows[row / group], task.params), page);
+        if seen.start < seen.end {
+            (start, end) = (start.min(seen.start), end.max(seen.end));
+        }
+    }
+    if start >= end {
+        return;
+    }
+    let scores = Product {
+        a: scratch.q[rows.start * head_dim..].as_ptr(),
+        a_stride: head_dim,
+        c: scratch.scores.as_mut_ptr(),
+        c_stride: PAGE,
+        fresh: true,
+    };
+    // SAFETY: queries of `rows`, a block of scores, and whole keys; scores of positions that are
+    // not written yet may be anything and are masked.
+    unsafe {
+        multiply(
+            isa,
+            scores,
+            keys,
+            rows.len(),
+            0..head_dim,
+            start / 16 * 16..end.next_multiple_of(16),
+        )
+    };
+
+    for (i, row) in rows.clone().enumerate() {
+        if seen[i].is_empty() {
+            continue;
+        }
+        let scores = &mut scratch.scores[i * PAGE..(i + 1) * PAGE];
+        let (max, sum) = (&mut scratch.max[row], &mut scratch.sum[row]);
+        let rescale = softmax_step(isa, task.params.softcap, scores, seen[i].clone(), max, sum);
+        if rescale != 1.0 {
+            scale_row(
+                isa,
+                &mut scratch.acc[row * padded..(row + 1) * padded],
+                rescale,
+            );
+        }
+    }
+
+    let outputs = Product {
+        a: scratch.scores.as_ptr(),
+        a_stride: PAGE,
+        c: scratch.acc[rows.start * padded..].as_mut_ptr(),
+        c_stride: padded,
+        fresh: false,
+    };
+    // SAFETY: as above; only positions that a row sees are read for it.
+    unsafe { accumulate(isa, outputs, values, &seen[..rows.len()], padded) };
+}
+
+/// Adds the values that each row sees: those that all see together, the rest row by row.
+///
+/// # Safety
+/// `p` has a row for each range in `seen`; `values` holds those positions.
+unsafe fn accumulate(isa: Isa, p: Product, values: Stored, seen: &[Range<usize>], padded: usize) {
+    let start = seen.iter().map(|r| r.start).max().unwrap_or(0);
+    let end = seen.iter().map(|r| r.end).min().unwrap_or(0);
+    let common = start..end;
+    // SAFETY: row `i` of `p`, positions out of `seen[i]`.
+    let single = |i: usize, k: Range<usize>| unsafe {
+        let row = Product {
+            a: p.a.add(i * p.a_stride),
+            c: p.c.add(i * p.c_stride),
+            ..p
+        };
+        if !k.is_empty() {
+            multiply(isa, row, values, 1, k, 0..padded);
+        }
+    };
+    if common.is_empty() {
+        for (i, range) in seen.iter().enumerate() {
+            single(i, range.clone());
+        }
+        return;
+    }
+    for (i, range) in seen.iter().enumerate() {
+        single(i, range.start..common.start);
+    }
+    // SAFETY: all rows see the common positions.
+    unsafe { multiply(isa, p, values, seen.len(), common.clone(), 0..padded) };
+    for (i, range) in seen.iter().enumerate() {
+        single(i, common.end..range.end);
+    }
+}
+
+simd_fn! {
+    /// Turns the scores of the positions `seen` into probabilities relative to the largest score
+    /// so far, which it updates with the sum. Returns the factor that earlier outputs need.
+    fn softmax_step(
+        s,
+        softcap: Option<f32>,
+        scores: &mut [f32],
+        seen: Range<usize>,
+        max: &mut f32,
+        sum: &mut [f32; LANES],
+    ) -> f32 {
+        let index = s.set(std::array::from_fn(|i| i as f32));
+        let hidden = s.splat(f32::NEG_INFINITY);
+        let (from, to) = (s.splat(seen.start as f32), s.splat(seen.end as f32));
+        let lanes = seen.start / LANES * LANES..seen.end.next_multiple_of(LANES);
+        let mut largest = hidden;
+        for (i, part) in scores[lanes.clone()].chunks_exact_mut(LANES).enumerate() {
+            let mut x = s.load(part);
+            if let Some(cap) = softcap {
+                x = s.mul(s.splat(cap), math::tanh(s, s.div(x, s.splat(cap))));
+            }
+            let at = s.add(index, s.splat((lanes.start + i * LANES) as f32));
+            let x = s.select_lt(at, from, hidden, s.select_lt(at, to, x, hidden));
+            largest = s.max(largest, x);
+            s.store(part, x);
+        }
+        let new = max.max(s.hmax(largest));
+        if new == f32::NEG_INFINITY {
+            // Every score is minus infinity: nothing is seen yet.
+            scores[seen].fill(0.0);
+            return 1.0;
+        }
+        let shift = s.splat(new);
+        let rescale = math::exp(s, s.sub(s.splat(*max), shift));
+        let mut total = s.mul(s.load(sum), rescale);
+        for part in scores[lanes].chunks_exact_mut(LANES) {
+            let p = math::exp(s, s.sub(s.load(part), shift));
+            total = s.add(total, p);
+            s.store(part, p);
+        }
+        s.store(sum, total);
+        *max = new;
+        s.to_array(rescale)[0]
+    }
+}
+
+simd_fn! {
+    /// Multiplies a row of whole vectors.
+    fn scale_row(s, row: &mut [f32], factor: f32) {
+        let factor = s.splat(factor);
+        for part in row.chunks_exact_mut(LANES) {
+            let scaled = s.mul(s.load(part), factor);
+            s.store(part, scaled);
+        }
+    }
+}
+
+simd_fn! {
+    /// Divides the outputs of a head by the sum of its probabilities.
+    fn normalise(s, acc: &[f32], sum: &[f32; LANES], out: &mut [f32]) {
+        let scale = s.splat(1.0 / s.sum(s.load(sum)));
+        for (out, acc) in out.chunks_mut(LANES).zip(acc.chunks_exact(LANES)) {
+            s.store_part(out, s.mul(s.load(acc), scale));
+        }
+    }
+}
+
+/// Divides by the sums and writes the outputs.
+fn finish(isa: Isa, task: &Task<'_>, scratch: &Scratch) {
+    let (head_dim, padded) = (task.shape.head_dim, task.shape.padded());
+    let accs = scratch.acc.chunks_exact(padded).zip(&scratch.sum);
+    let group = task.heads.len();
+    for (i, (acc, sum)) in accs.enumerate() {
+        let (row, head) = (task.first_row + i / group, task.heads.start + i % group);
+        let at = (row * task.params.heads + head) * head_dim;
+        // SAFETY: each head of each row is written by one task.
+        let out = unsafe { task.out.slice(at..at + head_dim) };
+        normalise(isa, acc, sum, out);
+    }
+}
