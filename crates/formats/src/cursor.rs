@@ -22,6 +22,15 @@ impl<'a> Cursor<'a> {
         Self { bytes, pos: 0 }
     }
 
+    /// Starts at `pos`, which must not be past the end.
+    pub(crate) fn starting_at(bytes: &'a [u8], pos: usize) -> Self {
+        debug_assert!(pos <= bytes.len());
+        Self {
+            bytes,
+            pos: pos.min(bytes.len()),
+        }
+    }
+
     pub(crate) fn pos(&self) -> usize {
         self.pos
     }
@@ -52,6 +61,24 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The bytes up to the next line feed, which is stepped over.
+    pub(crate) fn line(&mut self, max: usize, what: &str) -> Result<&'a [u8], Problem> {
+        let rest = &self.bytes[self.pos..];
+        let window = &rest[..rest.len().min(max.saturating_add(1))];
+        match window.iter().position(|&b| b == b'\n') {
+            Some(len) => {
+                self.pos += len + 1;
+                Ok(&window[..len])
+            }
+            None if window.len() > max => Err(Problem::Limit {
+                what: format!("the length of {what}"),
+                count: window.len() as u64,
+                limit: max as u64,
+            }),
+            None => Err(self.truncated(window.len() as u64 + 1, what)),
+        }
+    }
+
     fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], Problem> {
         let taken = self.take(N, what)?;
         taken.try_into().map_err(|_| self.truncated(N as u64, what))
@@ -70,5 +97,4 @@ impl<'a> Cursor<'a> {
     number!(u16, u16);
     number!(u32, u32);
     number!(u64, u64);
-    number!(i32, i32);
 }

@@ -18,6 +18,12 @@ pub enum DType {
     I16,
     /// Signed byte.
     I8,
+    /// Unsigned 64-bit integer.
+    U64,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// Unsigned 16-bit integer.
+    U16,
     /// Unsigned byte.
     U8,
     /// One byte, 0 or 1.
@@ -46,6 +52,9 @@ impl DType {
             Self::I32 => "I32",
             Self::I16 => "I16",
             Self::I8 => "I8",
+            Self::U64 => "U64",
+            Self::U32 => "U32",
+            Self::U16 => "U16",
             Self::U8 => "U8",
             Self::Bool => "BOOL",
             Self::F8E4M3 => "F8_E4M3",
@@ -67,9 +76,9 @@ impl DType {
     pub const fn block_bytes(self) -> usize {
         match self {
             Self::Block(ty) => ty.block_bytes(),
-            Self::F64 | Self::I64 => 8,
-            Self::I32 => 4,
-            Self::I16 => 2,
+            Self::F64 | Self::I64 | Self::U64 => 8,
+            Self::I32 | Self::U32 => 4,
+            Self::I16 | Self::U16 => 2,
             Self::I8 | Self::U8 | Self::Bool | Self::F8E4M3 | Self::F8E5M2 => 1,
         }
     }
@@ -116,7 +125,8 @@ impl DType {
             Self::I32 => 26,
             Self::I64 => 27,
             Self::F64 => 28,
-            Self::U8 | Self::Bool | Self::F8E4M3 | Self::F8E5M2 => return None,
+            Self::U64 | Self::U32 | Self::U16 | Self::U8 => return None,
+            Self::Bool | Self::F8E4M3 | Self::F8E5M2 => return None,
         })
     }
 }

@@ -207,6 +207,20 @@ pub(crate) fn quote_bytes(name: &[u8]) -> String {
     quote(&String::from_utf8_lossy(head))
 }
 
+/// A message of another library, safe to print on one line: escaped and cut after 200 characters.
+pub(crate) fn one_line(message: &str) -> String {
+    const SHOWN: usize = 200;
+    let mut out = String::new();
+    for c in message.chars().take(SHOWN) {
+        if c.is_control() {
+            out.extend(c.escape_debug());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,22 @@
 //! Weight containers: GGUF, safetensors, PyTorch checkpoints.
+//!
+//! [`WeightFile`] opens any of them and gives out named tensors as bytes in a memory map. Every length,
+//! offset and count in a file is checked before it is used: a damaged or hostile file gives a
+//! [`FormatError`], never a panic, and allocates no more than a small multiple of its own size.
+//!
+//! To write: [`gguf::Writer`] and [`safetensors::write`].
 
+mod atomic;
 mod cursor;
 mod dtype;
 mod error;
+mod float8;
 pub mod gguf;
 mod map;
+mod pickle;
+pub mod safetensors;
+mod weights;
 
 pub use dtype::{DType, TensorInfo};
 pub use error::{FormatError, Problem};
+pub use weights::{Container, TypeShare, WeightFile};

@@ -5,9 +5,11 @@
 
 mod read;
 mod value;
+mod write;
 
 pub use read::{Gguf, Header};
 pub use value::{Array, Metadata, StringArray, Value};
+pub use write::Writer;
 
 /// The first four bytes of every GGUF file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
@@ -52,4 +54,36 @@ mod limit {
     /// Arrays that are elements of arrays, over the whole file.
     pub(super) const INNER_ARRAYS: u64 = 1 << 16;
     pub(super) const ALIGNMENT: u64 = 1 << 20;
+}
+
+/// The recipe of quantisation that `general.file_type` stands for, such as `"Q4_K_M"` for 15; numbers
+/// of llama.cpp's `llama_ftype`.
+#[must_use]
+pub fn file_type_name(file_type: u32) -> Option<&'static str> {
+    // llama.cpp sets this bit where it has guessed the type from the tensors.
+    const GUESSED: u32 = 1024;
+    Some(match file_type & !GUESSED {
+        0 => "F32",
+        1 => "F16",
+        2 => "Q4_0",
+        3 => "Q4_1",
+        7 => "Q8_0",
+        8 => "Q5_0",
+        9 => "Q5_1",
+        10 => "Q2_K",
+        11 => "Q3_K_S",
+        12 => "Q3_K_M",
+        13 => "Q3_K_L",
+        14 => "Q4_K_S",
+        15 => "Q4_K_M",
+        16 => "Q5_K_S",
+        17 => "Q5_K_M",
+        18 => "Q6_K",
+        21 => "Q2_K_S",
+        25 => "IQ4_NL",
+        30 => "IQ4_XS",
+        32 => "BF16",
+        38 => "MXFP4_MOE",
+        _ => return None,
+    })
 }

@@ -378,7 +378,7 @@ fn unsupported_type(tensor: &str, id: u32) -> Problem {
     )
 }
 
-fn alignment(metadata: &Metadata) -> Result<u64, Problem> {
+pub(super) fn alignment(metadata: &Metadata) -> Result<u64, Problem> {
     let found = match metadata.get(ALIGNMENT_KEY) {
         None => return Ok(DEFAULT_ALIGNMENT),
         Some(Value::U32(alignment)) => u64::from(*alignment),
@@ -496,9 +496,5 @@ impl Gguf {
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
         let i = *self.index.get(name)?;
         self.bytes.get(self.header.ranges[i].clone())
-    }
-
-    pub(crate) fn into_parts(self) -> (Bytes, Header) {
-        (self.bytes, self.header)
     }
 }
