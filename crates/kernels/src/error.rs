@@ -38,6 +38,12 @@ pub enum KernelError {
         /// Which argument.
         what: &'static str,
     },
+    /// The system does not give the memory.
+    #[error("no {bytes} bytes of memory for a matrix")]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
     /// `MEDLEY_ISA` names no instruction set that Medley has kernels for.
     #[error("MEDLEY_ISA={value} is unknown; use scalar or avx2, or leave it unset")]
     UnknownIsa {
