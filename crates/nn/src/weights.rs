@@ -1,0 +1,243 @@
+//! Weights by name, out of a file or out of memory, as the layers that a model is built from.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use candle_core::{Device, Tensor};
+use medley_formats::gguf::Metadata;
+use medley_formats::{DType, WeightFile};
+use medley_kernels::{BlockType, PackedMatrix};
+
+use crate::{Error, LayerNorm, Linear, Result, RmsNorm};
+
+/// Shape and numbers of each tensor, for weights that come from no file.
+pub type Tensors = HashMap<String, (Vec<usize>, Vec<f32>)>;
+
+enum Source {
+    File(WeightFile),
+    Memory(Tensors),
+}
+
+/// Where a model's layers come from. Models ask by the names of the published checkpoints; a key map translates them
+/// into the names of the container.
+#[derive(Clone)]
+pub struct Weights {
+    source: Arc<Source>,
+    path: PathBuf,
+    device: Device,
+    trainable: bool,
+    key_map: Arc<dyn Fn(&str) -> String + Send + Sync>,
+    /// Packed matrices by name, so that tied layers share one.
+    packed: Arc<Mutex<HashMap<String, Arc<PackedMatrix>>>>,
+    used: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Weights {
+    /// Weights of a file or folder that was opened.
+    pub fn from_file(file: WeightFile, path: &Path, device: &Device) -> Self {
+        Self::new(Source::File(file), path, device)
+    }
+
+    /// Weights that are in memory already.
+    pub fn from_tensors(tensors: Tensors, device: &Device) -> Self {
+        Self::new(Source::Memory(tensors), Path::new("(memory)"), device)
+    }
+
+    fn new(source: Source, path: &Path, device: &Device) -> Self {
+        Self {
+            source: Arc::new(source),
+            path: path.to_owned(),
+            device: device.clone(),
+            trainable: false,
+            key_map: Arc::new(str::to_owned),
+            packed: Arc::default(),
+            used: Arc::default(),
+        }
+    }
+
+    /// Translates every name that is asked for.
+    pub fn with_key_map(mut self, map: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        self.key_map = Arc::new(map);
+        self
+    }
+
+    /// Makes matrices as plain tensors, which gradients flow through, and not as packed ones.
+    pub fn plain(mut self) -> Self {
+        self.trainable = true;
+        self
+    }
+
+    /// The device that layers are made on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Whether matrices are packed for the CPU kernels.
+    pub fn packs(&self) -> bool {
+        self.device.is_cpu() && !self.trainable
+    }
+
+    /// Metadata of a GGUF file.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        match &*self.source {
+            Source::File(file) => file.metadata(),
+            Source::Memory(_) => None,
+        }
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.shape(name).is_ok()
+    }
+
+    /// Shape of a tensor, outermost dimension first.
+    pub fn shape(&self, name: &str) -> Result<Vec<usize>> {
+        let key = (self.key_map)(name);
+        let shape = match &*self.source {
+            Source::File(file) => file.info(&key).map(|info| info.shape.clone()),
+            Source::Memory(tensors) => tensors.get(&key).map(|(shape, _)| shape.clone()),
+        };
+        shape.ok_or_else(|| Error::MissingTensor { path: self.path.clone(), name: key })
+    }
+
+    /// The numbers of a tensor of exactly this shape, in `f32`.
+    pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.expect(name, shape)?;
+        let key = (self.key_map)(name);
+        self.mark(&key);
+        match &*self.source {
+            Source::File(file) => Ok(file.to_f32(&key)?),
+            Source::Memory(tensors) => match tensors.get(&key) {
+                Some((_, values)) => Ok(values.clone()),
+                None => Err(Error::MissingTensor { path: self.path.clone(), name: key }),
+            },
+        }
+    }
+
+    /// A tensor in `f32` of exactly this shape.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        Ok(Tensor::from_vec(self.values(name, shape)?, shape, &self.device)?)
+    }
+
+    /// A matrix `[out, in]` and, where it is there, its bias.
+    pub fn linear(&self, name: &str, out: usize, inputs: usize) -> Result<Linear> {
+        let bias = format!("{name}.bias");
+        let bias = if self.has(&bias) { Some(self.values(&bias, &[out])?) } else { None };
+        self.matrix(&format!("{name}.weight"), &[out, inputs], 0..out, inputs, bias)
+    }
+
+    /// Rows of a matrix that holds several layers one below the other, with the same rows of its bias.
+    pub fn linear_rows(
+        &self,
+        name: &str,
+        total: usize,
+        rows: std::ops::Range<usize>,
+        inputs: usize,
+    ) -> Result<Linear> {
+        let bias = format!("{name}.bias");
+        let bias =
+            if self.has(&bias) { Some(self.values(&bias, &[total])?[rows.clone()].to_vec()) } else { None };
+        self.matrix(&format!("{name}.weight"), &[total, inputs], rows, inputs, bias)
+    }
+
+    /// One matrix `[rows, inputs]` out of a tensor whose outer dimensions are stacked: `rows` counts through all of them.
+    pub fn matrix(
+        &self,
+        name: &str,
+        shape: &[usize],
+        rows: std::ops::Range<usize>,
+        inputs: usize,
+        bias: Option<Vec<f32>>,
+    ) -> Result<Linear> {
+        self.expect(name, shape)?;
+        if self.packs() {
+            return Ok(Linear::Packed { weight: self.pack(name, rows, inputs)?, bias: bias.map(Into::into) });
+        }
+        let all = self.values(name, shape)?;
+        let count = rows.len();
+        let part = all[rows.start * inputs..rows.end * inputs].to_vec();
+        let weight = Tensor::from_vec(part, (count, inputs), &self.device)?;
+        let bias = bias.map(|b| Tensor::from_vec(b, count, &self.device)).transpose()?;
+        Ok(Linear::Dense { weight, bias })
+    }
+
+    /// A norm's weight `[width]`; `offset` is added for families that store `weight − 1`.
+    pub fn rms_norm(&self, name: &str, width: usize, eps: f32, offset: f32) -> Result<RmsNorm> {
+        let mut values = self.values(&format!("{name}.weight"), &[width])?;
+        values.iter_mut().for_each(|w| *w += offset);
+        Ok(RmsNorm { weight: Tensor::from_vec(values, width, &self.device)?, eps })
+    }
+
+    /// Weight and bias `[width]` of a layer norm.
+    pub fn layer_norm(&self, name: &str, width: usize, eps: f32) -> Result<LayerNorm> {
+        let bias = format!("{name}.bias");
+        let bias = if self.has(&bias) { Some(self.tensor(&bias, &[width])?) } else { None };
+        Ok(LayerNorm { weight: self.tensor(&format!("{name}.weight"), &[width])?, bias, eps })
+    }
+
+    /// Names in the container that no layer has asked for.
+    pub fn unused(&self) -> Vec<String> {
+        let used = self.used.lock().unwrap_or_else(|e| e.into_inner());
+        let names: Vec<&String> = match &*self.source {
+            Source::File(file) => file.tensors().iter().map(|info| &info.name).collect(),
+            Source::Memory(tensors) => tensors.keys().collect(),
+        };
+        names.into_iter().filter(|name| !used.contains(*name)).cloned().collect()
+    }
+
+    fn mark(&self, key: &str) {
+        self.used.lock().unwrap_or_else(|e| e.into_inner()).insert(key.to_owned());
+    }
+
+    fn expect(&self, name: &str, shape: &[usize]) -> Result<()> {
+        let found = self.shape(name)?;
+        if found != shape {
+            return Err(Error::Shape { name: (self.key_map)(name), found, expected: shape.to_vec() });
+        }
+        Ok(())
+    }
+
+    fn pack(&self, name: &str, rows: std::ops::Range<usize>, inputs: usize) -> Result<Arc<PackedMatrix>> {
+        let key = (self.key_map)(name);
+        self.mark(&key);
+        let slot = format!("{key}#{}", rows.start);
+        let mut packed = self.packed.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(matrix) = packed.get(&slot) {
+            return Ok(matrix.clone());
+        }
+        let count = rows.len();
+        let matrix = match &*self.source {
+            Source::File(file) => {
+                let dtype = file.info(&key).map(|info| info.dtype);
+                match dtype {
+                    Some(DType::Block(ty)) => {
+                        let row_bytes = ty.bytes_for(inputs).ok_or_else(|| {
+                            Error::Config(format!("rows of {inputs} elements are no whole {} blocks", ty.name()))
+                        })?;
+                        let bytes = &file.bytes(&key)?[rows.start * row_bytes..rows.end * row_bytes];
+                        let matrix = PackedMatrix::pack(ty, count, inputs, bytes)?;
+                        file.release(&key);
+                        matrix
+                    }
+                    _ => {
+                        let all = file.to_f32(&key)?;
+                        pack_f32(&all[rows.start * inputs..rows.end * inputs], count, inputs)?
+                    }
+                }
+            }
+            Source::Memory(tensors) => match tensors.get(&key) {
+                Some((_, values)) => pack_f32(&values[rows.start * inputs..rows.end * inputs], count, inputs)?,
+                None => return Err(Error::MissingTensor { path: self.path.clone(), name: key }),
+            },
+        };
+        let matrix = Arc::new(matrix);
+        packed.insert(slot, matrix.clone());
+        Ok(matrix)
+    }
+}
+
+fn pack_f32(values: &[f32], rows: usize, cols: usize) -> Result<PackedMatrix> {
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    Ok(PackedMatrix::pack(BlockType::F32, rows, cols, &bytes)?)
+}

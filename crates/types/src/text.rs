@@ -1,0 +1,166 @@
+use serde::{Deserialize, Serialize};
+
+/// A turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user`, `assistant` or `tool`.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+}
+
+impl Message {
+    /// A turn of `role`.
+    pub fn new(role: &str, content: impl Into<String>) -> Self {
+        Self { role: role.to_owned(), content: content.into() }
+    }
+}
+
+/// What the model goes on from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// A conversation, written down by the model's own chat template.
+    Messages(Vec<Message>),
+    /// Plain text to continue, no template.
+    Raw(String),
+}
+
+/// How the next token is drawn. Absent values are the model's or the sampler's own defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    /// 0 takes the likeliest token each time.
+    pub temperature: f32,
+    /// Only the k likeliest tokens; 0 for all.
+    pub top_k: usize,
+    /// Only the likeliest tokens that together have this probability.
+    pub top_p: f32,
+    /// Only tokens that have at least this share of the likeliest one's probability.
+    pub min_p: f32,
+    /// Locally typical sampling; 1 switches it off.
+    pub typical_p: f32,
+    /// Divides the logits of tokens that occurred lately; 1 switches it off.
+    pub repeat_penalty: f32,
+    /// Tokens that the penalties look back on.
+    pub repeat_last_n: usize,
+    /// Taken off a logit for each occurrence.
+    pub frequency_penalty: f32,
+    /// Taken off a logit once if the token occurred.
+    pub presence_penalty: f32,
+    /// Strength of DRY, the penalty on repeated phrases; 0 switches it off.
+    pub dry_multiplier: f32,
+    /// Added to the logits of single tokens.
+    pub logit_bias: Vec<(u32, f32)>,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 0.8,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            typical_p: 1.0,
+            repeat_penalty: 1.0,
+            repeat_last_n: 64,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            dry_multiplier: 0.0,
+            logit_bias: Vec::new(),
+        }
+    }
+}
+
+/// What the text must conform to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Constraint {
+    /// A JSON schema.
+    JsonSchema(serde_json::Value),
+    /// A regular expression for the whole text.
+    Regex(String),
+    /// A grammar in Lark or GBNF notation.
+    Grammar(String),
+}
+
+/// A request for text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextRequest {
+    /// Name, file or folder.
+    pub model: String,
+    /// What the model goes on from.
+    pub prompt: Prompt,
+    /// Most tokens to write; up to the end of the context where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+    /// How tokens are drawn.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// Seed of the draw.
+    pub seed: u64,
+    /// Strings that end the text and are not part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// What the text must conform to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<Constraint>,
+    /// Alternatives to report for each token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<usize>,
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model ended it, a stop string came, or the constraint is fulfilled.
+    Stop,
+    /// The token limit or the end of the context was reached.
+    Length,
+    /// The user ended it.
+    Cancelled,
+}
+
+/// A token with its log-probability under the model, before any filter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// Its text; bytes that are no whole character show as U+FFFD.
+    pub token: String,
+    /// Its id.
+    pub id: u32,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+    /// The likeliest tokens at its place, best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<TokenLogprob>,
+}
+
+/// How fast it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TextTimings {
+    /// Seconds to load the model; 0 where it was there already.
+    pub load_s: f64,
+    /// Prompt tokens read per second.
+    pub prefill_tok_s: f64,
+    /// Tokens written per second.
+    pub decode_tok_s: f64,
+}
+
+/// A text with what is known of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextWork {
+    /// The text.
+    pub text: String,
+    /// Tokens that were written.
+    pub tokens: usize,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// How fast it went.
+    pub timings: TextTimings,
+    /// One entry per token, where asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Vec<TokenLogprob>>,
+}
