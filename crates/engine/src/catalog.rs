@@ -203,7 +203,15 @@ impl Catalog {
         let path = home.catalog_file();
         let size = match fs::metadata(&path) {
             Ok(found) => found.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::built_in(),
+            // A home that cannot be is told when something is to be written to it.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Self::built_in();
+            }
             Err(error) => return Err(EngineError::io("read", &path)(error)),
         };
         if size > MAX_CATALOG_BYTES {
@@ -303,7 +311,16 @@ pub(crate) fn similar<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> V
         .map(|known| {
             let score = strsim::jaro_winkler(&wanted, known);
             let inside = wanted.len() >= 3 && (known.contains(&wanted) || wanted.contains(known));
-            (if inside { score.max(0.9) } else { score }, known)
+            // Letters that changed places weigh too much in short names.
+            let slip = strsim::damerau_levenshtein(&wanted, known) <= (known.len() / 4).max(1);
+            (
+                if inside || slip {
+                    score.max(0.9)
+                } else {
+                    score
+                },
+                known,
+            )
         })
         .filter(|(score, _)| *score >= 0.8)
         .collect();

@@ -10,6 +10,24 @@ use medley_types::{ErrorCode, ErrorReport};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
+    /// An output file that cannot be, or an input file that is no work.
+    #[error("{}: {reason}", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// A model that cannot be turned into another file.
+    #[error("cannot convert: {reason}")]
+    Convert {
+        /// What is in the way.
+        reason: String,
+    },
+    /// A weight file that cannot be read or written.
+    #[cfg(feature = "generators")]
+    #[error(transparent)]
+    Format(#[from] medley_formats::FormatError),
     /// The platform names no folder for a user's data.
     #[error("no folder for models: this user has no home folder")]
     NoHome,
@@ -198,7 +216,7 @@ pub enum EngineError {
         reason: String,
     },
     /// Every source was tried.
-    #[error("cannot fetch {name}: {}", causes.iter().map(|(source, error)| format!("{source}: {error}")).collect::<Vec<_>>().join("; "))]
+    #[error("cannot fetch {name}: {}", causes.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("; "))]
     AllSources {
         /// The model.
         name: String,
@@ -261,6 +279,10 @@ impl EngineError {
                 .or_else(|| causes.last().map(|(_, error)| error.code()))
                 .unwrap_or(ErrorCode::ModelNotFound),
             Self::Cancelled => ErrorCode::Cancelled,
+            Self::Output { .. } => ErrorCode::File,
+            Self::Convert { .. } => ErrorCode::InvalidModel,
+            #[cfg(feature = "generators")]
+            Self::Format(_) => ErrorCode::InvalidModel,
         }
     }
 
@@ -269,7 +291,9 @@ impl EngineError {
         Some(match self {
             Self::NoHome => "set MEDLEY_HOME to a folder that can be written".into(),
             Self::Io { source, path, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::NotADirectory => {
                     "set MEDLEY_HOME to a folder that can be written".into()
                 }
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -306,6 +330,10 @@ impl EngineError {
             Self::BundleMissing { .. } => "put share/medley of the distribution back beside bin".into(),
             Self::NoPip { .. } => "install Python with pip (python3 -m pip), or force another source with --source".into(),
             Self::Pip { network: true, .. } => "check the network and pip's index settings, then pull again".into(),
+            Self::Pip { network: false, .. } => {
+                "check pip's index settings, or force another source with --source".into()
+            }
+            Self::FolderSource { .. } => "give the folder that has all files of the model".into(),
             Self::AllSources { causes, .. } => {
                 return causes
                     .iter()

@@ -1,6 +1,7 @@
 //! The models on this machine: looked up by name, file, folder or hub reference; pulled, listed, verified, removed.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -228,7 +229,8 @@ impl Store {
         let folder = self.home.models_folder();
         let mut models = Vec::new();
         match fs::read_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(error) => return Err(EngineError::io("read", &folder)(error)),
             Ok(items) => {
                 for item in items {

@@ -41,6 +41,13 @@ pub(crate) struct Download<'a> {
     pub sha256: Option<&'a str>,
 }
 
+impl Download<'_> {
+    /// The file and its repository.
+    fn what(&self) -> String {
+        format!("{} of {}", self.name, self.from.trim_start_matches("hub "))
+    }
+}
+
 /// A file as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checked {
@@ -210,11 +217,11 @@ impl Transfer<'_> {
             408 | 429 | 500 | 502 | 503 | 504 => {
                 let wait = Duration::from_secs(head.retry_after.unwrap_or(0).min(MAX_RETRY_AFTER));
                 return Ok(Step::Interrupted {
-                    error: refusal(&head, file.url, file.name, file.token.is_some()),
+                    error: refusal(&head, file.url, &file.what(), file.token.is_some()),
                     wait,
                 });
             }
-            _ => return Err(refusal(&head, file.url, file.name, file.token.is_some())),
+            _ => return Err(refusal(&head, file.url, &file.what(), file.token.is_some())),
         };
         if let (Some(expected), Some(actual)) = (file.size, total)
             && expected != actual

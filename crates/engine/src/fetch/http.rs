@@ -65,6 +65,10 @@ impl HttpFetch {
             ureq::Error::RequireHttpsOnly(_) => {
                 "it redirects from https to plain http, which is refused".to_owned()
             }
+            // The standard library has no kind for it, only a text; what follows it differs from system to system.
+            ureq::Error::Io(error) if error.to_string().starts_with("failed to lookup address") => {
+                "its name cannot be resolved".to_owned()
+            }
             ureq::Error::Io(error) => error.to_string(),
             other => other.to_string(),
         };

@@ -167,6 +167,13 @@ impl Stage {
     }
 }
 
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Only an empty folder is removed so: one in which nothing has come.
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
 /// Removes a folder with everything in it, if it is there.
 pub(crate) fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {

@@ -1,0 +1,631 @@
+//! Pulling over HTTP from servers good and bad.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::*;
+use medley_engine::fetch::{Token, sha256_hex};
+use medley_engine::{CancelFlag, EngineError, Hub, PullEvent, PullOptions, PullStage};
+
+const LENGTH: usize = 300_000;
+const URL: &str = "/o/n/resolve/main/m.gguf";
+
+fn toy() -> Vec<u8> {
+    weights(LENGTH, 1)
+}
+
+fn catalog() -> String {
+    model("toy", &[("m.gguf", &toy())], HUB)
+}
+
+fn part(home: &Path) -> std::path::PathBuf {
+    home.join("partial/toy/m.gguf.part")
+}
+
+fn nothing_installed(home: &Path) {
+    assert_eq!(files_below(&home.join("models")), Vec::<String>::new());
+}
+
+#[test]
+fn a_model_is_fetched_once_and_said_under_which_licence() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, _, stream| serve(request, stream, &toy(), "\"v1\""));
+    let store = store(home.path(), &catalog(), &server.address);
+    assert_eq!(
+        store.resolve("toy").unwrap_err().code().as_str(),
+        "model_not_found"
+    );
+    let (model, events) = pull(&store, "toy");
+    let model = model.unwrap();
+    assert_eq!(model.path, home.path().join("models/toy/m.gguf"));
+    assert_eq!(fs::read(&model.path).unwrap(), toy());
+    assert_eq!(
+        files_below(home.path()),
+        [
+            "models/toy/m.gguf",
+            "models/toy/medley.json",
+            "partial/toy.lock"
+        ]
+    );
+    let licence = PullEvent::Licence {
+        name: "toy".into(),
+        licence: "MIT".into(),
+        note: Some("be kind".into()),
+    };
+    assert!(events.contains(&licence), "{events:?}");
+    let end = PullEvent::Progress {
+        stage: PullStage::Download,
+        what: "m.gguf".into(),
+        done: LENGTH as u64,
+        total: Some(LENGTH as u64),
+    };
+    assert!(events.contains(&end), "{events:?}");
+    // A second pull has nothing to do, and says nothing.
+    let (again, events) = pull(&store, "toy");
+    assert_eq!(again.unwrap().path, model.path);
+    assert_eq!(events, []);
+    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.seen()[0].path, URL);
+    assert!(
+        server.seen()[0]
+            .header("user-agent")
+            .unwrap()
+            .starts_with("medley/")
+    );
+}
+
+#[test]
+fn redirects_are_followed_and_the_token_stays_at_home() {
+    let home = tempfile::tempdir().unwrap();
+    let cdn = Server::start(|request, _, stream| serve(request, stream, &toy(), "\"v1\""));
+    // The same machine under another name is another server.
+    let target = cdn.address.replace("127.0.0.1", "localhost") + "/blob?signature=1";
+    let hub = Server::start(move |request, _, stream| {
+        let location = if request.path == URL {
+            "/moved".to_owned()
+        } else {
+            target.clone()
+        };
+        answer(stream, 302, &[("Location", &location)], b"");
+    });
+    let token = Token::new("hf_secret");
+    let store =
+        store(home.path(), &catalog(), &hub.address).with_hub(Hub::new(&hub.address, token));
+    pull(&store, "toy").0.unwrap();
+    let authorization = |seen: Vec<Seen>| -> Vec<Option<String>> {
+        seen.iter()
+            .map(|request| request.header("authorization").map(str::to_owned))
+            .collect()
+    };
+    let sent = Some("Bearer hf_secret".to_owned());
+    assert_eq!(authorization(hub.seen()), [sent.clone(), sent]);
+    assert_eq!(authorization(cdn.seen()), [None]);
+    assert_eq!(cdn.seen()[0].path, "/blob?signature=1");
+}
+
+#[test]
+fn redirects_without_end_are_an_error() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|_, _, stream| answer(stream, 302, &[("Location", "/again")], b""));
+    let error = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap_err();
+    assert_eq!(error.code().as_str(), "network");
+    assert!(
+        error.to_string().contains("redirects more than ten times"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_transfer_that_is_cut_goes_on_where_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let ends = [100_000, 250_000, usize::MAX];
+    let server = Server::start(move |request, n, stream| {
+        serve_up_to(request, stream, &toy(), "\"v1\"", ends[n])
+    });
+    let store = store(home.path(), &catalog(), &server.address);
+    let model = pull(&store, "toy").0.unwrap();
+    assert_eq!(fs::read(model.path).unwrap(), toy());
+    let asked: Vec<_> = server
+        .seen()
+        .iter()
+        .map(|r| (r.from(), r.header("if-range").map(str::to_owned)))
+        .collect();
+    let tag = Some("\"v1\"".to_owned());
+    assert_eq!(
+        asked,
+        [
+            (None, None),
+            (Some(100_000), tag.clone()),
+            (Some(250_000), tag)
+        ]
+    );
+}
+
+#[test]
+fn an_interrupted_pull_is_resumed_by_the_next() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, n, stream| {
+        // The first process gets a third, then nothing more for all its attempts.
+        serve_up_to(
+            request,
+            stream,
+            &toy(),
+            "\"v1\"",
+            if n < 3 { 100_000 } else { usize::MAX },
+        );
+    });
+    let first = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap_err();
+    assert_eq!(first.code().as_str(), "network");
+    assert!(
+        first
+            .hint()
+            .unwrap()
+            .contains("the next pull goes on from there")
+    );
+    nothing_installed(home.path());
+    assert_eq!(fs::metadata(part(home.path())).unwrap().len(), 100_000);
+    let model = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap();
+    assert_eq!(fs::read(model.path).unwrap(), toy());
+    assert_eq!(server.seen().last().unwrap().from(), Some(100_000));
+    assert_eq!(server.seen().len(), 4);
+}
+
+#[test]
+fn a_server_that_knows_no_ranges_is_read_from_the_start() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, n, stream| match n {
+        0 => serve_up_to(request, stream, &toy(), "\"v1\"", 1000),
+        _ => answer(stream, 200, &[], &toy()),
+    });
+    let model = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap();
+    assert_eq!(fs::read(model.path).unwrap(), toy());
+    assert_eq!(server.seen()[1].from(), Some(1000));
+}
+
+#[test]
+fn a_range_that_begins_elsewhere_is_not_used() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, n, stream| match n {
+        0 => serve_up_to(request, stream, &toy(), "\"v1\"", 1000),
+        1 => answer(
+            stream,
+            206,
+            &[("Content-Range", "bytes 500-299999/300000")],
+            &toy()[500..],
+        ),
+        _ => serve(request, stream, &toy(), "\"v1\""),
+    });
+    let model = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap();
+    assert_eq!(fs::read(model.path).unwrap(), toy());
+    assert_eq!(server.seen()[2].from(), None);
+}
+
+#[test]
+fn a_file_that_changed_in_between_is_fetched_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, n, stream| match n {
+        0 => serve_up_to(request, stream, &weights(LENGTH, 2), "\"old\"", 1000),
+        _ => serve(request, stream, &toy(), "\"new\""),
+    });
+    let model = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap();
+    assert_eq!(fs::read(model.path).unwrap(), toy());
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn pieces_of_two_versions_are_noticed_by_the_hash_and_fetched_anew() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir_all(part(home.path()).parent().unwrap()).unwrap();
+    fs::write(part(home.path()), weights(1000, 2)).unwrap();
+    let server = Server::start(|request, _, stream| serve(request, stream, &toy(), "\"v1\""));
+    let model = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap();
+    assert_eq!(fs::read(model.path).unwrap(), toy());
+    let asked: Vec<_> = server.seen().iter().map(Seen::from).collect();
+    assert_eq!(asked, [Some(1000), None]);
+}
+
+#[test]
+fn a_part_that_is_too_long_or_already_whole_is_dealt_with() {
+    for (left, requests) in [
+        (weights(LENGTH + 5, 1), 1),
+        (toy(), 0),
+        (weights(LENGTH, 2), 1),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir_all(part(home.path()).parent().unwrap()).unwrap();
+        fs::write(part(home.path()), &left).unwrap();
+        let server = Server::start(|request, _, stream| serve(request, stream, &toy(), "\"v1\""));
+        let model = pull(&store(home.path(), &catalog(), &server.address), "toy")
+            .0
+            .unwrap();
+        assert_eq!(fs::read(model.path).unwrap(), toy());
+        assert_eq!(server.seen().len(), requests);
+    }
+}
+
+#[test]
+fn a_range_that_the_server_cannot_satisfy_starts_afresh() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, n, stream| match n {
+        0 => serve_up_to(request, stream, &toy(), "\"v1\"", 1000),
+        1 => answer(stream, 416, &[("Content-Range", "bytes */300000")], b""),
+        _ => serve(request, stream, &toy(), "\"v1\""),
+    });
+    let model = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap();
+    assert_eq!(fs::read(model.path).unwrap(), toy());
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[test]
+fn a_wrong_hash_is_refused_with_both_hashes() {
+    let home = tempfile::tempdir().unwrap();
+    let wrong = weights(LENGTH, 2);
+    let expected = (sha256_hex(&toy()), sha256_hex(&wrong));
+    let server = Server::start(move |request, _, stream| serve(request, stream, &wrong, "\"v1\""));
+    let error = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap_err();
+    assert_eq!(error.code().as_str(), "hash_mismatch");
+    let text = error.to_string();
+    assert!(
+        text.contains(&expected.0) && text.contains(&expected.1) && text.contains("m.gguf"),
+        "{text}"
+    );
+    assert!(error.hint().unwrap().contains("nothing was installed"));
+    nothing_installed(home.path());
+    assert_eq!(fs::metadata(part(home.path())).unwrap().len(), 0);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn a_wrong_length_is_refused_before_the_body_comes() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|_, _, stream| {
+        // A login page in place of the file; or ten terabytes.
+        head(stream, 200, &[("Content-Length", "10000000000000")]);
+        std::thread::sleep(Duration::from_secs(5));
+    });
+    let started = Instant::now();
+    let error = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap_err();
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(
+        matches!(
+            error,
+            EngineError::SizeMismatch {
+                expected: 300_000,
+                actual: 10_000_000_000_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(error.code().as_str(), "hash_mismatch");
+}
+
+fn chunked(stream: &mut std::net::TcpStream, body: &[u8], whole: bool) {
+    use std::io::Write;
+    head(stream, 200, &[("Transfer-Encoding", "chunked")]);
+    for chunk in body.chunks(70_000) {
+        let _ = write!(stream, "{:x}\r\n", chunk.len());
+        let _ = stream.write_all(chunk);
+        let _ = stream.write_all(b"\r\n");
+    }
+    if whole {
+        let _ = stream.write_all(b"0\r\n\r\n");
+    }
+}
+
+#[test]
+fn chunks_are_read_and_their_end_is_told_from_a_cut() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, n, stream| match n {
+        0 => chunked(stream, &toy()[..200_000], false),
+        _ => serve(request, stream, &toy(), "\"v1\""),
+    });
+    let model = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap();
+    assert_eq!(fs::read(model.path).unwrap(), toy());
+    assert_eq!(server.seen()[1].from(), Some(200_000));
+
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|_, _, stream| chunked(stream, &toy(), true));
+    assert_eq!(
+        fs::read(
+            pull(&store(home.path(), &catalog(), &server.address), "toy")
+                .0
+                .unwrap()
+                .path
+        )
+        .unwrap(),
+        toy()
+    );
+
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|_, _, stream| chunked(stream, &weights(LENGTH * 3, 1), true));
+    let error = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            EngineError::SizeMismatch {
+                expected: 300_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn silence_is_an_error_in_time() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|_, _, _| std::thread::sleep(Duration::from_secs(20)));
+    let started = Instant::now();
+    let error = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap_err();
+    assert_eq!(error.code().as_str(), "network");
+    assert!(
+        error.to_string().contains("no answer within 0.4 s"),
+        "{error}"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn silence_in_the_middle_is_taken_up_again() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, n, stream| {
+        serve_up_to(
+            request,
+            stream,
+            &toy(),
+            "\"v1\"",
+            if n == 0 { 100_000 } else { usize::MAX },
+        );
+        if n == 0 {
+            std::thread::sleep(Duration::from_secs(20));
+        }
+    });
+    let started = Instant::now();
+    let model = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap();
+    assert_eq!(fs::read(model.path).unwrap(), toy());
+    assert_eq!(server.seen()[1].from(), Some(100_000));
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn a_user_who_cancels_is_not_kept_waiting() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, _, stream| {
+        serve_up_to(request, stream, &toy(), "\"v1\"", 100_000);
+        std::thread::sleep(Duration::from_secs(20));
+    });
+    let mut limits = limits();
+    limits.idle = Duration::from_secs(20);
+    let store = store(home.path(), &catalog(), &server.address).with_limits(limits);
+    let cancel = CancelFlag::new();
+    let options = PullOptions {
+        cancel: cancel.clone(),
+        ..Default::default()
+    };
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        cancel.cancel();
+    });
+    let started = Instant::now();
+    let error = pull_with(&store, "toy", &options).0.unwrap_err();
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(error.code().as_str(), "cancelled");
+    assert_eq!(fs::metadata(part(home.path())).unwrap().len(), 100_000);
+}
+
+#[test]
+fn refusals_say_what_would_help() {
+    let cases = [
+        (404, "", None, "model_not_found", "check the spelling"),
+        (401, "", None, "network", "HF_TOKEN"),
+        (
+            401,
+            "RepoNotFound",
+            None,
+            "model_not_found",
+            "check the spelling",
+        ),
+        (
+            403,
+            "GatedRepo",
+            Token::new("hf_x"),
+            "network",
+            "the token is wrong",
+        ),
+        (451, "", None, "network", "network"),
+    ];
+    for (status, word, token, code, hint) in cases {
+        let home = tempfile::tempdir().unwrap();
+        let server = Server::start(move |_, _, stream| {
+            answer(stream, status, &[("X-Error-Code", word)], b"no")
+        });
+        let store = store(home.path(), &catalog(), &server.address)
+            .with_hub(Hub::new(&server.address, token));
+        let error = pull(&store, "toy").0.unwrap_err();
+        assert_eq!(error.code().as_str(), code, "{status}: {error}");
+        assert!(
+            error.hint().unwrap().contains(hint),
+            "{status}: {:?}",
+            error.hint()
+        );
+        assert_eq!(server.seen().len(), 1, "{status}");
+        nothing_installed(home.path());
+    }
+}
+
+#[test]
+fn a_busy_server_is_asked_again_but_not_for_ever() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, n, stream| match n {
+        0 => answer(stream, 503, &[], b"later"),
+        1 => answer(stream, 429, &[("Retry-After", "0")], b"later"),
+        _ => serve(request, stream, &toy(), "\"v1\""),
+    });
+    pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap();
+
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|_, _, stream| answer(stream, 500, &[], b"no"));
+    let error = pull(&store(home.path(), &catalog(), &server.address), "toy")
+        .0
+        .unwrap_err();
+    assert!(
+        matches!(error, EngineError::Status { status: 500, .. }),
+        "{error}"
+    );
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[test]
+fn a_server_that_is_not_there_gives_way_to_the_next_source() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = tempfile::tempdir().unwrap();
+    fs::write(disk.path().join("m.gguf"), toy()).unwrap();
+    // A port that was free a moment ago.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let address = format!("http://{closed}");
+    let both = model(
+        "toy",
+        &[("m.gguf", &toy())],
+        &(HUB.to_owned() + &folder_source(disk.path())),
+    );
+    let (result, events) = pull(&store(home.path(), &both, &address), "toy");
+    assert_eq!(fs::read(result.unwrap().path).unwrap(), toy());
+    let failed = events.iter().find_map(|event| match event {
+        PullEvent::SourceFailed { source, reason, .. } => Some((source.as_str(), reason.as_str())),
+        _ => None,
+    });
+    let (source, reason) = failed.unwrap();
+    assert_eq!(source, "hub o/n");
+    assert!(
+        reason.contains("refused") && reason.contains(&closed.to_string()),
+        "{reason}"
+    );
+
+    // Alone, it is the error.
+    let home = tempfile::tempdir().unwrap();
+    let error = pull(&store(home.path(), &catalog(), &address), "toy")
+        .0
+        .unwrap_err();
+    assert_eq!(error.code().as_str(), "network");
+}
+
+#[test]
+fn a_wrong_hash_counts_for_more_than_a_source_out_of_reach() {
+    let home = tempfile::tempdir().unwrap();
+    let server =
+        Server::start(|request, _, stream| serve(request, stream, &weights(LENGTH, 2), "\"v1\""));
+    let sources = HUB.to_owned() + &folder_source(&home.path().join("nowhere"));
+    let both = model("toy", &[("m.gguf", &toy())], &sources);
+    let error = pull(&store(home.path(), &both, &server.address), "toy")
+        .0
+        .unwrap_err();
+    assert!(
+        matches!(&error, EngineError::AllSources { causes, .. } if causes.len() == 2),
+        "{error}"
+    );
+    assert_eq!(error.code().as_str(), "hash_mismatch");
+    assert!(!error.to_string().contains('\n'));
+}
+
+#[test]
+fn two_pulls_of_one_model_share_the_work() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, _, stream| {
+        std::thread::sleep(Duration::from_millis(300));
+        serve(request, stream, &toy(), "\"v1\"");
+    });
+    let mut limits = limits();
+    limits.idle = Duration::from_secs(5);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let run = || {
+            pull(
+                &store(home.path(), &catalog(), &server.address).with_limits(limits.clone()),
+                "toy",
+            )
+        };
+        let threads = [scope.spawn(run), scope.spawn(run)];
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    for (result, _) in &results {
+        assert_eq!(fs::read(&result.as_ref().unwrap().path).unwrap(), toy());
+    }
+    let waited = results
+        .iter()
+        .filter(|(_, events)| events.contains(&PullEvent::Waiting { name: "toy".into() }));
+    assert_eq!(waited.count(), 1);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let server = Server::start(|request, _, stream| serve(request, stream, &toy(), "\"v1\""));
+    let error = pull(
+        &store(&file.join("home"), &catalog(), &server.address),
+        "toy",
+    )
+    .0
+    .unwrap_err();
+    assert_eq!(error.code().as_str(), "file");
+    assert!(error.to_string().starts_with("cannot create "), "{error}");
+    assert!(error.hint().unwrap().contains("MEDLEY_HOME"));
+    assert_eq!(server.seen().len(), 0);
+}
