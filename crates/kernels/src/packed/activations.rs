@@ -64,6 +64,10 @@ pub(super) fn with_quantized<R>(
 }
 
 fn quantize_rows(isa: Isa, x: &[f32], out: &mut [XBlock]) {
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx2 {
+        return super::avx2::quantize_rows(x, out);
+    }
     let _ = isa;
     let (chunks, _) = x.as_chunks::<BLOCK>();
     for (x, out) in chunks.iter().zip(out) {

@@ -5,6 +5,8 @@
 //! whatever the number of activations and threads: results are the same bits.
 
 mod activations;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod float;
 mod layout;
 mod output;
@@ -144,6 +146,10 @@ impl PackedMatrix {
         let (layout, data) = (&self.layout, &self.data[..]);
         if layout.ty.is_float() {
             return float::matmul(isa, layout, data, x.floats, &mut out);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Avx2 {
+            return avx2::matmul(layout, data, x.blocks, &mut out);
         }
         scalar::matmul(layout, data, x.blocks, &mut out);
     }

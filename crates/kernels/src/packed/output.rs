@@ -48,6 +48,7 @@ impl<'a> OutPart<'a> {
         self.part.start / panel_rows..self.part.end.div_ceil(panel_rows)
     }
 
+    #[inline(always)]
     fn lanes(&self, t: usize, row: usize) -> usize {
         assert!(t < self.n && row >= self.part.start, "outside of the part");
         self.part.end.saturating_sub(row).min(LANES)
@@ -56,8 +57,17 @@ impl<'a> OutPart<'a> {
     /// Outputs `row ..` of activations `t`; 0 beyond the last.
     #[inline(always)]
     pub(super) fn get(&self, t: usize, row: usize) -> [f32; LANES] {
-        let mut lanes = [0.0; LANES];
         let count = self.lanes(t, row);
+        if count == LANES {
+            // SAFETY: as below.
+            return unsafe {
+                self.ptr
+                    .add(t * self.rows + row)
+                    .cast::<[f32; LANES]>()
+                    .read()
+            };
+        }
+        let mut lanes = [0.0; LANES];
         for (i, lane) in lanes.iter_mut().enumerate().take(count) {
             // SAFETY: `lanes` keeps to this part, which is ours and inside the slice.
             *lane = unsafe { *self.ptr.add(t * self.rows + row + i) };
@@ -69,6 +79,16 @@ impl<'a> OutPart<'a> {
     #[inline(always)]
     pub(super) fn set(&mut self, t: usize, row: usize, values: [f32; LANES]) {
         let count = self.lanes(t, row);
+        if count == LANES {
+            // SAFETY: as below.
+            unsafe {
+                self.ptr
+                    .add(t * self.rows + row)
+                    .cast::<[f32; LANES]>()
+                    .write(values)
+            };
+            return;
+        }
         for (i, value) in values.into_iter().enumerate().take(count) {
             // SAFETY: `lanes` keeps to this part, which is ours and inside the slice.
             unsafe { *self.ptr.add(t * self.rows + row + i) = value };

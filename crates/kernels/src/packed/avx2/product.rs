@@ -1,0 +1,347 @@
+//! Products of panels with rows of activations.
+
+use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
+
+use super::super::activations::XBlock;
+use super::super::layout::{Fields, Layout, ROWS};
+use super::super::output::OutPart;
+use super::dot::{Dot, Sum};
+use super::quants::Quants;
+
+/// Blocks of 32 in a tile: two panels of tiles stay in the first-level cache.
+const TILE: usize = 32;
+/// Rows of activations that share a register-blocked step.
+const STEP: usize = 4;
+/// How far ahead of one row's product the panel is fetched, in bytes.
+const AHEAD: usize = 2048;
+
+/// Calls a macro or function for 0..8 as constants.
+macro_rules! eight {
+    (|$i:ident| $body:expr) => {{
+        {
+            const $i: usize = 0;
+            $body
+        }
+        {
+            const $i: usize = 1;
+            $body
+        }
+        {
+            const $i: usize = 2;
+            $body
+        }
+        {
+            const $i: usize = 3;
+            $body
+        }
+        {
+            const $i: usize = 4;
+            $body
+        }
+        {
+            const $i: usize = 5;
+            $body
+        }
+        {
+            const $i: usize = 6;
+            $body
+        }
+        {
+            const $i: usize = 7;
+            $body
+        }
+    }};
+}
+
+/// 32 columns of a panel, a byte for each quant.
+#[repr(C, align(32))]
+struct Tile<D: Dot> {
+    quants: [__m256i; 8],
+    scales: D::Scales,
+}
+
+/// `out[t][r] = x[t] · w[r]` for the rows of `out`.
+///
+/// # Safety
+/// The processor has AVX2, FMA and F16C; `layout` is that of `data` and of the type of `Q`; `x` has
+/// the blocks of `out.n()` rows.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn run<Q: Quants>(
+    layout: &Layout,
+    data: &[u8],
+    x: &[XBlock],
+    out: &mut OutPart<'_>,
+) {
+    let Some(fields) = Fields::of(layout.ty) else {
+        return;
+    };
+    assert!(data.len() >= layout.bytes() && x.len() == out.n() * layout.cols / 32);
+    let panels = Panels {
+        layout,
+        words: fields.words_stride(),
+        scales: fields.scales_stride(),
+        data: data.as_ptr(),
+    };
+    // SAFETY: by this function's contract.
+    unsafe {
+        if out.n() == 1 {
+            for panel in out.panels(ROWS) {
+                let sum = panels.one::<Q>(panel, x.as_ptr());
+                out.set(0, panel * ROWS, to_array(sum));
+            }
+        } else {
+            panels.many::<Q>(x, out);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn to_array(v: __m256) -> [f32; ROWS] {
+    let mut out = [0.0; ROWS];
+    // SAFETY: AVX2 by the caller; eight floats.
+    unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };
+    out
+}
+
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    layout: &'a Layout,
+    /// Bytes of the words and of the scales of a block of a panel.
+    words: usize,
+    scales: usize,
+    data: *const u8,
+}
+
+impl Panels<'_> {
+    /// The words and scales of block 0 of a panel.
+    #[inline(always)]
+    unsafe fn panel(&self, panel: usize) -> (*const u8, *const u8) {
+        // SAFETY: the panel exists, by the caller.
+        unsafe {
+            let words = self.data.add(panel * self.layout.panel_bytes);
+            (words, words.add(self.layout.scales_at))
+        }
+    }
+
+    /// One row of activations, straight from the panel.
+    #[inline(always)]
+    unsafe fn one<Q: Quants>(&self, panel: usize, mut x: *const XBlock) -> __m256 {
+        // SAFETY: the panel and its row of activations exist, by the caller; prefetching reads
+        // nothing.
+        unsafe {
+            let (mut words, mut scales) = self.panel(panel);
+            let mut acc = _mm256_setzero_ps();
+            for _ in 0..self.layout.blocks {
+                let mut line = 0;
+                while line < self.words {
+                    _mm_prefetch::<_MM_HINT_T0>(words.wrapping_add(AHEAD + line).cast());
+                    line += 64;
+                }
+                let head = Q::head(words, scales);
+                acc = block::<Q, 0>(words, &head, x, acc);
+                if Q::SUBS == 8 {
+                    acc = block::<Q, 1>(words, &head, x.add(1), acc);
+                    acc = block::<Q, 2>(words, &head, x.add(2), acc);
+                    acc = block::<Q, 3>(words, &head, x.add(3), acc);
+                    acc = block::<Q, 4>(words, &head, x.add(4), acc);
+                    acc = block::<Q, 5>(words, &head, x.add(5), acc);
+                    acc = block::<Q, 6>(words, &head, x.add(6), acc);
+                    acc = block::<Q, 7>(words, &head, x.add(7), acc);
+                }
+                words = words.add(self.words);
+                scales = scales.add(self.scales);
+                x = x.add(Q::SUBS);
+            }
+            acc
+        }
+    }
+
+    /// Several rows of activations, by tiles of two panels.
+    #[inline(always)]
+    unsafe fn many<Q: Quants>(&self, x: &[XBlock], out: &mut OutPart<'_>) {
+        let blocks = self.layout.cols / 32;
+        let mut tiles: [MaybeUninit<[Tile<Q::Dot>; TILE]>; 2] =
+            [MaybeUninit::uninit(), MaybeUninit::uninit()];
+        let tiles =
+            [tiles[0].as_mut_ptr(), tiles[1].as_mut_ptr()].map(|t| t.cast::<Tile<Q::Dot>>());
+        let range = out.panels(ROWS);
+        let mut panel = range.start;
+        while panel < range.end {
+            let count = if panel + 1 < range.end { 2 } else { 1 };
+            let mut first = 0;
+            while first < blocks {
+                let len = TILE.min(blocks - first);
+                // SAFETY: the panels exist; the tiles have room for `TILE` blocks and are
+                // written before they are read; `x` has all blocks of all rows.
+                unsafe {
+                    for (p, tile) in tiles.iter().enumerate().take(count) {
+                        self.unpack::<Q>(panel + p, first, len, *tile);
+                    }
+                    let x = x.as_ptr().add(first);
+                    let step = Step {
+                        tiles: tiles.map(|t| t.cast_const()),
+                        len,
+                        x,
+                        stride: blocks,
+                        panel,
+                        chained: first > 0,
+                    };
+                    if count == 2 {
+                        step.rows::<2>(out);
+                    } else {
+                        step.rows::<1>(out);
+                    }
+                }
+                first += len;
+            }
+            panel += count;
+        }
+    }
+
+    /// Blocks of 32 `first ..` of a panel. `first` and `len` are whole blocks of the type.
+    #[inline(always)]
+    unsafe fn unpack<Q: Quants>(
+        &self,
+        panel: usize,
+        first: usize,
+        len: usize,
+        mut tile: *mut Tile<Q::Dot>,
+    ) {
+        // SAFETY: by the caller.
+        unsafe {
+            let (words, scales) = self.panel(panel);
+            for index in first / Q::SUBS..(first + len) / Q::SUBS {
+                let words = words.add(index * self.words);
+                let head = Q::head(words, scales.add(index * self.scales));
+                unpack_block::<Q, 0>(words, &head, tile);
+                if Q::SUBS == 8 {
+                    unpack_block::<Q, 1>(words, &head, tile.add(1));
+                    unpack_block::<Q, 2>(words, &head, tile.add(2));
+                    unpack_block::<Q, 3>(words, &head, tile.add(3));
+                    unpack_block::<Q, 4>(words, &head, tile.add(4));
+                    unpack_block::<Q, 5>(words, &head, tile.add(5));
+                    unpack_block::<Q, 6>(words, &head, tile.add(6));
+                    unpack_block::<Q, 7>(words, &head, tile.add(7));
+                }
+                tile = tile.add(Q::SUBS);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn unpack_block<Q: Quants, const J: usize>(
+    words: *const u8,
+    head: &Q::Head,
+    tile: *mut Tile<Q::Dot>,
+) {
+    // SAFETY: valid pointers by the caller.
+    unsafe {
+        eight!(|G| (*tile).quants[G] = Q::quants::<J, G>(words));
+        (*tile).scales = Q::scales::<J>(head);
+    }
+}
+
+/// Adds the `J`th 32 columns of a block.
+#[inline(always)]
+unsafe fn block<Q: Quants, const J: usize>(
+    words: *const u8,
+    head: &Q::Head,
+    x: *const XBlock,
+    acc: __m256,
+) -> __m256 {
+    // SAFETY: valid pointers by the caller.
+    unsafe {
+        let scales = Q::scales::<J>(head);
+        let mut sum = Q::Dot::zero();
+        eight!(|G| {
+            let w = Q::Dot::weights(Q::quants::<J, G>(words));
+            sum = Q::Dot::step::<G>(sum, w, four::<G>(x), &scales);
+        });
+        Q::Dot::finish(sum, &scales, x, acc)
+    }
+}
+
+/// Activations `4 G ..` of a block in every lane.
+#[inline(always)]
+unsafe fn four<const G: usize>(x: *const XBlock) -> __m256i {
+    // SAFETY: a valid block by the caller.
+    unsafe { _mm256_set1_epi32(x.cast::<i32>().add(G).read_unaligned()) }
+}
+
+/// Tiles of some panels, and where the activations of their columns start.
+struct Step<D: Dot> {
+    tiles: [*const Tile<D>; 2],
+    len: usize,
+    x: *const XBlock,
+    /// Blocks from one row of activations to the next.
+    stride: usize,
+    panel: usize,
+    /// Whether columns before these are already in the output.
+    chained: bool,
+}
+
+impl<D: Dot> Step<D> {
+    #[inline(always)]
+    unsafe fn rows<const P: usize>(&self, out: &mut OutPart<'_>) {
+        let n = out.n();
+        let mut t = 0;
+        // SAFETY: rows `t ..` exist.
+        unsafe {
+            while t + STEP <= n {
+                self.step::<P, STEP>(t, out);
+                t += STEP;
+            }
+            match n - t {
+                1 => self.step::<P, 1>(t, out),
+                2 => self.step::<P, 2>(t, out),
+                3 => self.step::<P, 3>(t, out),
+                _ => {}
+            }
+        }
+    }
+
+    /// `P` panels meet rows `t .. t + T`.
+    #[inline(always)]
+    unsafe fn step<const P: usize, const T: usize>(&self, t: usize, out: &mut OutPart<'_>) {
+        // SAFETY: valid pointers by the caller.
+        unsafe {
+            let mut acc = [[_mm256_setzero_ps(); T]; P];
+            if self.chained {
+                for (p, acc) in acc.iter_mut().enumerate() {
+                    for (i, acc) in acc.iter_mut().enumerate() {
+                        let lanes = out.get(t + i, (self.panel + p) * ROWS);
+                        *acc = _mm256_loadu_ps(lanes.as_ptr());
+                    }
+                }
+            }
+            let x: [*const XBlock; T] = std::array::from_fn(|i| self.x.add((t + i) * self.stride));
+            for b in 0..self.len {
+                let mut sums: [[Sum; T]; P] = [[D::zero(); T]; P];
+                eight!(|G| {
+                    let w: [D::Weights; P] =
+                        std::array::from_fn(|p| D::weights((*self.tiles[p].add(b)).quants[G]));
+                    for i in 0..T {
+                        let x = four::<G>(x[i].add(b));
+                        for p in 0..P {
+                            let scales = &(*self.tiles[p].add(b)).scales;
+                            sums[p][i] = D::step::<G>(sums[p][i], w[p], x, scales);
+                        }
+                    }
+                });
+                for i in 0..T {
+                    for p in 0..P {
+                        let scales = &(*self.tiles[p].add(b)).scales;
+                        acc[p][i] = D::finish(sums[p][i], scales, x[i].add(b), acc[p][i]);
+                    }
+                }
+            }
+            for (p, acc) in acc.iter().enumerate() {
+                for (i, &acc) in acc.iter().enumerate() {
+                    out.set(t + i, (self.panel + p) * ROWS, to_array(acc));
+                }
+            }
+        }
+    }
+}
