@@ -93,57 +93,75 @@ impl Source for Values {
     }
 }
 
-/// Where the other two matrices of a product are.
-#[derive(Clone, Copy)]
-pub(super) struct Product {
-    pub(super) a: *const f32,
-    pub(super) a_stride: usize,
-    pub(super) c: *mut f32,
-    pub(super) c_stride: usize,
-    /// Whether C starts from 0 instead of what it holds.
-    pub(super) fresh: bool,
-}
-
-/// `R` rows by `N` vectors of columns from column `at`.
+/// `R` rows by `N` vectors of columns from column `at`. Element (r, k) of A is at
+/// `r * AR + k * AK`, for addresses that need no arithmetic. C starts from 0 if `fresh`, else from
+/// what it holds.
 ///
 /// # Safety
-/// `p` has R rows, of A over `k` and of C over the columns; B has rows `k` and the columns.
+/// A has R rows over `k`, C has R rows of the columns, B has rows `k` and the columns.
 #[inline(always)]
-unsafe fn block<S: Simd, B: Source, const R: usize, const N: usize>(
+unsafe fn block<S, B, const AR: usize, const AK: usize, const R: usize, const N: usize>(
     s: S,
-    p: Product,
+    a: *const f32,
     b: B,
+    c: Out,
     k: Range<usize>,
     at: usize,
-) {
+) where
+    S: Simd,
+    B: Source,
+{
     let mut acc = [[s.zero(); N]; R];
     // SAFETY: all pointers stay in the rows and columns that the caller vouches for.
     unsafe {
-        if !p.fresh {
+        if !c.fresh {
             for (r, acc) in acc.iter_mut().enumerate() {
                 for (n, acc) in acc.iter_mut().enumerate() {
-                    *acc = s.load_ptr(p.c.add(r * p.c_stride + at + n * LANES));
+                    *acc = s.load_ptr(c.data.add(r * c.stride + at + n * LANES));
                 }
             }
         }
         for k in k {
-            let mut column = [s.zero(); N];
-            for (n, column) in column.iter_mut().enumerate() {
-                *column = b.load(s, k, at + n * LANES);
-            }
-            for (r, acc) in acc.iter_mut().enumerate() {
-                let a = s.splat(*p.a.add(r * p.a_stride + k));
-                for (acc, &column) in acc.iter_mut().zip(&column) {
-                    *acc = s.fma(a, column, *acc);
+            let a = a.add(k * AK);
+            // The smaller side of the block is held in registers.
+            if R < N {
+                let mut rows = [s.zero(); R];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    *row = s.splat(*a.add(r * AR));
+                }
+                for n in 0..N {
+                    let column = b.load(s, k, at + n * LANES);
+                    for (acc, &row) in acc.iter_mut().zip(&rows) {
+                        acc[n] = s.fma(row, column, acc[n]);
+                    }
+                }
+            } else {
+                let mut columns = [s.zero(); N];
+                for (n, column) in columns.iter_mut().enumerate() {
+                    *column = b.load(s, k, at + n * LANES);
+                }
+                for (r, acc) in acc.iter_mut().enumerate() {
+                    let row = s.splat(*a.add(r * AR));
+                    for (acc, &column) in acc.iter_mut().zip(&columns) {
+                        *acc = s.fma(row, column, *acc);
+                    }
                 }
             }
         }
         for (r, acc) in acc.iter().enumerate() {
             for (n, &acc) in acc.iter().enumerate() {
-                s.store_ptr(p.c.add(r * p.c_stride + at + n * LANES), acc);
+                s.store_ptr(c.data.add(r * c.stride + at + n * LANES), acc);
             }
         }
     }
+}
+
+/// Where C is.
+#[derive(Clone, Copy)]
+struct Out {
+    data: *mut f32,
+    stride: usize,
+    fresh: bool,
 }
 
 /// `rows` (1 to [`ROWS`]) rows by the columns `cols`, both ends multiples of 16.
@@ -151,86 +169,97 @@ unsafe fn block<S: Simd, B: Source, const R: usize, const N: usize>(
 /// # Safety
 /// As [`block`].
 #[inline(always)]
-unsafe fn columns<S: Simd, B: Source>(
+unsafe fn columns<S: Simd, B: Source, const AR: usize, const AK: usize>(
     s: S,
-    p: Product,
+    a: *const f32,
     b: B,
+    c: Out,
     rows: usize,
     k: Range<usize>,
     cols: Range<usize>,
 ) {
+    debug_assert!((1..=ROWS).contains(&rows));
+    debug_assert!(cols.start.is_multiple_of(16) && cols.end.is_multiple_of(16));
     let mut at = cols.start;
-    // SAFETY: each step takes columns inside `cols`; the rest is the caller's word.
-    unsafe {
-        // As many chains as hide the latency of a sum, in no more than the registers there are.
-        while at < cols.end {
-            let left = (cols.end - at) / LANES;
-            let (k, took) = (k.clone(), |n: usize| n * LANES);
-            at += match (rows, left) {
-                (1, 8..) => {
-                    block::<S, B, 1, 8>(s, p, b, k, at);
-                    took(8)
-                }
-                (1, 4..) => {
-                    block::<S, B, 1, 4>(s, p, b, k, at);
-                    took(4)
-                }
-                (1, _) => {
-                    block::<S, B, 1, 2>(s, p, b, k, at);
-                    took(2)
-                }
-                (2, 4..) => {
-                    block::<S, B, 2, 4>(s, p, b, k, at);
-                    took(4)
-                }
-                (2, _) => {
-                    block::<S, B, 2, 2>(s, p, b, k, at);
-                    took(2)
-                }
-                (3, 4..) => {
-                    block::<S, B, 3, 4>(s, p, b, k, at);
-                    took(4)
-                }
-                (3, _) => {
-                    block::<S, B, 3, 2>(s, p, b, k, at);
-                    took(2)
-                }
-                (4, _) => {
-                    block::<S, B, 4, 2>(s, p, b, k, at);
-                    took(2)
-                }
-                (5, _) => {
-                    block::<S, B, 5, 2>(s, p, b, k, at);
-                    took(2)
-                }
-                _ => {
-                    block::<S, B, 6, 2>(s, p, b, k, at);
-                    took(2)
-                }
-            };
+    macro_rules! take {
+        ($rows:literal x $vectors:literal) => {{
+            // SAFETY: these columns are inside `cols`; the rest is the caller's word.
+            unsafe { block::<S, B, AR, AK, $rows, $vectors>(s, a, b, c, k.clone(), at) };
+            at += $vectors * LANES;
+        }};
+    }
+    // As many chains as hide the latency of a sum, in no more than the registers there are.
+    while at < cols.end {
+        match (rows, (cols.end - at) / LANES) {
+            (1, 8..) => take!(1 x 8),
+            (1, 4..) => take!(1 x 4),
+            (1, _) => take!(1 x 2),
+            (2, 4..) => take!(2 x 4),
+            (2, _) => take!(2 x 2),
+            (3, _) => take!(3 x 2),
+            (4, _) => take!(4 x 2),
+            (5, _) => take!(5 x 2),
+            _ => take!(6 x 2),
         }
     }
 }
 
 simd_fn! {
-    /// The product of `rows` rows over `k` into the columns `cols` (both ends multiples of 16).
+    /// Scores: up to [`ROWS`] queries (stored `head_dim` × ROWS) times keys, for the positions
+    /// `cols` (both ends multiples of 16), into rows of PAGE.
     ///
     /// # Safety
-    /// `p` has `rows` (1 to [`ROWS`]) rows, of A over `k` and of C over `cols`; `b` points to
-    /// rows `k` and columns `cols`.
-    pub(super) unsafe fn multiply(
-        s, p: Product, b: Stored, rows: usize, k: Range<usize>, cols: Range<usize>,
+    /// `q` and `keys` point to `head_dim` rows, `out` to `rows` rows.
+    pub(super) unsafe fn scores(
+        s, q: *const f32, keys: Stored, out: *mut f32, rows: usize, head_dim: usize,
+        cols: Range<usize>,
     ) {
-        debug_assert!((1..=ROWS).contains(&rows) && cols.start % 16 == 0 && cols.end % 16 == 0);
+        let c = Out { data: out, stride: PAGE, fresh: true };
+        let k = 0..head_dim;
         // SAFETY: handed on.
         unsafe {
-            match b {
-                Stored::F32 { data, stride } => columns(s, p, F32(data, stride), rows, k, cols),
-                Stored::F16 { data, stride } => columns(s, p, F16(data, stride), rows, k, cols),
-                Stored::Keys { data, scales } => columns(s, p, Keys(data, scales), rows, k, cols),
-                Stored::Values { data, stride, scales, blocks } => {
-                    columns(s, p, Values(data, stride, scales, blocks), rows, k, cols);
+            match keys {
+                Stored::F32 { data, .. } => {
+                    columns::<S, _, 1, ROWS>(s, q, F32(data, PAGE), c, rows, k, cols);
                 }
+                Stored::F16 { data, .. } => {
+                    columns::<S, _, 1, ROWS>(s, q, F16(data, PAGE), c, rows, k, cols);
+                }
+                Stored::Keys { data, scales } => {
+                    columns::<S, _, 1, ROWS>(s, q, Keys(data, scales), c, rows, k, cols);
+                }
+                Stored::Values { .. } => debug_assert!(false, "these are not keys"),
+            }
+        }
+    }
+}
+
+simd_fn! {
+    /// Outputs: adds the values of the positions `k` times probabilities (rows of PAGE) to `rows`
+    /// rows of `padded` elements.
+    ///
+    /// # Safety
+    /// `p` and `out` point to `rows` rows, `values` to the positions `k`.
+    pub(super) unsafe fn outputs(
+        s, p: *const f32, values: Stored, out: *mut f32, rows: usize, padded: usize,
+        k: Range<usize>,
+    ) {
+        let c = Out { data: out, stride: padded, fresh: false };
+        let cols = 0..padded;
+        // SAFETY: handed on.
+        unsafe {
+            match values {
+                Stored::F32 { data, stride } => {
+                    columns::<S, _, PAGE, 1>(s, p, F32(data, stride), c, rows, k, cols);
+                }
+                Stored::F16 { data, stride } => {
+                    columns::<S, _, PAGE, 1>(s, p, F16(data, stride), c, rows, k, cols);
+                }
+                Stored::Values { data, stride, scales, blocks } => {
+                    let values = Values(data, stride, scales, blocks);
+                    columns::<S, _, PAGE, 1>(s, p, values, c, rows, k, cols);
+                }
+                Stored::Keys { .. } => debug_assert!(false, "these are not values"),
             }
         }
     }
@@ -250,7 +279,7 @@ unsafe fn widen_each<S: Simd, B: Source>(s: S, b: B, cols: usize, out: &mut [f32
 
 simd_fn! {
     /// Writes the rows of B, of `cols` columns, to `out` in 32-bit floats, with the values that
-    /// [`multiply`] sees.
+    /// [`scores`] and [`outputs`] see.
     ///
     /// # Safety
     /// `b` points to as many rows and columns as `out` has room for; `cols` is a multiple of 8.

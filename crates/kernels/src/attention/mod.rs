@@ -106,15 +106,11 @@ fn tiles(rows: &[QueryRow<'_>], most: usize) -> Vec<Range<usize>> {
     tiles
 }
 
-/// Query heads of a group that one task takes: all of them, which read the cache once, unless
-/// that leaves threads without work.
+/// Query heads of a group that one task takes: all of them, since a single head reads the cache at
+/// half the pace, unless that leaves threads without work.
 fn heads_per_task(groups: usize, group: usize) -> usize {
-    let threads = pool::threads();
-    if threads == 1 || groups >= 2 * threads {
-        return group;
-    }
-    let parts = (2 * threads).div_ceil(groups);
-    group.div_ceil(parts.min(group))
+    let parts = pool::threads().div_ceil(groups).min(group);
+    group.div_ceil(parts)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::block::{Product, ROWS, Stored, multiply, widen};
+use super::block::{ROWS, Stored, outputs, scores, widen};
 use super::page::{KvShape, KvType, PAGE};
 use super::{AttentionParams, QueryRow};
 use crate::Isa;
@@ -36,7 +36,7 @@ pub(super) struct Task<'a> {
 /// Memory of a thread for its tiles; its size depends on the shape, not on the context.
 #[derive(Default)]
 struct Scratch {
-    /// Scaled queries, rows × head_dim. A "row" here is a query head of a query position.
+    /// Scaled queries in blocks of head_dim × ROWS. A "row" here is a query head of a position.
     q: Vec<f32>,
     /// Unnormalised outputs, rows × padded head_dim.
     acc: Vec<f32>,
@@ -106,12 +106,9 @@ fn tile(isa: Isa, task: &Task<'_>, scratch: &mut Scratch) {
                 stride: padded,
             };
         }
-        let mut row = 0;
-        while row < count {
-            let rows = block_rows(count - row);
+        for (i, rows) in row_blocks(count).enumerate() {
             // SAFETY: `stored` checked the page, `prepare` sized the scratch for `count` rows.
-            unsafe { block_of_rows(isa, task, scratch, page, row..row + rows, keys, values) };
-            row += rows;
+            unsafe { block_of_rows(isa, task, scratch, page, (i, rows), keys, values) };
         }
     }
     finish(isa, task, scratch);
@@ -125,15 +122,28 @@ fn block_rows(left: usize) -> usize {
     }
 }
 
+/// The rows in blocks of at most [`ROWS`].
+fn row_blocks(count: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rows = block_rows(count - at);
+        at += rows;
+        (rows > 0).then_some(at - rows..at)
+    })
+}
+
 fn prepare(task: &Task<'_>, scratch: &mut Scratch, count: usize) {
-    let (head_dim, width) = (task.shape.head_dim, task.params.heads * task.shape.head_dim);
-    scratch.q.clear();
-    for row in 0..task.rows.len() {
-        let at = (task.first_row + row) * width;
-        let heads = at + task.heads.start * head_dim..at + task.heads.end * head_dim;
-        scratch
-            .q
-            .extend(task.q[heads].iter().map(|x| x * task.params.scale));
+    let (head_dim, heads, group) = (task.shape.head_dim, task.params.heads, task.heads.len());
+    let block = head_dim * ROWS;
+    scratch.q.resize(row_blocks(count).count() * block, 0.0);
+    for (rows, q) in row_blocks(count).zip(scratch.q.chunks_exact_mut(block)) {
+        for (r, row) in rows.enumerate() {
+            let (row, head) = (task.first_row + row / group, task.heads.start + row % group);
+            let from = &task.q[(row * heads + head) * head_dim..][..head_dim];
+            for (q, x) in q.chunks_exact_mut(ROWS).zip(from) {
+                q[r] = x * task.params.scale;
+            }
+        }
     }
     scratch.acc.clear();
     scratch.acc.resize(count * task.shape.padded(), 0.0);
@@ -211,7 +221,7 @@ unsafe fn block_of_rows(
     task: &Task<'_>,
     scratch: &mut Scratch,
     page: usize,
-    rows: Range<usize>,
+    (index, rows): (usize, Range<usize>),
     keys: Stored,
     values: Stored,
 ) {
@@ -227,26 +237,21 @@ unsafe fn block_of_rows(
     if start >= end {
         return;
     }
-    let scores = Product {
-        a: scratch.q[rows.start * head_dim..].as_ptr(),
-        a_stride: head_dim,
-        c: scratch.scores.as_mut_ptr(),
-        c_stride: PAGE,
-        fresh: true,
-    };
+    let cols = start / 16 * 16..end.next_multiple_of(16);
+    let q = scratch.q[index * head_dim * ROWS..].as_ptr();
     // SAFETY: queries of `rows`, a block of scores, and whole keys; scores of positions that are
     // not written yet may be anything and are masked.
     unsafe {
-        multiply(
+        scores(
             isa,
-            scores,
+            q,
             keys,
+            scratch.scores.as_mut_ptr(),
             rows.len(),
-            0..head_dim,
-            start / 16 * 16..end.next_multiple_of(16),
+            head_dim,
+            cols,
         )
     };
-
     for (i, row) in rows.clone().enumerate() {
         if seen[i].is_empty() {
             continue;
@@ -263,49 +268,65 @@ unsafe fn block_of_rows(
         }
     }
 
-    let outputs = Product {
-        a: scratch.scores.as_ptr(),
-        a_stride: PAGE,
-        c: scratch.acc[rows.start * padded..].as_mut_ptr(),
-        c_stride: padded,
-        fresh: false,
+    let out = &mut scratch.acc[rows.start * padded..rows.end * padded];
+    // SAFETY: probabilities and outputs of `rows`, and a whole page of values.
+    unsafe {
+        accumulate(
+            isa,
+            &scratch.scores,
+            values,
+            out,
+            &seen[..rows.len()],
+            padded,
+        )
     };
-    // SAFETY: as above; only positions that a row sees are read for it.
-    unsafe { accumulate(isa, outputs, values, &seen[..rows.len()], padded) };
 }
 
 /// Adds the values that each row sees: those that all see together, the rest row by row.
 ///
 /// # Safety
-/// `p` has a row for each range in `seen`; `values` holds those positions.
-unsafe fn accumulate(isa: Isa, p: Product, values: Stored, seen: &[Range<usize>], padded: usize) {
+/// `p` (rows of PAGE) and `out` (rows of `padded`) have a row for each range in `seen`; `values`
+/// holds those positions.
+unsafe fn accumulate(
+    isa: Isa,
+    p: &[f32],
+    values: Stored,
+    out: &mut [f32],
+    seen: &[Range<usize>],
+    padded: usize,
+) {
     let start = seen.iter().map(|r| r.start).max().unwrap_or(0);
     let end = seen.iter().map(|r| r.end).min().unwrap_or(0);
-    let common = start..end;
-    // SAFETY: row `i` of `p`, positions out of `seen[i]`.
-    let single = |i: usize, k: Range<usize>| unsafe {
-        let row = Product {
-            a: p.a.add(i * p.a_stride),
-            c: p.c.add(i * p.c_stride),
-            ..p
-        };
-        if !k.is_empty() {
-            multiply(isa, row, values, 1, k, 0..padded);
+    let (p, out) = (p.as_ptr(), out.as_mut_ptr());
+    let single = |i: usize, k: Range<usize>| {
+        if k.start < k.end {
+            // SAFETY: one row and positions out of `seen[i]`.
+            unsafe {
+                outputs(
+                    isa,
+                    p.add(i * PAGE),
+                    values,
+                    out.add(i * padded),
+                    1,
+                    padded,
+                    k,
+                )
+            };
         }
     };
-    if common.is_empty() {
+    if start >= end {
         for (i, range) in seen.iter().enumerate() {
             single(i, range.clone());
         }
         return;
     }
     for (i, range) in seen.iter().enumerate() {
-        single(i, range.start..common.start);
+        single(i, range.start..start);
     }
-    // SAFETY: all rows see the common positions.
-    unsafe { multiply(isa, p, values, seen.len(), common.clone(), 0..padded) };
+    // SAFETY: all rows see these positions.
+    unsafe { outputs(isa, p, values, out, seen.len(), padded, start..end) };
     for (i, range) in seen.iter().enumerate() {
-        single(i, common.end..range.end);
+        single(i, end..range.end);
     }
 }
 
@@ -330,10 +351,15 @@ simd_fn! {
             if let Some(cap) = softcap {
                 x = s.mul(s.splat(cap), math::tanh(s, s.div(x, s.splat(cap))));
             }
-            let at = s.add(index, s.splat((lanes.start + i * LANES) as f32));
-            let x = s.select_lt(at, from, hidden, s.select_lt(at, to, x, hidden));
+            let first = lanes.start + i * LANES;
+            if first < seen.start || first + LANES > seen.end {
+                let at = s.add(index, s.splat(first as f32));
+                x = s.select_lt(at, from, hidden, s.select_lt(at, to, x, hidden));
+                s.store(part, x);
+            } else if softcap.is_some() {
+                s.store(part, x);
+            }
             largest = s.max(largest, x);
-            s.store(part, x);
         }
         let new = max.max(s.hmax(largest));
         if new == f32::NEG_INFINITY {
@@ -342,10 +368,10 @@ simd_fn! {
             return 1.0;
         }
         let shift = s.splat(new);
-        let rescale = math::exp(s, s.sub(s.splat(*max), shift));
+        let rescale = math::exp_negative(s, s.sub(s.splat(*max), shift));
         let mut total = s.mul(s.load(sum), rescale);
         for part in scores[lanes].chunks_exact_mut(LANES) {
-            let p = math::exp(s, s.sub(s.load(part), shift));
+            let p = math::exp_negative(s, s.sub(s.load(part), shift));
             total = s.add(total, p);
             s.store(part, p);
         }

@@ -7,10 +7,9 @@ const LOG2_E: f32 = std::f32::consts::LOG2_E;
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
-/// e^x within 2 ulp; 0 below -104, infinity above 88.73, NaN for NaN.
+/// e^x = 2^n p: returns p and the integer n. For |x| < 2^20.
 #[inline(always)]
-pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
-    let x = s.min(s.splat(89.0), s.max(s.splat(-104.0), x));
+fn exp_parts<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
     let n = s.round(s.mul(x, s.splat(LOG2_E)));
     let r = s.fma(n, s.splat(-LN2_HIGH), x);
     let r = s.fma(n, s.splat(-LN2_LOW), r);
@@ -20,7 +19,21 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     let p = s.fma(p, r, s.splat(0.041_668_39));
     let p = s.fma(p, r, s.splat(0.166_665_21));
     let p = s.fma(p, r, s.splat(0.499_999_93));
-    let p = s.add(s.fma(s.mul(r, r), p, r), s.splat(1.0));
+    (s.add(s.fma(s.mul(r, r), p, r), s.splat(1.0)), n)
+}
+
+/// e^x for x <= 0 within 2 ulp, with 0 for what would not be a normal number; NaN for NaN.
+#[inline(always)]
+pub(crate) fn exp_negative<S: Simd>(s: S, x: S::V) -> S::V {
+    let least = s.splat(-87.0);
+    let (p, n) = exp_parts(s, s.max(least, x));
+    s.select_lt(x, least, s.zero(), s.mul(p, s.pow2(n)))
+}
+
+/// e^x within 2 ulp; 0 below -104, infinity above 88.73, NaN for NaN.
+#[inline(always)]
+pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+    let (p, n) = exp_parts(s, s.min(s.splat(89.0), s.max(s.splat(-104.0), x)));
     // Two factors, since n goes beyond the exponents of normal numbers.
     let half = s.round(s.mul(n, s.splat(0.5)));
     s.mul(s.mul(p, s.pow2(half)), s.pow2(s.sub(n, half)))
@@ -90,7 +103,8 @@ mod tests {
                 0 => exp(s, v),
                 1 => tanh(s, v),
                 2 => sigmoid(s, v),
-                _ => erf(s, v),
+                3 => erf(s, v),
+                _ => exp_negative(s, v),
             })
         }
     }
@@ -157,6 +171,13 @@ mod tests {
             let y = run(isa, 0, &[-inf, -200.0, -103.0, 0.0, 88.7, 89.0, inf, nan]);
             assert_eq!((y[0], y[1], y[3], y[5], y[6]), (0.0, 0.0, 1.0, inf, inf));
             assert!(y[2] > 0.0 && y[2] < 1e-44 && y[4] < inf && y[7].is_nan());
+            let y = run(
+                isa,
+                4,
+                &[-inf, -200.0, -87.1, 0.0, -0.0, -1e-30, -86.9, nan],
+            );
+            assert_eq!((&y[..3], &y[3..6]), (&[0.0; 3][..], &[1.0; 3][..]));
+            assert!(y[6] > 1.8e-38 && y[6] < 1.9e-38 && y[7].is_nan());
             let y = run(isa, 1, &[-inf, -30.0, -0.0, 0.0, 30.0, inf, 1e-40, nan]);
             assert_eq!(y[..7], [-1.0, -1.0, 0.0, 0.0, 1.0, 1.0, 1e-40]);
             assert!(y[7].is_nan());

@@ -1,0 +1,204 @@
+//! Times each kernel alone: `cargo bench -p medley-kernels --bench ops [-- NAME...]`.
+//!
+//! Prints the best of many runs (others share the machine) with 1 thread and with all, as
+//! GFLOP/s or GB/s. `MEDLEY_ISA` forces an instruction set.
+#![allow(clippy::print_stdout)]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use medley_kernels::*;
+
+/// Seconds of the fastest run within a time limit.
+fn best(mut f: impl FnMut()) -> f64 {
+    let (begin, mut best) = (Instant::now(), f64::INFINITY);
+    let mut runs = 0;
+    while begin.elapsed() < Duration::from_millis(150) || runs < 5 {
+        let start = Instant::now();
+        f();
+        best = best.min(start.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    best
+}
+
+fn numbers(n: usize) -> Vec<f32> {
+    (0..n)
+        .map(|i| ((i as f32 * 0.618).fract() - 0.5) * 2.0)
+        .collect()
+}
+
+struct Bench {
+    filters: Vec<String>,
+}
+
+impl Bench {
+    fn wants(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|f| name.contains(f.as_str()))
+    }
+
+    /// `work` is what one run does, in billions of `unit`.
+    fn run(&self, name: &str, work: f64, unit: &str, mut f: impl FnMut()) {
+        if !self.wants(name) {
+            return;
+        }
+        print!("{name:44}");
+        for threads in [1, 0] {
+            pool::set_threads(threads);
+            let seconds = best(&mut f);
+            print!(
+                "{:>3} threads {:9.1} us {:8.2} {unit}/s",
+                pool::threads(),
+                seconds * 1e6,
+                work / seconds / 1e9
+            );
+        }
+        println!();
+    }
+}
+
+fn attention_ops(b: &Bench) {
+    let models = [
+        ("smollm2", 3, 9, 64),
+        ("gemma3", 1, 4, 256),
+        ("llama1b", 8, 32, 64),
+    ];
+    for (model, kv_heads, heads, head_dim) in models {
+        for (ty, ty_name) in [
+            (KvType::F32, "f32"),
+            (KvType::F16, "f16"),
+            (KvType::Q8, "q8"),
+        ] {
+            let shape = KvShape {
+                kv_heads,
+                head_dim,
+                ty,
+            };
+            let width = heads * head_dim;
+            let params = AttentionParams {
+                heads,
+                scale: 1.0 / (head_dim as f32).sqrt(),
+                softcap: None,
+                window: None,
+            };
+            for (what, context, rows) in [
+                ("decode", 128, 1),
+                ("decode", 4096, 1),
+                ("prefill", 512, 512),
+                ("prefill", 4096, 128),
+            ] {
+                let name = format!("attention {model} {ty_name} {what} {rows}@{context}");
+                if !b.wants(&name) {
+                    continue;
+                }
+                let mut pages = vec![vec![0u8; shape.page_bytes()]; context / PAGE];
+                let kv = numbers(kv_heads * head_dim * 2);
+                for i in 0..context {
+                    let (k, v) = kv.split_at(kv.len() / 2);
+                    kv_write(&shape, &mut pages[i / PAGE], i % PAGE, k, v);
+                }
+                let pages: Vec<&[u8]> = pages.iter().map(Vec::as_slice).collect();
+                let query: Vec<QueryRow> = (context - rows..context)
+                    .map(|pos| QueryRow { pages: &pages, pos })
+                    .collect();
+                let (q, mut out) = (numbers(rows * width), vec![0.0; rows * width]);
+                let seen: usize = query.iter().map(|r| r.pos + 1).sum();
+                let flops = 4.0 * (seen * width) as f64;
+                b.run(&name, flops, "GFLOP", || {
+                    attention(&shape, &params, &query, &q, black_box(&mut out));
+                });
+            }
+        }
+    }
+    for (ty, ty_name) in [
+        (KvType::F32, "f32"),
+        (KvType::F16, "f16"),
+        (KvType::Q8, "q8"),
+    ] {
+        let shape = KvShape {
+            kv_heads: 8,
+            head_dim: 64,
+            ty,
+        };
+        let mut page = vec![0u8; shape.page_bytes()];
+        let kv = numbers(8 * 64);
+        b.run(
+            &format!("kv_write {ty_name} 64x8x64"),
+            (64 * 8 * 64 * 2 * 4) as f64,
+            "GB",
+            || {
+                for slot in 0..PAGE {
+                    kv_write(&shape, black_box(&mut page), slot, &kv, &kv);
+                }
+            },
+        );
+    }
+}
+
+fn row_ops(b: &Bench) {
+    for (rows, width) in [(1, 576), (1, 4096), (512, 576), (512, 4096)] {
+        let n = rows * width;
+        let bytes = (n * 4) as f64;
+        let (x, y, w, mut out) = (numbers(n), numbers(n), numbers(width), vec![0.0; n]);
+        let size = format!("{rows}x{width}");
+        b.run(&format!("rms_norm {size}"), bytes * 2.0, "GB", || {
+            rms_norm(&x, &w, 1e-5, black_box(&mut out));
+        });
+        let mut sum = x.clone();
+        b.run(&format!("add_rms_norm {size}"), bytes * 4.0, "GB", || {
+            add_rms_norm(&mut sum, &y, &w, 1e-5, black_box(&mut out));
+        });
+        b.run(&format!("layer_norm {size}"), bytes * 2.0, "GB", || {
+            layer_norm(&x, &w, Some(&w), 1e-5, black_box(&mut out));
+        });
+        for act in [Activation::Silu, Activation::GeluTanh, Activation::Gelu] {
+            b.run(&format!("gated {act:?} {size}"), bytes * 3.0, "GB", || {
+                gated(act, &x, &y, black_box(&mut out));
+            });
+        }
+        let mut p = x.clone();
+        b.run(&format!("softmax {size}"), bytes * 2.0, "GB", || {
+            softmax(black_box(&mut p), width)
+        });
+        if width.is_multiple_of(64) {
+            let angles = numbers(rows * 32);
+            for style in [RopeStyle::Neox, RopeStyle::Interleaved] {
+                b.run(&format!("rope {style:?} {size}"), bytes * 2.0, "GB", || {
+                    rope(
+                        black_box(&mut p),
+                        width / 64,
+                        64,
+                        64,
+                        style,
+                        &angles,
+                        &angles,
+                    );
+                });
+            }
+        }
+    }
+}
+
+fn pool_ops(b: &Bench) {
+    b.run("pool: an empty region of 2 tasks", 1.0, "region", || {
+        pool::parallel_for(2, |i| {
+            black_box(i);
+        });
+    });
+}
+
+fn main() {
+    let filters = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with("--"))
+        .collect();
+    let b = Bench { filters };
+    println!(
+        "instruction set {}, {} threads at most",
+        isa().name(),
+        pool::threads()
+    );
+    pool_ops(&b);
+    row_ops(&b);
+    attention_ops(&b);
+}
