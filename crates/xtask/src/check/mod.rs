@@ -1,0 +1,88 @@
+//! Rules that need no compiler, so that breaking one is told within seconds.
+
+mod deny;
+mod layers;
+mod text;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::metadata::Metadata;
+use crate::process;
+use crate::steps::Steps;
+
+/// `cargo xtask check`.
+pub fn run() -> Result<()> {
+    let mut steps = Steps::default();
+    add_to(&mut steps);
+    steps.finish()
+}
+
+/// All checks as steps of a longer run.
+pub fn add_to(steps: &mut Steps) {
+    let metadata = Metadata::load();
+    let with_metadata = |verify: fn(&Metadata) -> Result<Vec<String>>| match &metadata {
+        Ok(metadata) => none_of(verify(metadata)?),
+        Err(error) => bail!("{error:#}"),
+    };
+    steps.step("check::layers", || {
+        with_metadata(|metadata| Ok(layers::violations(metadata)))
+    });
+    steps.step("check::licences", || {
+        with_metadata(|metadata| deny::Policy::load()?.licence_violations(metadata))
+    });
+    steps.step("check::bans", || {
+        with_metadata(|metadata| Ok(deny::Policy::load()?.ban_violations(metadata)))
+    });
+    steps.step("check::sources", || {
+        with_metadata(|metadata| Ok(deny::Policy::load()?.source_violations(metadata)))
+    });
+    steps.step("check::length", || {
+        none_of(text::over_all(&tracked()?, text::too_long))
+    });
+    steps.step("check::words", || {
+        none_of(text::over_all(&tracked()?, text::unfinished))
+    });
+    steps.step("check::paths", || {
+        none_of(text::over_all(&tracked()?, text::machine_paths))
+    });
+    steps.step("check::unsafe", || {
+        none_of(text::over_all(&tracked()?, text::misplaced_unsafe))
+    });
+    if process::available("cargo-deny", "--version") {
+        steps.step("check::cargo-deny", || {
+            process::run(process::cargo().args(["deny", "check", "bans", "licenses", "sources"]))
+        });
+    }
+}
+
+/// Nothing to complain about, or everything at once, one line each.
+fn none_of(violations: Vec<String>) -> Result<()> {
+    if violations.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", violations.join("\n    "));
+}
+
+/// Files that git tracks or would add, relative to the root.
+fn tracked() -> Result<Vec<PathBuf>> {
+    let listing = process::capture(
+        Command::new("git")
+            .args([
+                "ls-files",
+                "-z",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+            ])
+            .current_dir(process::root()),
+    )?;
+    Ok(listing
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+        .filter(|path| process::root().join(path).is_file())
+        .collect())
+}

@@ -1,0 +1,104 @@
+//! `cargo xtask docs`: pages that are written by programs, and the check that they are up to date.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::bench::report::Report;
+use crate::process;
+
+/// Where `cargo xtask prove bench-text` leaves its figures.
+pub const BENCH_TEXT: &str = "docs/proof/bench-text.json";
+
+/// Write the generated pages, or fail if one would change.
+pub fn run(check: bool) -> Result<()> {
+    page(Path::new("docs/benchmarks.md"), &benchmarks()?, check)?;
+    page(Path::new("docs/cli.md"), &command_line()?, check)
+}
+
+fn page(path: &Path, text: &str, check: bool) -> Result<()> {
+    let full = process::root().join(path);
+    if std::fs::read_to_string(&full).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    if check {
+        bail!(
+            "{} is out of date: run `cargo xtask docs` and commit it",
+            path.display()
+        );
+    }
+    std::fs::write(&full, text).with_context(|| format!("cannot write {}", full.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+/// The command-line reference, which the program prints itself.
+fn command_line() -> Result<String> {
+    let medley = process::build_medley()?;
+    let text = process::capture(Command::new(medley).arg("help-markdown"))?;
+    Ok(text.trim_end().to_owned() + "\n")
+}
+
+fn benchmarks() -> Result<String> {
+    let path = process::root().join(BENCH_TEXT);
+    let report = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(
+            serde_json::from_str(&text)
+                .with_context(|| format!("{} is no report", path.display()))?,
+        ),
+        Err(_) => None,
+    };
+    Ok(benchmarks_page(report.as_ref()))
+}
+
+const BENCHMARKS_INTRODUCTION: &str = "\
+# Benchmarks
+
+<!-- Written by `cargo xtask docs` from docs/proof/bench-text.json; do not edit. -->
+
+`cargo xtask bench text` builds llama.cpp from the source package of llama-cpp-python into a folder outside the
+repository (`MEDLEY_REF`, or `medley-dev` in the user's cache folder), then runs both engines in turn on the same file
+with the same number of threads.
+
+- One **round** runs both engines once, each in a fresh process; who goes first alternates. The figures are medians
+  over the rounds.
+- **llama.cpp** is built Release for the machine at hand and run with the fastest of its option sets, tried first.
+  Prefill, decode and memory come from `llama-bench -p 512 -n 128 -r 1` (after its own warm-up), batches from
+  `llama-batched-bench` (64 prompt and 64 generated tokens a sequence), load from a small program over its library that
+  times the loading of the model and the making of a context (`crates/xtask/peer/llama_load.cpp`). It maps the weights
+  and reads most of them with the first token, so its load time is its best case.
+- **Medley**'s load time includes repacking. Memory is the process's highest resident set, for both from `wait4`.
+- A short arithmetic loop, pinned to as many cores as there are threads, runs before and after each round. A round in
+  which it ran below 85 % of the best seen is repeated, at most until three times the rounds were run; slow rounds that
+  had to be kept are named below the table.
+- **Of the limit**: decode against the memory bandwidth measured in the same run (weights read per token, times tokens
+  per second), prefill against the int8 peak of the vector units (operations of the layers' matrices).
+";
+
+fn benchmarks_page(report: Option<&Report>) -> String {
+    let mut page = BENCHMARKS_INTRODUCTION.to_owned();
+    page.push_str("\n## Text\n\n");
+    match report {
+        Some(report) => page.push_str(&report.render()),
+        None => page.push_str(
+            "`cargo xtask prove bench-text` measures and keeps the figures that stand here.\n",
+        ),
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::report;
+
+    #[test]
+    fn the_page_holds_the_tables() {
+        let page = benchmarks_page(Some(&report::tests::example()));
+        assert!(page.starts_with("# Benchmarks\n"));
+        assert!(page.contains("| 2.00× |"));
+        let empty = benchmarks_page(None);
+        assert!(empty.ends_with("stand here.\n"));
+    }
+}

@@ -1,0 +1,428 @@
+//! The built program with real models: what a user types, checked from outside.
+//!
+//! A case is a function over [`Program`]; add it to [`CASES`]. Models are kept between runs in one `MEDLEY_HOME`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::process;
+use crate::steps::Steps;
+
+/// No command of these cases takes longer on the slowest machine, a first download apart.
+const TIME_LIMIT: Duration = Duration::from_secs(600);
+
+type Case = fn(&Program) -> Result<()>;
+
+/// Every case with its name, cheapest first.
+const CASES: &[(&str, Case)] = &[
+    ("smoke::version", version),
+    ("smoke::wrong_usage", wrong_usage),
+    ("smoke::pull", pull),
+    ("smoke::text_greedy", text_greedy),
+    ("smoke::text_threads", text_threads),
+    ("smoke::text_seed", text_seed),
+    ("smoke::text_refusals", text_refusals),
+    ("smoke::embed", embed),
+];
+
+/// The program under test.
+pub struct Program {
+    binary: PathBuf,
+    home: PathBuf,
+}
+
+/// What one command did.
+pub struct Outcome {
+    command: String,
+    status: ExitStatus,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Build the program and run every case as a step.
+pub fn add_to(steps: &mut Steps) {
+    if !CASES.iter().any(|(name, _)| steps.wants(name)) {
+        return;
+    }
+    let mut program = None;
+    steps.step("smoke::build", || {
+        program = Some(Program::build()?);
+        Ok(())
+    });
+    // Asked for a single case, `smoke::build` was not a step of its own.
+    if program.is_none() && !steps.wants("smoke::build") {
+        program = Program::build().ok();
+    }
+    for (name, case) in CASES {
+        steps.step(name, || match &program {
+            Some(program) => case(program),
+            None => bail!("the program does not build"),
+        });
+    }
+}
+
+/// Folder of the models that developers' commands use: `MEDLEY_HOME`, or `home` in the developer folder.
+pub fn home() -> Result<PathBuf> {
+    match std::env::var_os("MEDLEY_HOME") {
+        Some(home) => Ok(PathBuf::from(home)),
+        None => Ok(process::ref_dir()?.join("home")),
+    }
+}
+
+/// The weight file of a model: the file itself, or that of a catalog name, which is pulled first.
+pub fn model_file(medley: &Path, name: &str) -> Result<PathBuf> {
+    if Path::new(name).is_file() {
+        return Ok(PathBuf::from(name));
+    }
+    let program = Program {
+        binary: medley.to_owned(),
+        home: home()?,
+    };
+    program.run(&["models", "pull", name])?.succeeded()?;
+    let shown = program.run(&["models", "show", name, "--json"])?.json()?;
+    first_string(&shown, &|text| {
+        text.ends_with(".gguf") && Path::new(text).is_file()
+    })
+    .map(PathBuf::from)
+    .with_context(|| format!("`medley models show {name} --json` names no GGUF file: {shown}"))
+}
+
+/// Depth-first search for a string.
+fn first_string(value: &Value, wanted: &dyn Fn(&str) -> bool) -> Option<String> {
+    match value {
+        Value::String(text) => wanted(text).then(|| text.clone()),
+        Value::Array(items) => items.iter().find_map(|item| first_string(item, wanted)),
+        Value::Object(fields) => fields.values().find_map(|item| first_string(item, wanted)),
+        _ => None,
+    }
+}
+
+impl Program {
+    /// Build it as the README says.
+    pub fn build() -> Result<Self> {
+        Ok(Self {
+            binary: process::build_medley()?,
+            home: home()?,
+        })
+    }
+
+    /// Run with no input; whatever the exit code, its outcome. A panic is an error at once.
+    pub fn run(&self, args: &[&str]) -> Result<Outcome> {
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let (out, err) = (folder.path().join("out"), folder.path().join("err"));
+        let mut command = Command::new(&self.binary);
+        command
+            .args(args)
+            .env("MEDLEY_HOME", &self.home)
+            .stdin(Stdio::null())
+            .stdout(File::create(&out)?)
+            .stderr(File::create(&err)?);
+        let described = process::describe(&command);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {described}"))?;
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if start.elapsed() > TIME_LIMIT {
+                child.kill()?;
+                child.wait()?;
+                bail!("{described} ran for more than {TIME_LIMIT:?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let read = |path: &Path| -> Result<String> {
+            String::from_utf8(std::fs::read(path)?)
+                .with_context(|| format!("{described} printed invalid UTF-8"))
+        };
+        let outcome = Outcome {
+            status,
+            stdout: read(&out)?,
+            stderr: read(&err)?,
+            command: described,
+        };
+        ensure!(
+            !outcome.stderr.contains("panicked at"),
+            "{} panicked:\n{}",
+            outcome.command,
+            outcome.stderr
+        );
+        Ok(outcome)
+    }
+
+    /// Run with `--json` and return the one object of standard output.
+    pub fn json(&self, args: &[&str]) -> Result<Value> {
+        self.run(&[args, &["--json"]].concat())?.json()
+    }
+
+    /// The text that the starter model writes for these arguments.
+    fn text(&self, args: &[&str]) -> Result<Value> {
+        let value = self.json(&[&["text"], args].concat())?;
+        ensure!(
+            value["text"].as_str().is_some_and(|text| !text.is_empty()),
+            "no text in {value}"
+        );
+        Ok(value)
+    }
+
+    /// Run something that must be refused: this exit code, and one JSON error that contains every one of `words`.
+    pub fn refuses(&self, args: &[&str], code: i32, words: &[&str]) -> Result<()> {
+        let outcome = self.run(&[args, &["--json"]].concat())?;
+        ensure!(
+            outcome.status.code() == Some(code),
+            "{} ended with {}, not {code}:\n{}{}",
+            outcome.command,
+            outcome.status,
+            outcome.stdout,
+            outcome.stderr
+        );
+        let value: Value = serde_json::from_str(&outcome.stdout)
+            .with_context(|| format!("{} printed no JSON error", outcome.command))?;
+        let message = value["error"]["message"].as_str().unwrap_or_default();
+        for word in words {
+            ensure!(message.contains(word), "{word:?} is not in {message:?}");
+        }
+        ensure!(
+            !message.contains('\n'),
+            "an error is one line, this one is {message:?}"
+        );
+        Ok(())
+    }
+}
+
+impl Outcome {
+    /// Fail, showing everything printed, unless the exit code is 0.
+    pub fn succeeded(self) -> Result<Self> {
+        ensure!(
+            self.status.success(),
+            "{} ended with {}:\n{}{}",
+            self.command,
+            self.status,
+            self.stdout,
+            self.stderr
+        );
+        Ok(self)
+    }
+
+    /// Standard output as one JSON value.
+    pub fn json(self) -> Result<Value> {
+        let outcome = self.succeeded()?;
+        serde_json::from_str(&outcome.stdout).with_context(|| {
+            format!(
+                "{} did not print one JSON object:\n{}",
+                outcome.command, outcome.stdout
+            )
+        })
+    }
+}
+
+fn version(program: &Program) -> Result<()> {
+    let outcome = program.run(&["--version"])?.succeeded()?;
+    let expected = concat!("medley ", env!("CARGO_PKG_VERSION"));
+    ensure!(
+        outcome.stdout.trim() == expected,
+        "{:?} is not {expected:?}",
+        outcome.stdout
+    );
+    Ok(())
+}
+
+fn wrong_usage(program: &Program) -> Result<()> {
+    let outcome = program.run(&["text", "--no-such-flag"])?;
+    ensure!(
+        outcome.status.code() == Some(2),
+        "an unknown flag ended with {}",
+        outcome.status
+    );
+    ensure!(
+        outcome.stderr.contains("--no-such-flag"),
+        "the flag is not named: {}",
+        outcome.stderr
+    );
+    Ok(())
+}
+
+fn pull(program: &Program) -> Result<()> {
+    for name in ["smollm2-135m", "minilm"] {
+        program.run(&["models", "pull", name])?.succeeded()?;
+    }
+    Ok(())
+}
+
+/// The form that `--json` promises, and the same text twice.
+fn text_greedy(program: &Program) -> Result<()> {
+    let args = [
+        "The capital of France is",
+        "--seed",
+        "1",
+        "--max-tokens",
+        "32",
+        "--temperature",
+        "0",
+    ];
+    let first = program.text(&args)?;
+    let reason = first["finish_reason"].as_str().unwrap_or_default();
+    ensure!(
+        ["stop", "length"].contains(&reason),
+        "finish_reason is {reason:?}"
+    );
+    ensure!(
+        first["prompt_tokens"]
+            .as_u64()
+            .is_some_and(|count| count > 0),
+        "prompt_tokens is {}",
+        first["prompt_tokens"]
+    );
+    for timing in ["load_s", "prefill_tok_s", "decode_tok_s"] {
+        let value = first["timings"][timing].as_f64();
+        ensure!(
+            value.is_some_and(|value| value > 0.0),
+            "timings.{timing} is {value:?}"
+        );
+    }
+    ensure!(
+        first["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("Paris")),
+        "SmolLM2 knows the capital of France, but wrote {}",
+        first["text"]
+    );
+    let second = program.text(&args)?;
+    ensure!(
+        first["text"] == second["text"],
+        "greedy text differs: {} and {}",
+        first["text"],
+        second["text"]
+    );
+    Ok(())
+}
+
+/// Threads split outputs, never a sum: any number of them writes the same text.
+fn text_threads(program: &Program) -> Result<()> {
+    let with = |threads: &str| {
+        program.text(&[
+            "Write a line about the sea.",
+            "--seed",
+            "7",
+            "--max-tokens",
+            "24",
+            "--threads",
+            threads,
+        ])
+    };
+    let (one, two) = (with("1")?, with("2")?);
+    ensure!(
+        one["text"] == two["text"],
+        "one thread wrote {}, two wrote {}",
+        one["text"],
+        two["text"]
+    );
+    Ok(())
+}
+
+fn text_seed(program: &Program) -> Result<()> {
+    let with = |seed: &str| {
+        program.text(&[
+            "Invent a name for a café.",
+            "--seed",
+            seed,
+            "--temperature",
+            "1.5",
+            "--max-tokens",
+            "24",
+        ])
+    };
+    let (first, again, other) = (with("1")?, with("1")?, with("2")?);
+    ensure!(
+        first["text"] == again["text"],
+        "one seed wrote {} and {}",
+        first["text"],
+        again["text"]
+    );
+    ensure!(
+        first["text"] != other["text"],
+        "two seeds wrote the same: {}",
+        first["text"]
+    );
+    Ok(())
+}
+
+fn text_refusals(program: &Program) -> Result<()> {
+    program.refuses(&["text", ""], 2, &["prompt"])?;
+    program.refuses(
+        &["text", "Hello", "--model", "no-such-model"],
+        1,
+        &["no-such-model"],
+    )?;
+    Ok(())
+}
+
+fn embed(program: &Program) -> Result<()> {
+    let value = program.json(&["embed", "A sentence."])?;
+    let vector = first_vector(&value)
+        .with_context(|| format!("`medley embed --json` printed no vector: {value}"))?;
+    let norm = vector
+        .iter()
+        .map(|element| element * element)
+        .sum::<f64>()
+        .sqrt();
+    ensure!(
+        vector.len() == 384,
+        "MiniLM has 384 dimensions, not {}",
+        vector.len()
+    );
+    ensure!((norm - 1.0).abs() < 1e-4, "the vector's norm is {norm}");
+    Ok(())
+}
+
+/// Depth-first search for an array of numbers.
+fn first_vector(value: &Value) -> Option<Vec<f64>> {
+    match value {
+        Value::Array(items) => match items.iter().map(Value::as_f64).collect::<Option<Vec<_>>>() {
+            Some(numbers) if !numbers.is_empty() => Some(numbers),
+            _ => items.iter().find_map(first_vector),
+        },
+        Value::Object(fields) => fields.values().find_map(first_vector),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn strings_and_vectors_are_found_at_any_depth() {
+        let value = json!({"a": [1, {"files": ["x.txt", "y.gguf"]}], "data": [{"v": [0.5, 1]}]});
+        let found = first_string(&value, &|text| text.ends_with(".gguf"));
+        assert_eq!(found.as_deref(), Some("y.gguf"));
+        assert_eq!(first_vector(&value["data"]), Some(vec![0.5, 1.0]));
+        assert_eq!(first_vector(&json!({"a": []})), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn outcomes_of_a_program() {
+        let program = Program {
+            binary: "sh".into(),
+            home: std::env::temp_dir(),
+        };
+        let fine = program.run(&["-c", r#"echo '{"a": 1}'"#]).unwrap();
+        assert_eq!(fine.json().unwrap()["a"], 1);
+        let failed = program.run(&["-c", "echo no >&2; exit 1"]).unwrap();
+        assert!(failed.json().is_err());
+        let panicked = program.run(&["-c", "echo thread main panicked at x >&2"]);
+        assert!(panicked.is_err());
+    }
+}
