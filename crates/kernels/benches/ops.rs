@@ -3,6 +3,7 @@
 //! Prints the best of many runs (others share the machine) with 1 thread and with all, as
 //! GFLOP/s or GB/s. `MEDLEY_ISA` forces an instruction set.
 #![allow(clippy::print_stdout)]
+#![allow(unsafe_code)] // the peer's interface takes pointers
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -179,6 +180,92 @@ fn row_ops(b: &Bench) {
     }
 }
 
+/// Our product and the gemm crate's, in turn.
+fn dense_ops(b: &Bench) {
+    for (n, k, m) in [
+        (1024, 1024, 1024),
+        (4096, 384, 384),
+        (4096, 384, 1536),
+        (4096, 1536, 384),
+        (256, 384, 8000),
+        (64, 576, 1536),
+        (16, 576, 576),
+        (1, 1024, 1024),
+    ] {
+        let flops = 2.0 * (n * k * m) as f64;
+        let (x, w, mut out) = (numbers(n * k), numbers(m * k), vec![0.0f32; n * m]);
+        let size = format!("{n}x{k}x{m}");
+        for (form, ours) in [("nt", 0), ("nn", 1), ("tn", 2)] {
+            b.run(&format!("matmul f32 {form} {size}"), flops, "GFLOP", || {
+                let x = if ours == 2 {
+                    Matrix::new(&x, k, n).t()
+                } else {
+                    Matrix::new(&x, n, k)
+                };
+                let w = if ours == 0 {
+                    Matrix::new(&w, m, k).t()
+                } else {
+                    Matrix::new(&w, k, m)
+                };
+                matmul(x, w, black_box(&mut out), false);
+            });
+            let strides = |transposed: bool, rows: usize, cols: usize| {
+                if transposed {
+                    (rows as isize, 1)
+                } else {
+                    (1, cols as isize)
+                }
+            };
+            let (x_cs, x_rs) = strides(ours == 2, n, k);
+            let (w_cs, w_rs) = strides(ours == 0, k, m);
+            b.run(
+                &format!("  gemm crate {form} {size} matmul"),
+                flops,
+                "GFLOP",
+                || {
+                    let parallelism = match pool::threads() {
+                        1 => gemm::Parallelism::None,
+                        n => gemm::Parallelism::Rayon(n),
+                    };
+                    // SAFETY: slices of these shapes and strides.
+                    unsafe {
+                        gemm::gemm(
+                            n,
+                            m,
+                            k,
+                            black_box(&mut out).as_mut_ptr(),
+                            1,
+                            m as isize,
+                            false,
+                            x.as_ptr(),
+                            x_cs,
+                            x_rs,
+                            w.as_ptr(),
+                            w_cs,
+                            w_rs,
+                            0.0f32,
+                            1.0f32,
+                            false,
+                            false,
+                            false,
+                            parallelism,
+                        );
+                    }
+                },
+            );
+        }
+        let narrow = |x: &[f32]| {
+            x.iter()
+                .map(|&x| half::bf16::from_f32(x))
+                .collect::<Vec<_>>()
+        };
+        let (x, w, mut out) = (narrow(&x), narrow(&w), narrow(&out));
+        b.run(&format!("matmul bf16 nt {size}"), flops, "GFLOP", || {
+            matmul_bf16(&x, &w, black_box(&mut out), n, k, m);
+        });
+    }
+}
+
 fn pool_ops(b: &Bench) {
     b.run("pool: an empty region of 2 tasks", 1.0, "region", || {
         pool::parallel_for(2, |i| {
@@ -199,6 +286,7 @@ fn main() {
         pool::threads()
     );
     pool_ops(&b);
+    dense_ops(&b);
     row_ops(&b);
     attention_ops(&b);
 }

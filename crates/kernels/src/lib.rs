@@ -3,6 +3,7 @@
 mod activation;
 mod attention;
 mod block;
+mod dense;
 mod dequant;
 mod error;
 mod isa;
@@ -19,6 +20,7 @@ mod testing;
 pub use activation::{Activation, activate, gated};
 pub use attention::{AttentionParams, KvShape, KvType, PAGE, QueryRow, attention, kv_write};
 pub use block::BlockType;
+pub use dense::{Element, Matrix, matmul, matmul_bf16, matmul_f32};
 pub use dequant::dequantize;
 pub use error::KernelError;
 pub use isa::{Isa, isa, requested_isa, with_isa};

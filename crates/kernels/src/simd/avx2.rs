@@ -86,6 +86,49 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn transpose(self, r: [__m256; LANES]) -> [__m256; LANES] {
+        // SAFETY: `self` proves that the processor has the instructions.
+        unsafe {
+            // Pairs of rows, then fours, then the two halves.
+            let lo = |a, b| _mm256_unpacklo_ps(r[a], r[b]);
+            let hi = |a, b| _mm256_unpackhi_ps(r[a], r[b]);
+            let two = [
+                lo(0, 1),
+                hi(0, 1),
+                lo(2, 3),
+                hi(2, 3),
+                lo(4, 5),
+                hi(4, 5),
+                lo(6, 7),
+                hi(6, 7),
+            ];
+            let even = |a: usize, b: usize| _mm256_shuffle_ps::<0b01_00_01_00>(two[a], two[b]);
+            let odd = |a: usize, b: usize| _mm256_shuffle_ps::<0b11_10_11_10>(two[a], two[b]);
+            let four = [
+                even(0, 2),
+                odd(0, 2),
+                even(1, 3),
+                odd(1, 3),
+                even(4, 6),
+                odd(4, 6),
+                even(5, 7),
+                odd(5, 7),
+            ];
+            let low = |i: usize| _mm256_permute2f128_ps::<0x20>(four[i], four[i + 4]);
+            let high = |i: usize| _mm256_permute2f128_ps::<0x31>(four[i], four[i + 4]);
+            [
+                low(0),
+                low(1),
+                low(2),
+                low(3),
+                high(0),
+                high(1),
+                high(2),
+                high(3),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn load_ptr(self, p: *const f32) -> __m256 {
         // SAFETY: valid for eight elements by the caller.
         unsafe { _mm256_loadu_ps(p) }

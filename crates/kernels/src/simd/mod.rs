@@ -19,9 +19,10 @@ pub(crate) use scalar::Scalar;
 /// Lanes of a vector.
 pub(crate) const LANES: usize = 8;
 
-/// Arithmetic on eight f32 lanes.
+/// Arithmetic on eight f32 lanes. Public only for the sealed traits that it appears in.
 #[allow(clippy::missing_safety_doc)] // pointer functions: valid for 8 elements, any alignment
-pub(crate) trait Simd: Copy + Send + Sync + 'static {
+#[doc(hidden)]
+pub trait Simd: Copy + Send + Sync + 'static {
     /// Eight f32 lanes.
     type V: Copy;
 
@@ -51,6 +52,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn sum(self, a: Self::V) -> f32;
     /// The largest lane, for lanes without NaN.
     fn hmax(self, a: Self::V) -> f32;
+
+    /// Lane `j` of vector `i` becomes lane `i` of vector `j`.
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
 
     unsafe fn load_ptr(self, p: *const f32) -> Self::V;
     unsafe fn store_ptr(self, p: *mut f32, v: Self::V);
@@ -244,6 +248,22 @@ mod tests {
                         assert!(same, "op {op}: {} and {} for {} {}", a[k], b[k], x[k], y[k]);
                     }
                 }
+            }
+        }
+    }
+
+    simd_fn! {
+        fn transposed(s, x: &[[f32; 8]; 8]) -> Vec<[f32; 8]> {
+            s.transpose(x.map(|row| s.set(row))).map(|v| s.to_array(v)).to_vec()
+        }
+    }
+
+    #[test]
+    fn transposition() {
+        let x: [[f32; 8]; 8] = std::array::from_fn(|i| std::array::from_fn(|j| (i * 8 + j) as f32));
+        for &isa in Isa::ALL.iter().filter(|isa| isa.available()) {
+            for (j, column) in transposed(isa, &x).iter().enumerate() {
+                assert_eq!(*column, std::array::from_fn(|i| (i * 8 + j) as f32));
             }
         }
     }

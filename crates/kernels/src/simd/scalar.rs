@@ -132,6 +132,16 @@ impl Simd for Scalar {
             .fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m })
     }
     #[inline(always)]
+    fn transpose(self, rows: [V; LANES]) -> [V; LANES] {
+        let mut out = [[0.0; LANES]; LANES];
+        for (i, row) in rows.iter().enumerate() {
+            for (out, &x) in out.iter_mut().zip(row) {
+                out[i] = x;
+            }
+        }
+        out
+    }
+    #[inline(always)]
     unsafe fn load_ptr(self, p: *const f32) -> V {
         // SAFETY: valid for eight elements by the caller.
         unsafe { p.cast::<V>().read_unaligned() }

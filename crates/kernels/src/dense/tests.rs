@@ -1,0 +1,160 @@
+use super::*;
+use crate::testing::{Random, assert_close, each_isa};
+use crate::{Isa, with_isa};
+
+fn reference(a: &[f32], b: &[f32], n: usize, k: usize, m: usize) -> Vec<f64> {
+    let mut out = vec![0.0; n * m];
+    for i in 0..n {
+        for l in 0..k {
+            for j in 0..m {
+                out[i * m + j] += f64::from(a[i * k + l]) * f64::from(b[l * m + j]);
+            }
+        }
+    }
+    out
+}
+
+fn transpose<T: Copy>(x: &[T], rows: usize, cols: usize) -> Vec<T> {
+    (0..rows * cols)
+        .map(|i| x[i % rows * cols + i / rows])
+        .collect()
+}
+
+const SHAPES: [(usize, usize, usize); 12] = [
+    (1, 1, 1),
+    (6, 8, 16),
+    (5, 7, 15),
+    (7, 9, 17),
+    (13, 256, 33),
+    (12, 257, 32),
+    (1, 600, 100),
+    (100, 3, 1),
+    (97, 300, 263),
+    (200, 64, 1040),
+    (800, 20, 40),
+    (3, 0, 4),
+];
+
+#[test]
+fn every_form_matches_double_precision() {
+    let mut random = Random::new(1);
+    for (n, k, m) in SHAPES {
+        let (a, b) = (random.normal(n * k, 1.0), random.normal(k * m, 1.0));
+        let (at, bt) = (transpose(&a, n, k), transpose(&b, k, m));
+        let want = reference(&a, &b, n, k, m);
+        let twice: Vec<f64> = want.iter().map(|x| 2.0 * x).collect();
+        let tolerance = 2e-6 * (k as f64).sqrt();
+        each_isa(|| {
+            let mut first = vec![f32::NAN; n * m];
+            matmul(
+                Matrix::new(&a, n, k),
+                Matrix::new(&b, k, m),
+                &mut first,
+                false,
+            );
+            assert_close(&first, &want, 1e-6, tolerance);
+            for form in 0..3 {
+                let a = if form & 1 == 0 {
+                    Matrix::new(&a, n, k)
+                } else {
+                    Matrix::new(&at, k, n).t()
+                };
+                let b = if form & 2 == 0 {
+                    Matrix::new(&bt, m, k).t()
+                } else {
+                    Matrix::new(&b, k, m)
+                };
+                let mut out = vec![f32::NAN; n * m];
+                matmul(a, b, &mut out, false);
+                assert_eq!(out, first);
+                matmul(a, b, &mut out, true);
+                assert_close(&out, &twice, 2e-6, 2.0 * tolerance);
+            }
+        });
+    }
+}
+
+#[test]
+fn bf16_is_the_f32_product_of_the_rounded_numbers() {
+    let mut random = Random::new(2);
+    for (n, k, m) in SHAPES {
+        let round = |x: Vec<f32>| -> Vec<bf16> { x.into_iter().map(bf16::from_f32).collect() };
+        let (a, b) = (
+            round(random.normal(n * k, 1.0)),
+            round(random.normal(m * k, 1.0)),
+        );
+        let wide = |x: &[bf16]| -> Vec<f32> { x.iter().map(|x| x.to_f32()).collect() };
+        let (aw, bw) = (wide(&a), wide(&b));
+        each_isa(|| {
+            let mut want = vec![0.0; n * m];
+            matmul_f32(&aw, &bw, &mut want, n, k, m);
+            let mut got = vec![0.0; n * m];
+            matmul(
+                Matrix::new(&a, n, k),
+                Matrix::new(&b, m, k).t(),
+                &mut got,
+                false,
+            );
+            assert_eq!(got, want);
+            let mut got = vec![bf16::ONE; n * m];
+            matmul(
+                Matrix::new(&a, n, k),
+                Matrix::new(&b, m, k).t(),
+                &mut got,
+                true,
+            );
+            let want: Vec<bf16> = want.iter().map(|x| bf16::from_f32(x + 1.0)).collect();
+            assert_eq!(got, want);
+        });
+    }
+}
+
+#[test]
+fn a_row_is_the_same_alone_and_among_others() {
+    let mut random = Random::new(3);
+    let (n, k, m) = (61, 700, 130);
+    let (a, b) = (random.normal(n * k, 1.0), random.normal(m * k, 1.0));
+    for &isa in Isa::ALL.iter().filter(|isa| isa.available()) {
+        with_isa(isa, || {
+            let mut all = vec![0.0; n * m];
+            matmul_f32(&a, &b, &mut all, n, k, m);
+            for rows in [1, 2, 7] {
+                let mut some = vec![0.0; rows * m];
+                for i in (0..n - rows).step_by(5) {
+                    matmul_f32(&a[i * k..(i + rows) * k], &b, &mut some, rows, k, m);
+                    assert_eq!(some, all[i * m..(i + rows) * m]);
+                }
+            }
+            for j in (0..m).step_by(11) {
+                let mut column = vec![0.0; n];
+                matmul_f32(&a, &b[j * k..(j + 1) * k], &mut column, n, k, 1);
+                assert!(
+                    column
+                        .iter()
+                        .zip(all.chunks(m))
+                        .all(|(x, row)| *x == row[j])
+                );
+            }
+        });
+    }
+}
+
+#[test]
+fn zeros_denormals_and_extremes() {
+    let mut random = Random::new(4);
+    let (n, k, m) = (7, 40, 19);
+    for scale in [0.0, 1e-42, 1e-20, 1e18] {
+        let (a, b) = (random.normal(n * k, scale), random.normal(k * m, 1.0));
+        let want = reference(&a, &b, n, k, m);
+        each_isa(|| {
+            let mut out = vec![1.0; n * m];
+            matmul(
+                Matrix::new(&a, n, k),
+                Matrix::new(&b, k, m),
+                &mut out,
+                false,
+            );
+            assert_close(&out, &want, 1e-5, 1e-5 * f64::from(scale) + 1e-43);
+        });
+    }
+}
