@@ -77,6 +77,55 @@ pub(crate) fn apply<S: Simd>(s: S, act: Activation, x: S::V) -> S::V {
     }
 }
 
+/// The derivative of the activation at eight lanes.
+#[inline(always)]
+fn derivative<S: Simd>(s: S, act: Activation, x: S::V) -> S::V {
+    let (zero, one, half) = (s.zero(), s.splat(1.0), s.splat(0.5));
+    // d/dx of x sigmoid(a x) = p + a x p (1 - p).
+    let swish = |a: f32| {
+        let ax = s.mul(x, s.splat(a));
+        let p = math::sigmoid(s, ax);
+        s.fma(s.mul(ax, p), s.sub(one, p), p)
+    };
+    match act {
+        Activation::Silu => swish(1.0),
+        Activation::QuickGelu => swish(QUICK),
+        Activation::Gelu => {
+            let erf = math::erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2)));
+            let density = math::exp(s, s.mul(s.mul(x, x), s.splat(-0.5)));
+            let slope = s.mul(s.mul(x, s.splat(0.5 * GELU_SCALE)), density);
+            s.fma(half, s.add(one, erf), slope)
+        }
+        Activation::GeluTanh => {
+            let x2 = s.mul(x, x);
+            let inner = s.mul(
+                s.mul(x, s.splat(GELU_SCALE)),
+                s.fma(x2, s.splat(GELU_CUBE), one),
+            );
+            let t = math::tanh(s, inner);
+            let slope = s.mul(
+                s.splat(GELU_SCALE),
+                s.fma(x2, s.splat(3.0 * GELU_CUBE), one),
+            );
+            let rise = s.mul(s.sub(one, s.mul(t, t)), s.mul(s.mul(x, half), slope));
+            s.fma(half, s.add(one, t), rise)
+        }
+        Activation::Relu => s.select_lt(zero, x, one, zero),
+        Activation::ReluSquared => {
+            let r = s.max(zero, x);
+            s.add(r, r)
+        }
+        Activation::Sigmoid => {
+            let p = math::sigmoid(s, x);
+            s.mul(p, s.sub(one, p))
+        }
+        Activation::Tanh => {
+            let t = math::tanh(s, x);
+            s.sub(one, s.mul(t, t))
+        }
+    }
+}
+
 /// Replaces each element by its activation.
 pub fn activate(act: Activation, x: &mut [f32]) {
     let (isa, n) = (isa(), x.len());
@@ -100,6 +149,50 @@ pub fn gated(act: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
         // SAFETY: the ranges are disjoint.
         let out = unsafe { out.slice(range.clone()) };
         gated_part(isa, act, &gate[range.clone()], &up[range], out);
+    });
+}
+
+/// The backward pass of [`activate`]: `dx = dy * act'(x)`, of the input `x` before it was replaced.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn activate_backward(act: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    same_len("dy", dy.len(), x.len());
+    same_len("dx", dx.len(), x.len());
+    let (isa, dx) = (isa(), SharedMut::new(dx));
+    for_ranges(x.len(), 1, |range| {
+        // SAFETY: the ranges are disjoint.
+        let dx = unsafe { dx.slice(range.clone()) };
+        activate_part_backward(isa, act, &x[range.clone()], &dy[range], dx);
+    });
+}
+
+/// The backward pass of [`gated`]: `dgate = dy * up * act'(gate)` and `dup = dy * act(gate)`.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn gated_backward(
+    act: Activation,
+    gate: &[f32],
+    up: &[f32],
+    dy: &[f32],
+    dgate: &mut [f32],
+    dup: &mut [f32],
+) {
+    for (what, len) in [
+        ("up", up.len()),
+        ("dy", dy.len()),
+        ("dgate", dgate.len()),
+        ("dup", dup.len()),
+    ] {
+        same_len(what, len, gate.len());
+    }
+    let (isa, dgate, dup) = (isa(), SharedMut::new(dgate), SharedMut::new(dup));
+    for_ranges(gate.len(), 1, |range| {
+        let (gate, up, dy) = (&gate[range.clone()], &up[range.clone()], &dy[range.clone()]);
+        // SAFETY: the ranges are disjoint.
+        let (dgate, dup) = unsafe { (dgate.slice(range.clone()), dup.slice(range)) };
+        gated_part_backward(isa, act, gate, up, dy, dgate, dup);
     });
 }
 
@@ -166,10 +259,40 @@ simd_fn! {
     }
 }
 
+simd_fn! {
+    fn activate_part_backward(s, act: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        per_activation!(act, act => {
+            let parts = x.chunks(LANES).zip(dy.chunks(LANES)).zip(dx.chunks_mut(LANES));
+            for ((x, dy), dx) in parts {
+                let slope = derivative(s, act, s.load_part(x, 0.0));
+                s.store_part(dx, s.mul(slope, s.load_part(dy, 0.0)));
+            }
+        });
+    }
+}
+
+simd_fn! {
+    fn gated_part_backward(
+        s, act: Activation, gate: &[f32], up: &[f32], dy: &[f32], dgate: &mut [f32],
+        dup: &mut [f32],
+    ) {
+        per_activation!(act, act => {
+            let inputs = gate.chunks(LANES).zip(up.chunks(LANES)).zip(dy.chunks(LANES));
+            let outputs = dgate.chunks_mut(LANES).zip(dup.chunks_mut(LANES));
+            for (((gate, up), dy), (dgate, dup)) in inputs.zip(outputs) {
+                let (x, dy) = (s.load_part(gate, 0.0), s.load_part(dy, 0.0));
+                let slope = s.mul(derivative(s, act, x), s.load_part(up, 0.0));
+                s.store_part(dgate, s.mul(slope, dy));
+                s.store_part(dup, s.mul(apply(s, act, x), dy));
+            }
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Random, assert_close, each_isa};
+    use crate::testing::{Random, assert_close, each_isa, gradient};
 
     /// erf by numerical integration of its derivative (Simpson).
     fn erf(x: f64) -> f64 {
@@ -236,6 +359,37 @@ mod tests {
         for i in 0..x.len() {
             gated(Activation::Silu, &x[i..=i], &up[i..=i], &mut one);
             assert_eq!(one[0].to_bits(), all[i].to_bits());
+        }
+    }
+
+    #[test]
+    fn gradients_match_finite_differences() {
+        let mut random = Random::new(3);
+        // No input so close to 0 that a difference would straddle the corner of relu.
+        let x: Vec<f32> = random
+            .normal(40, 2.0)
+            .iter()
+            .map(|x| x + x.signum() * 0.01)
+            .collect();
+        let (up, dy) = (random.normal(40, 1.0), random.normal(40, 1.0));
+        for &act in Activation::ALL {
+            let loss = |x: &[f32], up: &[f32]| -> f64 {
+                let terms = x.iter().zip(up).zip(&dy);
+                terms
+                    .map(|((&x, &u), &d)| reference(act, x.into()) * f64::from(u) * f64::from(d))
+                    .sum()
+            };
+            let want_x = gradient(&x, |x| loss(x, &[1.0; 40]));
+            let want_gate = gradient(&x, |x| loss(x, &up));
+            let want_up = gradient(&up, |up| loss(&x, up));
+            each_isa(|| {
+                let (mut a, mut b) = (vec![0.0; 40], vec![0.0; 40]);
+                activate_backward(act, &x, &dy, &mut a);
+                assert_close(&a, &want_x, 1e-4, 1e-4);
+                gated_backward(act, &x, &up, &dy, &mut a, &mut b);
+                assert_close(&a, &want_gate, 1e-4, 1e-4);
+                assert_close(&b, &want_up, 1e-4, 1e-4);
+            });
         }
     }
 }

@@ -17,14 +17,14 @@ mod softmax;
 #[cfg(test)]
 mod testing;
 
-pub use activation::{Activation, activate, gated};
+pub use activation::{Activation, activate, activate_backward, gated, gated_backward};
 pub use attention::{AttentionParams, KvShape, KvType, PAGE, QueryRow, attention, kv_write};
 pub use block::BlockType;
 pub use dense::{Element, Matrix, matmul, matmul_bf16, matmul_f32};
 pub use dequant::dequantize;
 pub use error::KernelError;
 pub use isa::{Isa, isa, requested_isa, with_isa};
-pub use norm::{add_rms_norm, layer_norm, rms_norm};
+pub use norm::{add_rms_norm, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use packed::{PackedMatrix, matmul_many};
-pub use rope::{RopeStyle, rope};
-pub use softmax::softmax;
+pub use rope::{RopeStyle, rope, rope_backward};
+pub use softmax::{cross_entropy, cross_entropy_backward, softmax, softmax_backward};

@@ -3,7 +3,7 @@
 
 use crate::isa;
 use crate::pool::SharedMut;
-use crate::rowwise::{for_ranges, rows, same_len};
+use crate::rowwise::{for_ranges, rows, same_len, sum_over_rows};
 use crate::simd::{LANES, Simd, simd_fn};
 
 /// Root-mean-square norm: each row of `x` (rows of `weight.len()`) becomes
@@ -137,10 +137,139 @@ simd_fn! {
     }
 }
 
+/// The backward pass of [`rms_norm`]: from the gradient `dy` of its output, writes that of `x` to
+/// `dx` and adds that of `weight` to `dweight`.
+///
+/// # Panics
+/// When `x` is not whole rows of `weight.len()` or another slice does not fit.
+pub fn rms_norm_backward(
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    dy: &[f32],
+    dx: &mut [f32],
+    dweight: &mut [f32],
+) {
+    let width = weight.len();
+    let n = rows("x", x.len(), width);
+    same_len("dy", dy.len(), x.len());
+    same_len("dx", dx.len(), x.len());
+    same_len("dweight", dweight.len(), width);
+    let (isa, dx) = (isa(), SharedMut::new(dx));
+    sum_over_rows(n, dweight, |range, dweight| {
+        for r in range {
+            let span = r * width..(r + 1) * width;
+            // SAFETY: each row is written by one task.
+            let dx = unsafe { dx.slice(span.clone()) };
+            rms_row_backward(isa, &x[span.clone()], weight, eps, &dy[span], dx, dweight);
+        }
+    });
+}
+
+/// The backward pass of [`layer_norm`]: writes the gradient of `x` to `dx` and adds those of the
+/// weight and the bias to `dweight` and `dbias`.
+///
+/// # Panics
+/// When `x` is not whole rows of `weight.len()` or another slice does not fit.
+#[allow(clippy::too_many_arguments)]
+pub fn layer_norm_backward(
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    dy: &[f32],
+    dx: &mut [f32],
+    dweight: &mut [f32],
+    dbias: Option<&mut [f32]>,
+) {
+    let width = weight.len();
+    let n = rows("x", x.len(), width);
+    same_len("dy", dy.len(), x.len());
+    same_len("dx", dx.len(), x.len());
+    same_len("dweight", dweight.len(), width);
+    let (isa, dx) = (isa(), SharedMut::new(dx));
+    let mut sums = vec![0.0; 2 * width];
+    sum_over_rows(n, &mut sums, |range, sums| {
+        let (dweight, dbias) = sums.split_at_mut(width);
+        for r in range {
+            let span = r * width..(r + 1) * width;
+            // SAFETY: each row is written by one task.
+            let dx = unsafe { dx.slice(span.clone()) };
+            let (x, dy) = (&x[span.clone()], &dy[span]);
+            layer_row_backward(isa, x, weight, eps, dy, dx, dweight, dbias);
+        }
+    });
+    let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+    add(dweight, &sums[..width]);
+    if let Some(dbias) = dbias {
+        same_len("dbias", dbias.len(), width);
+        add(dbias, &sums[width..]);
+    }
+}
+
+simd_fn! {
+    fn rms_row_backward(
+        s, x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dweight: &mut [f32],
+    ) {
+        let n = x.len() as f32;
+        let scale = 1.0 / (reduce(s, x, Some(0.0)) / n + eps).sqrt();
+        let scales = s.splat(scale);
+        let mut dot = s.zero();
+        let parts = x.chunks(LANES).zip(weight.chunks(LANES)).zip(dy.chunks(LANES));
+        for (((x, w), dy), dw) in parts.zip(dweight.chunks_mut(LANES)) {
+            let (x, dy) = (s.load_part(x, 0.0), s.load_part(dy, 0.0));
+            let xdy = s.mul(x, dy);
+            dot = s.fma(xdy, s.load_part(w, 0.0), dot);
+            let sum = s.fma(xdy, scales, s.load_part(dw, 0.0));
+            s.store_part(dw, sum);
+        }
+        // d/dx of x r w with r = (mean x^2 + eps)^(-1/2), which is itself a function of x.
+        let pull = s.splat(-(s.sum(dot) * scale * scale * scale / n));
+        let parts = x.chunks(LANES).zip(weight.chunks(LANES)).zip(dy.chunks(LANES));
+        for (((x, w), dy), dx) in parts.zip(dx.chunks_mut(LANES)) {
+            let g = s.mul(s.mul(s.load_part(dy, 0.0), s.load_part(w, 0.0)), scales);
+            s.store_part(dx, s.fma(s.load_part(x, 0.0), pull, g));
+        }
+    }
+}
+
+simd_fn! {
+    fn layer_row_backward(
+        s, x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32],
+        dweight: &mut [f32], dbias: &mut [f32],
+    ) {
+        let n = x.len() as f32;
+        let mean = reduce(s, x, None) / n;
+        let scale = 1.0 / (reduce(s, x, Some(mean)) / n + eps).sqrt();
+        let (mean, scales) = (s.splat(mean), s.splat(scale));
+        let (mut sum, mut dot) = (s.zero(), s.zero());
+        let parts = x.chunks(LANES).zip(weight.chunks(LANES)).zip(dy.chunks(LANES));
+        let sums = dweight.chunks_mut(LANES).zip(dbias.chunks_mut(LANES));
+        for (((x, w), dy), (dw, db)) in parts.zip(sums) {
+            // Lanes beyond the row: dy and w are 0.
+            let (x, dy) = (s.load_part(x, 0.0), s.load_part(dy, 0.0));
+            let unit = s.mul(s.sub(x, mean), scales);
+            let g = s.mul(dy, s.load_part(w, 0.0));
+            sum = s.add(sum, g);
+            dot = s.fma(g, unit, dot);
+            let (weight, bias) = (s.load_part(dw, 0.0), s.load_part(db, 0.0));
+            s.store_part(dw, s.fma(dy, unit, weight));
+            s.store_part(db, s.add(bias, dy));
+        }
+        let (sum, dot) = (s.splat(s.sum(sum) / n), s.splat(s.sum(dot) / n));
+        let parts = x.chunks(LANES).zip(weight.chunks(LANES)).zip(dy.chunks(LANES));
+        for (((x, w), dy), dx) in parts.zip(dx.chunks_mut(LANES)) {
+            let unit = s.mul(s.sub(s.load_part(x, 0.0), mean), scales);
+            let g = s.mul(s.load_part(dy, 0.0), s.load_part(w, 0.0));
+            let d = s.sub(s.sub(g, sum), s.mul(unit, dot));
+            s.store_part(dx, s.mul(d, scales));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Random, assert_close, each_isa};
+    use crate::testing::{Random, assert_close, each_isa, gradient};
 
     fn reference(x: &[f32], w: &[f32], b: Option<&[f32]>, eps: f32, centre: bool) -> Vec<f64> {
         let n = w.len() as f64;
@@ -215,6 +344,43 @@ mod tests {
         for (x, want) in x.chunks(577).zip(all.chunks(577)) {
             rms_norm(x, &w, 1e-5, &mut one);
             assert_eq!(one, want);
+        }
+    }
+
+    #[test]
+    fn gradients_match_finite_differences() {
+        let mut random = Random::new(4);
+        for (rows, width) in [(1, 1), (3, 7), (5, 16), (130, 19)] {
+            let x = random.normal(rows * width, 1.0);
+            let (w, dy) = (random.normal(width, 1.0), random.normal(rows * width, 1.0));
+            let eps = 1e-2;
+            for centre in [false, true] {
+                let loss = |x: &[f32], w: &[f32]| -> f64 {
+                    let y = reference(x, w, None, eps, centre);
+                    y.iter().zip(&dy).map(|(y, &d)| y * f64::from(d)).sum()
+                };
+                let want_dx = gradient(&x, |x| loss(x, &w));
+                let want_dw = gradient(&w, |w| loss(&x, w));
+                let mut want_db = vec![0.5; width];
+                dy.chunks(width).for_each(|dy| {
+                    want_db
+                        .iter_mut()
+                        .zip(dy)
+                        .for_each(|(b, &d)| *b += f64::from(d));
+                });
+                each_isa(|| {
+                    let (mut dx, mut dw, mut db) =
+                        (vec![9.0; x.len()], vec![0.0; width], vec![0.5; width]);
+                    if centre {
+                        layer_norm_backward(&x, &w, eps, &dy, &mut dx, &mut dw, Some(&mut db));
+                        assert_close(&db, &want_db, 1e-5, 1e-5);
+                    } else {
+                        rms_norm_backward(&x, &w, eps, &dy, &mut dx, &mut dw);
+                    }
+                    assert_close(&dx, &want_dx, 2e-3, 2e-3);
+                    assert_close(&dw, &want_dw, 2e-3, 2e-3);
+                });
+            }
         }
     }
 }

@@ -31,6 +31,38 @@ pub fn rope(
     cos: &[f32],
     sin: &[f32],
 ) {
+    rotate(x, heads, head_dim, rot_dim, style, cos, sin, 1.0);
+}
+
+/// The backward pass of [`rope`]: rotates gradients in place by the opposite angles.
+///
+/// # Panics
+/// As [`rope`].
+#[allow(clippy::too_many_arguments)]
+pub fn rope_backward(
+    dx: &mut [f32],
+    heads: usize,
+    head_dim: usize,
+    rot_dim: usize,
+    style: RopeStyle,
+    cos: &[f32],
+    sin: &[f32],
+) {
+    rotate(dx, heads, head_dim, rot_dim, style, cos, sin, -1.0);
+}
+
+/// Rotates by `direction` (1 or -1) times the angles.
+#[allow(clippy::too_many_arguments)]
+fn rotate(
+    x: &mut [f32],
+    heads: usize,
+    head_dim: usize,
+    rot_dim: usize,
+    style: RopeStyle,
+    cos: &[f32],
+    sin: &[f32],
+    direction: f32,
+) {
     assert!(
         rot_dim.is_multiple_of(2) && rot_dim <= head_dim,
         "rot_dim {rot_dim} must be even and at most head_dim {head_dim}"
@@ -49,8 +81,10 @@ pub fn rope(
             let (cos, sin) = (&cos[angles.clone()], &sin[angles]);
             for head in row.chunks_exact_mut(head_dim) {
                 match style {
-                    RopeStyle::Neox => neox(isa, &mut head[..rot_dim], cos, sin),
-                    RopeStyle::Interleaved => interleaved(&mut head[..rot_dim], cos, sin),
+                    RopeStyle::Neox => neox(isa, &mut head[..rot_dim], cos, sin, direction),
+                    RopeStyle::Interleaved => {
+                        interleaved(&mut head[..rot_dim], cos, sin, direction)
+                    }
                 }
             }
         }
@@ -58,22 +92,23 @@ pub fn rope(
 }
 
 simd_fn! {
-    fn neox(s, head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    fn neox(s, head: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
+        let direction = s.splat(direction);
         let (low, high) = head.split_at_mut(cos.len());
         let halves = low.chunks_mut(LANES).zip(high.chunks_mut(LANES));
         let angles = cos.chunks(LANES).zip(sin.chunks(LANES));
         for ((low, high), (cos, sin)) in halves.zip(angles) {
             let (a, b) = (s.load_part(low, 0.0), s.load_part(high, 0.0));
-            let (cos, sin) = (s.load_part(cos, 0.0), s.load_part(sin, 0.0));
+            let (cos, sin) = (s.load_part(cos, 0.0), s.mul(s.load_part(sin, 0.0), direction));
             s.store_part(low, s.sub(s.mul(a, cos), s.mul(b, sin)));
             s.store_part(high, s.add(s.mul(b, cos), s.mul(a, sin)));
         }
     }
 }
 
-fn interleaved(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+fn interleaved(head: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
     for ((pair, cos), sin) in head.chunks_exact_mut(2).zip(cos).zip(sin) {
-        let (a, b) = (pair[0], pair[1]);
+        let (a, b, sin) = (pair[0], pair[1], sin * direction);
         pair[0] = a * cos - b * sin;
         pair[1] = b * cos + a * sin;
     }
@@ -118,6 +153,9 @@ mod tests {
                     let mut got = x.clone();
                     rope(&mut got, heads, head_dim, rot_dim, style, &cos, &sin);
                     assert_close(&got, &want, 1e-6, 1e-6);
+                    rope_backward(&mut got, heads, head_dim, rot_dim, style, &cos, &sin);
+                    let back: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+                    assert_close(&got, &back, 1e-6, 1e-6);
                 });
             }
         }

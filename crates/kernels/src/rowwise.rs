@@ -47,3 +47,31 @@ pub(crate) fn for_ranges(rows: usize, width: usize, f: impl Fn(Range<usize>) + S
     let split = pool::split(rows, align);
     pool::parallel_for(split.len(), |i| f(split.range(i)));
 }
+
+/// Rows that are summed into one partial sum; fixed, so that sums over rows have the same bits
+/// with any number of threads.
+const CHUNK: usize = 64;
+
+/// Calls `f` for ranges of at most [`CHUNK`] rows, each with its own zeroed `sums`-long buffer,
+/// and adds the buffers to `sums` in order of the rows.
+pub(crate) fn sum_over_rows(
+    rows: usize,
+    sums: &mut [f32],
+    f: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) {
+    if rows == 0 || sums.is_empty() {
+        return;
+    }
+    let chunk = |i: usize| i * CHUNK..((i + 1) * CHUNK).min(rows);
+    let chunks = rows.div_ceil(CHUNK);
+    let width = sums.len();
+    let mut partial = vec![0.0; chunks * width];
+    pool::parallel_chunks(&mut partial, width, |i, partial| {
+        f(chunk(i), partial);
+    });
+    for partial in partial.chunks_exact(width) {
+        for (sum, x) in sums.iter_mut().zip(partial) {
+            *sum += x;
+        }
+    }
+}

@@ -54,3 +54,19 @@ pub(crate) fn assert_close(got: &[f32], want: &[f64], relative: f64, absolute: f
         );
     }
 }
+
+/// The gradient of a double-precision function by central differences.
+pub(crate) fn gradient(x: &[f32], f: impl Fn(&[f32]) -> f64) -> Vec<f64> {
+    let mut x = x.to_vec();
+    (0..x.len())
+        .map(|i| {
+            let (old, step) = (x[i], 1e-3 * x[i].abs().max(1.0));
+            x[i] = old + step;
+            let (up, high) = (x[i], f(&x));
+            x[i] = old - step;
+            let (down, low) = (x[i], f(&x));
+            x[i] = old;
+            (high - low) / (f64::from(up) - f64::from(down))
+        })
+        .collect()
+}
