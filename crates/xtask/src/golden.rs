@@ -1,13 +1,16 @@
 //! `cargo xtask golden`: run the make.py scripts that hold this project against the field's reference programs.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::bench::llama::Llama;
 use crate::process;
 use crate::python::Venv;
+use crate::smoke::Program;
 
 #[derive(Args)]
 pub struct GoldenArgs {
@@ -48,10 +51,33 @@ pub fn run(args: &GoldenArgs) -> Result<()> {
         process::run(
             venv.command(venv.python())?
                 .arg(&script)
+                .args(arguments(&script)?)
                 .current_dir(folder),
         )?;
     }
     Ok(())
+}
+
+/// What a script asks for beside its own folder: real models, and the reference program.
+fn arguments(script: &Path) -> Result<Vec<OsString>> {
+    if script.ends_with("golden/text/make.py") {
+        let llama = Llama::open()?;
+        let program = Program::build()?;
+        let mut list: Vec<OsString> = vec![llama.package()?.into(), llama.build_dir()?.into()];
+        for name in ["smollm2-135m", "gemma3-270m"] {
+            let mut pair = OsString::from(format!("{name}="));
+            pair.push(program.weights(name)?);
+            list.push(pair);
+        }
+        return Ok(list);
+    }
+    if script.ends_with("golden/minilm/make.py") {
+        let marker = Program::build()?.file_of("minilm", &|path| {
+            path.ends_with("sentence_bert_config.json")
+        })?;
+        return Ok(marker.parent().map(Into::into).into_iter().collect());
+    }
+    Ok(Vec::new())
 }
 
 /// Every make.py that git knows or would add.

@@ -7,6 +7,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
+/// Packages that are never installed: installing would compile them, and only their sources are wanted.
+const SOURCE_ONLY: &[&str] = &["llama-cpp-python"];
+
 /// The virtual environment in `MEDLEY_REF/venv` (see [`process::ref_dir`]).
 pub struct Venv {
     dir: PathBuf,
@@ -80,7 +83,8 @@ impl Venv {
         process::run(&mut self.pip(&args)?)
     }
 
-    /// Install a requirements file unless exactly this text was installed before.
+    /// Install the lines of a requirements file that were not installed before. Packages whose source is the point
+    /// (see [`SOURCE_ONLY`]) are left to those who build them.
     pub fn need_requirements(&self, file: &Path) -> Result<()> {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read {}", file.display()))?;
@@ -90,16 +94,14 @@ impl Venv {
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .filter(|line| !SOURCE_ONLY.iter().any(|name| line.starts_with(name)))
             .filter(|line| !done.lines().any(|known| known == *line))
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
         println!("installing what {} asks for", file.display());
-        process::run(
-            self.pip(&["install", "--quiet", "--requirement"])?
-                .arg(file),
-        )?;
+        process::run(self.pip(&["install", "--quiet"])?.args(&missing))?;
         let mut done = done;
         for line in missing {
             done.push_str(line);

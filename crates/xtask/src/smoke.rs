@@ -76,32 +76,34 @@ pub fn home() -> Result<PathBuf> {
     }
 }
 
-/// The weight file of a model: the file itself, or that of a catalog name, which is pulled first.
-pub fn model_file(medley: &Path, name: &str) -> Result<PathBuf> {
-    if Path::new(name).is_file() {
-        return Ok(PathBuf::from(name));
+/// Every string in a value that is the path of something on this machine, in depth-first order.
+fn paths(value: &Value) -> Vec<PathBuf> {
+    match value {
+        Value::String(text) => {
+            let path = PathBuf::from(text);
+            if path.is_absolute() && path.exists() {
+                vec![path]
+            } else {
+                Vec::new()
+            }
+        }
+        Value::Array(items) => items.iter().flat_map(paths).collect(),
+        Value::Object(fields) => fields.values().flat_map(paths).collect(),
+        _ => Vec::new(),
     }
-    let program = Program {
-        binary: medley.to_owned(),
-        home: home()?,
-    };
-    program.run(&["models", "pull", name])?.succeeded()?;
-    let shown = program.run(&["models", "show", name, "--json"])?.json()?;
-    first_string(&shown, &|text| {
-        text.ends_with(".gguf") && Path::new(text).is_file()
-    })
-    .map(PathBuf::from)
-    .with_context(|| format!("`medley models show {name} --json` names no GGUF file: {shown}"))
 }
 
-/// Depth-first search for a string.
-fn first_string(value: &Value, wanted: &dyn Fn(&str) -> bool) -> Option<String> {
-    match value {
-        Value::String(text) => wanted(text).then(|| text.clone()),
-        Value::Array(items) => items.iter().find_map(|item| first_string(item, wanted)),
-        Value::Object(fields) => fields.values().find_map(|item| first_string(item, wanted)),
-        _ => None,
+/// The first file at or below `path`, by name, that is wanted.
+fn find_file(path: &Path, wanted: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
+    if path.is_file() {
+        return wanted(path).then(|| path.to_owned());
     }
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    entries.sort();
+    entries.iter().find_map(|entry| find_file(entry, wanted))
 }
 
 impl Program {
@@ -162,6 +164,32 @@ impl Program {
     /// Run with `--json` and return the one object of standard output.
     pub fn json(&self, args: &[&str]) -> Result<Value> {
         self.run(&[args, &["--json"]].concat())?.json()
+    }
+
+    /// A file of a model in the catalog, which is pulled first.
+    pub fn file_of(&self, name: &str, wanted: &dyn Fn(&Path) -> bool) -> Result<PathBuf> {
+        let pulled = self.json(&["models", "pull", name])?;
+        paths(&pulled)
+            .iter()
+            .find_map(|path| find_file(path, wanted))
+            .with_context(|| {
+                format!("`medley models pull {name} --json` leads to no such file: {pulled}")
+            })
+    }
+
+    /// The GGUF file that a name stands for: the file itself, or that of a model in the catalog.
+    pub fn weights(&self, name: &str) -> Result<PathBuf> {
+        if Path::new(name).is_file() {
+            return Ok(PathBuf::from(name));
+        }
+        self.file_of(name, &|path| {
+            path.extension().is_some_and(|ending| ending == "gguf")
+        })
+    }
+
+    /// The program itself.
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// The text that the starter model writes for these arguments.
@@ -403,11 +431,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_and_vectors_are_found_at_any_depth() {
-        let value = json!({"a": [1, {"files": ["x.txt", "y.gguf"]}], "data": [{"v": [0.5, 1]}]});
-        let found = first_string(&value, &|text| text.ends_with(".gguf"));
-        assert_eq!(found.as_deref(), Some("y.gguf"));
-        assert_eq!(first_vector(&value["data"]), Some(vec![0.5, 1.0]));
+    fn files_and_vectors_are_found_at_any_depth() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model");
+        std::fs::create_dir(&model).unwrap();
+        std::fs::write(model.join("b.gguf"), "").unwrap();
+        std::fs::write(folder.path().join("z.txt"), "").unwrap();
+        let value = json!({"models": [{"name": "x", "path": folder.path()}]});
+        let found = paths(&value);
+        assert_eq!(found, [folder.path()]);
+        let gguf = |path: &Path| path.extension().is_some_and(|ending| ending == "gguf");
+        assert_eq!(find_file(&found[0], &gguf), Some(model.join("b.gguf")));
+        assert_eq!(find_file(&model, &|_| false), None);
+
+        let value = json!({"data": [{"v": [0.5, 1]}]});
+        assert_eq!(first_vector(&value), Some(vec![0.5, 1.0]));
         assert_eq!(first_vector(&json!({"a": []})), None);
     }
 

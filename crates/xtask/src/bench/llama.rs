@@ -168,6 +168,20 @@ impl Llama {
         Ok(sources)
     }
 
+    /// The unpacked source package.
+    pub fn package(&self) -> Result<PathBuf> {
+        self.source
+            .as_deref()
+            .and_then(|source| Some(source.parent()?.parent()?.to_owned()))
+            .context("the sources of llama.cpp are not here: unset MEDLEY_LLAMA_BIN to fetch them")
+    }
+
+    /// The folder that CMake built it in.
+    pub fn build_dir(&self) -> Result<PathBuf> {
+        let dir = self.bin.parent().map(Path::to_owned);
+        dir.with_context(|| format!("{} is in no folder", self.bin.display()))
+    }
+
     /// The path of one of its programs.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin

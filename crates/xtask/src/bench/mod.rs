@@ -1,6 +1,6 @@
 //! Benchmarks beside the best peer, in turn, in the same run.
 
-mod llama;
+pub mod llama;
 pub mod machine;
 mod measure;
 pub mod perplexity;

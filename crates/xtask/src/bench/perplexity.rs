@@ -1,7 +1,6 @@
 //! `bench perplexity`: the same text through both engines by the same protocol.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::llama::Llama;
 use super::table::table;
-use crate::{process, smoke};
+use crate::smoke::Program;
 
 #[derive(Args)]
 pub struct PerplexityArgs {
@@ -53,30 +52,30 @@ struct Comparison {
     relative_difference: f64,
 }
 
-/// Run Medley's own measurement.
-pub fn own(medley: &Path, model: &str, file: &Path, context: usize) -> Result<Own> {
-    let mut command = Command::new(medley);
-    command
-        .args(["bench", "perplexity", "--json", "--model", model, "--file"])
-        .arg(file)
-        .args(["--context", &context.to_string()]);
-    let text = process::capture(&mut command)?;
-    serde_json::from_str(&text).with_context(|| {
-        format!(
-            "{} printed something unexpected",
-            process::describe(&command)
-        )
-    })
+/// Medley's own measurement; `model` is a catalog name or a file.
+pub fn own(program: &Program, model: &str, file: &Path, context: usize) -> Result<Own> {
+    let file = file.to_string_lossy();
+    let context = context.to_string();
+    let value = program.json(&[
+        "bench",
+        "perplexity",
+        "--model",
+        model,
+        "--file",
+        &file,
+        "--context",
+        &context,
+    ])?;
+    serde_json::from_value(value).context("`medley bench perplexity` printed something unexpected")
 }
 
 pub fn run(args: &PerplexityArgs) -> Result<()> {
-    let medley = process::build_medley()?;
+    let program = Program::build()?;
     let llama = Llama::open()?;
     let mut found = Vec::new();
     for name in &args.models {
-        let model = smoke::model_file(&medley, name)?;
-        let model_text = model.to_string_lossy();
-        let own = own(&medley, &model_text, &args.file, args.context)?;
+        let model = program.weights(name)?;
+        let own = own(&program, &model.to_string_lossy(), &args.file, args.context)?;
         let peer = llama.perplexity(&model, &args.file, args.context, args.threads)?;
         found.push(Comparison {
             model: name.clone(),

@@ -13,7 +13,8 @@ use super::measure;
 use super::report::{Cell, Report};
 use super::rounds::{self, Round, Sample};
 use super::workload::Workload;
-use crate::{process, smoke};
+use crate::process;
+use crate::smoke::Program;
 
 /// Options of the peer that are tried; the fastest is kept for the comparison.
 const PEER_OPTIONS: &[&[&str]] = &[&["-fa", "off"], &["-fa", "on"]];
@@ -41,14 +42,13 @@ pub struct TextArgs {
     json: Option<PathBuf>,
 }
 
-/// What `medley bench text --json` prints; with `--batch N`, `batch_decode_tok_s` too.
+/// What `medley bench text --json` prints. With `--batch N`, `decode_tok_s` counts the tokens of all sequences.
 #[derive(Debug, Deserialize)]
 struct Own {
     prefill_tok_s: f64,
     decode_tok_s: f64,
     load_s: f64,
     first_token_s: Option<f64>,
-    batch_decode_tok_s: Option<f64>,
 }
 
 impl TextArgs {
@@ -66,7 +66,7 @@ impl TextArgs {
 
 struct Bench<'a> {
     args: &'a TextArgs,
-    medley: PathBuf,
+    program: Program,
     llama: Llama,
     limits: Vec<Limits>,
     peer_commit: String,
@@ -75,14 +75,14 @@ struct Bench<'a> {
 pub fn run(args: &TextArgs) -> Result<()> {
     let mut bench = Bench {
         args,
-        medley: process::build_medley()?,
+        program: Program::build()?,
         llama: Llama::open()?,
         limits: Vec::new(),
         peer_commit: String::new(),
     };
     let mut cells = Vec::new();
     for name in &args.models {
-        let model = smoke::model_file(&bench.medley, name)?;
+        let model = bench.program.weights(name)?;
         for &threads in &args.threads {
             cells.push(bench.cell(name, &model, threads)?);
         }
@@ -95,7 +95,7 @@ pub fn run(args: &TextArgs) -> Result<()> {
     let report = Report {
         command: "cargo xtask bench text".into(),
         machine: Description::read(),
-        medley: own_version(&bench.medley)?,
+        medley: own_version(bench.program.binary())?,
         peer: format!("llama-cpp-python {PACKAGE_VERSION} ({})", bench.peer_commit),
         limits: bench.limits,
         cells,
@@ -186,11 +186,13 @@ impl Bench<'_> {
 
     fn own_sample(&self, model: &Path, threads: usize) -> Result<Sample> {
         let run = |batch: Option<usize>| -> Result<(Own, u64)> {
-            let mut command = Command::new(&self.medley);
+            let mut command = Command::new(self.program.binary());
             command.args(["bench", "text", "--json", "--model"]);
             command.arg(model).args(["--threads", &threads.to_string()]);
             if let Some(count) = batch {
+                // As llama-batched-bench is run: 64 prompt tokens and 64 generated ones for each sequence.
                 command.args(["--batch", &count.to_string()]);
+                command.args(["--prefill", "64", "--decode", "64"]);
             }
             let measured = measure::run(&mut command)?;
             let own: Own = serde_json::from_str(&measured.stdout).with_context(|| {
@@ -204,7 +206,7 @@ impl Bench<'_> {
         let (own, peak_rss_bytes) = run(None)?;
         // The batch runs in a process of its own, as the peer's does: its cache must not count as memory of one sequence.
         let batch_decode_tok_s = match self.args.batch {
-            Some(count) => run(Some(count))?.0.batch_decode_tok_s,
+            Some(count) => Some(run(Some(count))?.0.decode_tok_s),
             None => None,
         };
         Ok(Sample {

@@ -129,8 +129,11 @@ mod tests {
 
     use super::*;
 
-    /// A workspace of one package per entry: name, and (dependency, kind, is a workspace crate).
-    fn workspace(packages: &[(&str, &[(&str, Option<&str>, bool)])]) -> Metadata {
+    /// Name of a dependency, its kind, and whether it is a crate of the workspace.
+    type Used = (&'static str, Option<&'static str>, bool);
+
+    /// A workspace of these packages.
+    fn workspace(packages: &[(&str, &[Used])]) -> Metadata {
         let list: Vec<_> = packages
             .iter()
             .map(|(name, dependencies)| {
@@ -149,7 +152,7 @@ mod tests {
             .unwrap()
     }
 
-    fn messages(packages: &[(&str, &[(&str, Option<&str>, bool)])]) -> Vec<String> {
+    fn messages(packages: &[(&str, &[Used])]) -> Vec<String> {
         violations(&workspace(packages))
     }
 

@@ -51,11 +51,32 @@ pub fn add_to(steps: &mut Steps) {
     steps.step("check::unsafe", || {
         none_of(text::over_all(&tracked()?, text::misplaced_unsafe))
     });
+    steps.step("check::golden-size", || none_of(oversized(&tracked()?)));
     if process::available("cargo-deny", "--version") {
         steps.step("check::cargo-deny", || {
             process::run(process::cargo().args(["deny", "check", "bans", "licenses", "sources"]))
         });
     }
+}
+
+/// Bytes a golden case may have: weights are filled from their names, never stored.
+const MAX_CASE_BYTES: u64 = 200_000;
+
+/// Golden cases that are too large.
+fn oversized(files: &[PathBuf]) -> Vec<String> {
+    files
+        .iter()
+        .filter(|path| path.ends_with("case.safetensors"))
+        .filter_map(|path| {
+            let bytes = std::fs::metadata(process::root().join(path)).ok()?.len();
+            (bytes > MAX_CASE_BYTES).then(|| {
+                format!(
+                    "{}: {bytes} bytes, at most {MAX_CASE_BYTES}: keep fewer activations",
+                    path.display()
+                )
+            })
+        })
+        .collect()
 }
 
 /// Nothing to complain about, or everything at once, one line each.
