@@ -11,6 +11,7 @@ mod cursor;
 mod dtype;
 mod error;
 mod float8;
+pub mod fuzzing;
 pub mod gguf;
 mod map;
 mod pickle;

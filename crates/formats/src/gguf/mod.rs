@@ -10,6 +10,7 @@ mod write;
 pub use read::{Gguf, Header};
 pub use value::{Array, Metadata, StringArray, Value};
 pub use write::Writer;
+pub(crate) use write::encode;
 
 /// The first four bytes of every GGUF file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

@@ -86,7 +86,7 @@ impl Parser<'_> {
 
         let mut metadata = Metadata::default();
         for _ in 0..pair_count {
-            let key = self.key()?;
+            let key = self.name("a metadata key", limit::KEY_BYTES)?;
             let value_type = self.cursor.u32("the type of a metadata value")?;
             let value = self.value(&key, value_type)?;
             if metadata.get(&key).is_some() {
@@ -148,15 +148,6 @@ impl Parser<'_> {
         }
     }
 
-    fn key(&mut self) -> Result<String, Problem> {
-        let what = "a metadata key";
-        let key = self.name(what, limit::KEY_BYTES)?;
-        if key.is_empty() {
-            return Err(Problem::invalid(what, "empty", "a dotted name"));
-        }
-        Ok(key)
-    }
-
     fn name(&mut self, what: &str, max: u64) -> Result<String, Problem> {
         let len = self.cursor.u64(what)?;
         if len > self.cursor.left() as u64 {
@@ -165,6 +156,7 @@ impl Parser<'_> {
         Problem::check_limit(format!("the length of {what}"), len, max)?;
         let bytes = self.cursor.take_u64(len, what)?;
         match std::str::from_utf8(bytes) {
+            Ok("") => Err(Problem::invalid(what, "empty", "a name")),
             Ok(name) => Ok(name.to_owned()),
             Err(_) => Err(Problem::invalid(what, quote_bytes(bytes), "UTF-8")),
         }

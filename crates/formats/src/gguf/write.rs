@@ -10,6 +10,11 @@ use crate::atomic::AtomicFile;
 use crate::dtype::TensorInfo;
 use crate::error::{FormatError, Problem, quote};
 
+/// The header for these pairs and tensors, up to where tensor data starts.
+pub(crate) fn encode(metadata: &Metadata, tensors: &[TensorInfo]) -> Result<Vec<u8>, Problem> {
+    Ok(header(metadata, tensors, alignment(metadata)?)?.0)
+}
+
 /// Writes a GGUF file of version 3, tensor by tensor, with no more than a piece of one in memory.
 ///
 /// The file appears under its name when [`finish`](Self::finish) succeeds, and not before.

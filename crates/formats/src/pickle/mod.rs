@@ -16,6 +16,7 @@ mod zip;
 
 use std::ops::Range;
 
+use crate::cursor::Cursor;
 use crate::dtype::TensorInfo;
 use crate::error::{Problem, quote};
 use crate::weights::{Place, Strided};
@@ -31,6 +32,8 @@ mod limit {
     pub(super) const DEPTH: usize = 64;
     /// Values looked at on the search for tensors.
     pub(super) const VISITS: u64 = 8 << 20;
+    /// Names for one tensor, on average over a checkpoint.
+    pub(super) const NAMES: u64 = 64;
     /// Bytes of a name of a Python module or object.
     pub(super) const NAME: usize = 256;
     /// Files in a zip archive.
@@ -57,6 +60,23 @@ pub(crate) fn parse(file: &[u8]) -> Result<Contents, Problem> {
         return zip::parse(file);
     }
     legacy::parse(file)
+}
+
+/// Runs the bytes as the pickle of an archive whose storages are all as long as they should be, and
+/// fill `storage_bytes` bytes at most. For fuzzing, which seldom gets through a zip archive.
+pub(crate) fn parse_program(program: &[u8], storage_bytes: usize) -> Result<Contents, Problem> {
+    let mut machine = vm::Machine::default();
+    let root = machine.run(&mut Cursor::new(program))?;
+    let named = state::named_tensors(&machine, root)?;
+    let ranges = machine.storages.iter().map(|storage| {
+        let bytes = storage.bytes().and_then(|n| usize::try_from(n).ok());
+        match bytes {
+            Some(bytes) if bytes <= storage_bytes => Ok(0..bytes),
+            _ => Err(Problem::invalid("a storage", "too long", "shorter")),
+        }
+    });
+    let ranges = ranges.collect::<Result<Vec<_>, _>>()?;
+    place(named, &machine.storages, &ranges)
 }
 
 /// Gives each named tensor its place, once the place of each storage in the file is known.

@@ -166,6 +166,14 @@ impl Walk<'_> {
         };
         let name = if name.is_empty() { "tensor" } else { name };
         self.visits += record.shape.len() as u64;
+        // Tied weights are found under several names, but lists that share lists, which share lists,
+        // would give one tensor a name for each of exponentially many paths.
+        let made = self.machine.tensor_count() as u64;
+        Problem::check_limit(
+            format!("the number of names that the checkpoint gives its {made} tensors"),
+            self.found.len() as u64 + 1,
+            made.saturating_mul(limit::NAMES).saturating_add(1024),
+        )?;
         if !self.names.insert(name.to_owned()) {
             return Err(Problem::Duplicate {
                 what: "tensor",

@@ -38,6 +38,10 @@ impl Machine {
         self.tensors.get(index as usize)
     }
 
+    pub(super) fn tensor_count(&self) -> usize {
+        self.tensors.len()
+    }
+
     /// Clears what belongs to one program.
     pub(super) fn start(&mut self) {
         self.stack.clear();

@@ -48,15 +48,16 @@ pub(super) fn parse(file: &[u8]) -> Result<Contents, Problem> {
             "save its state dict with torch.save, or as safetensors",
         ));
     }
-    if let Some(order) = archive.entries.get(&format!("{folder}byteorder"))
-        && &file[order.clone()] != b"little"
-    {
-        return Err(Problem::unsupported(
-            format!("byte order {}", quote_bytes(&file[order.clone()])),
-            "save the checkpoint on a little-endian machine",
-        ));
+    if let Some(order) = archive.get(&format!("{folder}byteorder"))? {
+        let order = &file[order.clone()];
+        if order != b"little" {
+            return Err(Problem::unsupported(
+                format!("byte order {}", quote_bytes(order)),
+                "save the checkpoint on a little-endian machine",
+            ));
+        }
     }
-    let pickle = &archive.entries[&format!("{folder}data.pkl")];
+    let pickle = archive.require(&format!("{folder}data.pkl"))?;
     let mut cursor = Cursor::starting_at(&file[..pickle.end], pickle.start);
     let mut machine = Machine::default();
     let root = machine.run(&mut cursor)?;
@@ -69,21 +70,51 @@ pub(super) fn parse(file: &[u8]) -> Result<Contents, Problem> {
     place(named, &machine.storages, &ranges)
 }
 
-/// Where each stored file lies.
+/// Where each file lies.
 struct Archive {
-    entries: HashMap<String, Range<usize>>,
+    entries: HashMap<String, Entry>,
+}
+
+struct Entry {
+    range: Range<usize>,
+    /// Neither compressed nor encrypted.
+    plain: bool,
+}
+
+impl Entry {
+    fn plain(&self, name: &str) -> Result<&Range<usize>, Problem> {
+        if self.plain {
+            return Ok(&self.range);
+        }
+        Err(Problem::unsupported(
+            format!(
+                "compressed or encrypted file {} in the archive",
+                quote(name)
+            ),
+            "save the checkpoint again with torch.save, which stores its files plainly",
+        ))
+    }
 }
 
 impl Archive {
+    fn get(&self, name: &str) -> Result<Option<&Range<usize>>, Problem> {
+        let entry = self.entries.get(name);
+        entry.map(|entry| entry.plain(name)).transpose()
+    }
+
+    fn require(&self, name: &str) -> Result<&Range<usize>, Problem> {
+        self.get(name)?.ok_or_else(|| {
+            Problem::invalid(
+                format!("the file {}", quote(name)),
+                "missing",
+                "in the archive; fetch it again",
+            )
+        })
+    }
+
     fn storage(&self, folder: &str, storage: &StorageRecord) -> Result<Range<usize>, Problem> {
         let name = format!("{folder}data/{}", storage.key);
-        let Some(range) = self.entries.get(&name) else {
-            return Err(Problem::invalid(
-                format!("storage {}", quote(&name)),
-                "missing",
-                "in the archive; fetch the file again",
-            ));
-        };
+        let range = self.require(&name)?;
         let bytes = storage.bytes().and_then(|n| usize::try_from(n).ok());
         match bytes {
             Some(bytes) if bytes <= range.len() => Ok(range.start..range.start + bytes),
@@ -105,8 +136,8 @@ impl Archive {
         let mut cursor = Cursor::starting_at(&file[..directory.range.end], directory.range.start);
         let mut entries = HashMap::new();
         for _ in 0..directory.count {
-            let (name, range) = entry(&mut cursor, file, directory.range.start)?;
-            if entries.insert(name.clone(), range).is_some() {
+            let (name, entry) = entry(&mut cursor, file, directory.range.start)?;
+            if entries.insert(name.clone(), entry).is_some() {
                 return Err(Problem::Duplicate {
                     what: "file of the archive",
                     name,
@@ -118,9 +149,10 @@ impl Archive {
     }
 }
 
-fn check_apart(entries: &HashMap<String, Range<usize>>) -> Result<(), Problem> {
+fn check_apart(entries: &HashMap<String, Entry>) -> Result<(), Problem> {
     let mut order: Vec<_> = entries
         .iter()
+        .map(|(name, entry)| (name, &entry.range))
         .filter(|(_, range)| !range.is_empty())
         .collect();
     order.sort_unstable_by_key(|(_, range)| range.start);
@@ -223,7 +255,7 @@ fn entry(
     cursor: &mut Cursor<'_>,
     file: &[u8],
     files_end: usize,
-) -> Result<(String, Range<usize>), Problem> {
+) -> Result<(String, Entry), Problem> {
     let what = "an entry of the archive's directory";
     if cursor.u32(what)? != CENTRAL {
         return Err(Problem::invalid(
@@ -257,17 +289,9 @@ fn entry(
     let mut packed = packed;
     widen(extra, [&mut size, &mut packed, &mut start])?;
     const ENCRYPTED: u16 = 1;
-    if method != 0 || flags & ENCRYPTED != 0 || packed != size {
-        return Err(Problem::unsupported(
-            format!(
-                "compressed or encrypted file {} in the archive",
-                quote(name)
-            ),
-            "save the checkpoint again with torch.save, which stores its files plainly",
-        ));
-    }
-    let range = local(name, file, start, size, files_end)?;
-    Ok((name.to_owned(), range))
+    let plain = method == 0 && flags & ENCRYPTED == 0 && packed == size;
+    let range = local(name, file, start, packed, files_end)?;
+    Ok((name.to_owned(), Entry { range, plain }))
 }
 
 /// Takes 64-bit values of the fields that say so from the zip64 extra field.
