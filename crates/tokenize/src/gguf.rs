@@ -441,4 +441,4 @@ const FILL_ENDS: [[&str; 5]; 3] = [
 ];
 
 /// Tokens by which gpt-oss structures its answers.
-const STEERING: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
+pub(crate) const STEERING: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];

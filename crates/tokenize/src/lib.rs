@@ -1,5 +1,11 @@
 //! Tokenizers and chat templates.
+//!
+//! [`Tokenizer`] turns text into token ids and back, from the metadata of a GGUF file (ids as llama.cpp gives them) or from
+//! a `tokenizer.json` (ids as the tokenizers crate gives them). [`StreamDecoder`] gives text while ids come in.
+//! [`ChatTemplate`] renders a conversation as transformers' `apply_chat_template` does, and [`encode_chat`] encodes it so
+//! that special tokens which somebody typed stay text.
 
+mod chat;
 mod engine;
 mod error;
 mod gguf;
@@ -12,6 +18,7 @@ mod tokenizer;
 mod unicode;
 mod vocab;
 
+pub use chat::{ChatInput, ChatTemplate, encode_chat};
 pub use error::{Result, TokenizeError};
 pub use stream::StreamDecoder;
 pub use tokenizer::Tokenizer;

@@ -241,6 +241,27 @@ impl Tokenizer {
         self.inner.vocab.kind(id).is_hidden()
     }
 
+    /// Spellings of the tokens that only a template may give, longest first.
+    pub(crate) fn special_texts(&self) -> Vec<String> {
+        let mut texts: Vec<String> = (0..self.inner.vocab.len() as u32)
+            .filter(|&id| self.is_reserved(id))
+            .map(|id| self.token_text(id))
+            .filter(|text| text.chars().count() > 1)
+            .collect();
+        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        texts
+    }
+
+    /// Special tokens, and those by which gpt-oss structures its answers, which are shown but no less powerful.
+    fn is_reserved(&self, id: u32) -> bool {
+        self.is_special(id)
+            || self.inner.vocab.kind(id) == crate::vocab::TokenKind::UserDefined
+                && crate::gguf::STEERING
+                    .iter()
+                    .chain(&["<|end|>"])
+                    .any(|text| text.as_bytes() == self.piece(id))
+    }
+
     /// Name of the family, for people: `byte-level BPE`, `SentencePiece BPE`, …
     #[must_use]
     pub fn family(&self) -> &'static str {
