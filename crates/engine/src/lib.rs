@@ -11,6 +11,26 @@ pub mod manifest;
 pub mod pull;
 pub mod store;
 
+#[cfg(feature = "generators")]
+pub mod doctor;
+#[cfg(feature = "generators")]
+pub mod inspect;
+#[cfg(feature = "generators")]
+mod machine;
+#[cfg(feature = "generators")]
+pub mod work_file;
+
+#[cfg(feature = "generators")]
+pub use machine::{Device, device, requested_isa, set_threads, threads};
+#[cfg(feature = "generators")]
+pub use medley_nn::KvType;
+#[cfg(feature = "generators")]
+pub use medley_pipelines::embed::EmbeddingModel;
+#[cfg(feature = "generators")]
+pub use medley_pipelines::text::{LoadOptions, Session, TextModel};
+#[cfg(feature = "generators")]
+pub use medley_pipelines::{CancelToken, PipelineError, Run, TextGenerator};
+
 pub use catalog::{Catalog, ModelEntry};
 pub use error::{EngineError, Result};
 pub use fetch::hub::Hub;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use medley_nn::attention::Rows;
 use medley_nn::{
-    Activation, Attention, AttentionSpec, Cache, CacheSpec, Device, Embedding, GatedMlp, KvType, LayerNorm, Linear, Rope,
-    RopeScaling, RopeSpec, RopeStyle, Tensor, Weights,
+    Activation, Attention, AttentionSpec, Cache, CacheSpec, Device, Embedding, GatedMlp, KvType,
+    LayerNorm, Linear, Rope, RopeScaling, RopeSpec, RopeStyle, Tensor, Weights,
 };
 use serde_json::Value;
 
@@ -41,12 +41,18 @@ pub struct BertConfig {
 impl BertConfig {
     /// Reads a published `config.json`.
     pub fn from_json(c: &Value) -> Result<Self> {
-        let model_type = c.get("model_type").and_then(Value::as_str).ok_or_else(|| ConfigError::missing("model_type"))?;
+        let model_type = c
+            .get("model_type")
+            .and_then(Value::as_str)
+            .ok_or_else(|| ConfigError::missing("model_type"))?;
         let nomic = match model_type {
             "bert" => false,
             "nomic_bert" => true,
             other => {
-                return Err(ConfigError::UnknownArchitecture { name: other.into(), known: "bert, nomic_bert".into() });
+                return Err(ConfigError::UnknownArchitecture {
+                    name: other.into(),
+                    known: "bert, nomic_bert".into(),
+                });
             }
         };
         let size = |keys: &[&str]| -> Result<usize> {
@@ -55,18 +61,37 @@ impl BertConfig {
             usize::try_from(value)
                 .ok()
                 .filter(|n| (1..=1 << 24).contains(n))
-                .ok_or_else(|| ConfigError::invalid(keys[0], value, "it must lie between 1 and 16777216"))
+                .ok_or_else(|| {
+                    ConfigError::invalid(keys[0], value, "it must lie between 1 and 16777216")
+                })
         };
-        let float = |keys: &[&str], default: f64| keys.iter().find_map(|k| c.get(k).and_then(Value::as_f64)).unwrap_or(default) as f32;
-        let act = match c.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu") {
+        let float = |keys: &[&str], default: f64| {
+            keys.iter()
+                .find_map(|k| c.get(k).and_then(Value::as_f64))
+                .unwrap_or(default) as f32
+        };
+        let act = match c
+            .get("hidden_act")
+            .and_then(Value::as_str)
+            .unwrap_or("gelu")
+        {
             _ if nomic => Activation::Silu,
             "gelu" => Activation::Gelu,
             "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
             "relu" => Activation::Relu,
             "silu" => Activation::Silu,
-            other => return Err(ConfigError::invalid("hidden_act", other, "it must be gelu, gelu_new, relu or silu")),
+            other => {
+                return Err(ConfigError::invalid(
+                    "hidden_act",
+                    other,
+                    "it must be gelu, gelu_new, relu or silu",
+                ));
+            }
         };
-        let theta = c.get("rope_parameters").and_then(|p| p.get("rope_theta")).and_then(Value::as_f64);
+        let theta = c
+            .get("rope_parameters")
+            .and_then(|p| p.get("rope_theta"))
+            .and_then(Value::as_f64);
         let config = Self {
             nomic,
             vocab_size: size(&["vocab_size"])?,
@@ -80,7 +105,11 @@ impl BertConfig {
             act,
         };
         if !config.hidden_size.is_multiple_of(config.heads) {
-            return Err(ConfigError::invalid("num_attention_heads", config.heads, "it must divide hidden_size"));
+            return Err(ConfigError::invalid(
+                "num_attention_heads",
+                config.heads,
+                "it must divide hidden_size",
+            ));
         }
         Ok(config)
     }
@@ -115,31 +144,73 @@ impl Bert {
     /// Makes every layer of `config` out of `weights`, which run on the CPU.
     pub fn new(config: BertConfig, weights: &Weights) -> Result<Self> {
         let c = &config;
-        let weights = &match ["", "bert.", "model."].iter().find(|p| weights.has(&format!("{p}embeddings.word_embeddings.weight"))) {
-            Some(prefix) if !prefix.is_empty() => weights.clone().with_key_map(move |name| format!("{prefix}{name}")),
+        let weights = &match ["", "bert.", "model."]
+            .iter()
+            .find(|p| weights.has(&format!("{p}embeddings.word_embeddings.weight")))
+        {
+            Some(prefix) if !prefix.is_empty() => weights
+                .clone()
+                .with_key_map(move |name| format!("{prefix}{name}")),
             _ => weights.clone(),
         };
         let table = |name: &str, rows: usize| -> Result<Embedding> {
-            Ok(Embedding { table: weights.matrix(name, &[rows, c.hidden_size], 0..rows, c.hidden_size, None)? })
+            Ok(Embedding {
+                table: weights.matrix(
+                    name,
+                    &[rows, c.hidden_size],
+                    0..rows,
+                    c.hidden_size,
+                    None,
+                )?,
+            })
         };
-        let segments = weights.shape("embeddings.token_type_embeddings.weight")?.first().copied().unwrap_or(0);
-        let segment = table("embeddings.token_type_embeddings.weight", segments)?.forward(&[0], &Device::Cpu)?;
+        let segments = weights
+            .shape("embeddings.token_type_embeddings.weight")?
+            .first()
+            .copied()
+            .unwrap_or(0);
+        let segment = table("embeddings.token_type_embeddings.weight", segments)?
+            .forward(&[0], &Device::Cpu)?;
         let position_embeddings = match c.nomic {
-            false => Some(table("embeddings.position_embeddings.weight", c.max_positions)?),
+            false => Some(table(
+                "embeddings.position_embeddings.weight",
+                c.max_positions,
+            )?),
             true => None,
         };
-        let norm = if c.nomic { "emb_ln" } else { "embeddings.LayerNorm" };
+        let norm = if c.nomic {
+            "emb_ln"
+        } else {
+            "embeddings.LayerNorm"
+        };
         let head_dim = c.hidden_size / c.heads;
-        let rope = RopeSpec { theta: c.rope_theta, rot_dim: head_dim, style: RopeStyle::Neox, scaling: RopeScaling::None };
+        let rope = RopeSpec {
+            theta: c.rope_theta,
+            rot_dim: head_dim,
+            style: RopeStyle::Neox,
+            scaling: RopeScaling::None,
+        };
         let shape = medley_nn::cache::shape(c.heads, head_dim, KvType::F32);
         Ok(Self {
             word_embeddings: table("embeddings.word_embeddings.weight", c.vocab_size)?,
             position_embeddings,
             segment: segment.reshape(c.hidden_size)?,
             embedding_norm: weights.layer_norm(norm, c.hidden_size, c.norm_eps)?,
-            layers: (0..c.layers).map(|i| if c.nomic { nomic_layer(c, i, weights) } else { bert_layer(c, i, weights) }).collect::<Result<_>>()?,
+            layers: (0..c.layers)
+                .map(|i| {
+                    if c.nomic {
+                        nomic_layer(c, i, weights)
+                    } else {
+                        bert_layer(c, i, weights)
+                    }
+                })
+                .collect::<Result<_>>()?,
             rope: c.nomic.then(|| Rope::new(rope)),
-            cache: Arc::new(CacheSpec { layers: 1, shape, limit: c.max_positions }),
+            cache: Arc::new(CacheSpec {
+                layers: 1,
+                shape,
+                limit: c.max_positions,
+            }),
             config,
         })
     }
@@ -152,14 +223,25 @@ impl Bert {
     /// Last states `[tokens, hidden]` of each sequence of ids, one after the other, as plain numbers.
     pub fn forward(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
         let counts: Vec<usize> = sequences.iter().map(|s| s.len()).collect();
-        if let Some(&longest) = counts.iter().max().filter(|&&n| n > self.config.max_positions) {
-            return Err(medley_nn::Error::ContextFull { limit: self.config.max_positions, needed: longest }.into());
+        if let Some(&longest) = counts
+            .iter()
+            .max()
+            .filter(|&&n| n > self.config.max_positions)
+        {
+            return Err(medley_nn::Error::ContextFull {
+                limit: self.config.max_positions,
+                needed: longest,
+            }
+            .into());
         }
         let ids: Vec<u32> = sequences.iter().flat_map(|s| s.iter()).copied().collect();
         if ids.is_empty() {
             return Ok(vec![Vec::new(); sequences.len()]);
         }
-        let mut x = self.word_embeddings.forward(&ids, &Device::Cpu)?.broadcast_add(&self.segment)?;
+        let mut x = self
+            .word_embeddings
+            .forward(&ids, &Device::Cpu)?
+            .broadcast_add(&self.segment)?;
         if let Some(table) = &self.position_embeddings {
             let positions: Vec<u32> = counts.iter().flat_map(|&n| 0..n as u32).collect();
             x = (x + table.forward(&positions, &Device::Cpu)?)?;
@@ -174,17 +256,27 @@ impl Bert {
             angles.push((cos, sin));
         }
         for layer in &self.layers {
-            let mut caches: Vec<Cache> = counts.iter().map(|_| Cache::new(self.cache.clone())).collect();
+            let mut caches: Vec<Cache> = counts
+                .iter()
+                .map(|_| Cache::new(self.cache.clone()))
+                .collect();
             for (cache, &count) in caches.iter_mut().zip(&counts) {
                 cache.reserve(count)?;
             }
             let mut borrowed: Vec<&mut Cache> = caches.iter_mut().collect();
-            let mut rows = Rows { caches: &mut borrowed, counts: &counts, angles: &angles };
+            let mut rows = Rows {
+                caches: &mut borrowed,
+                counts: &counts,
+                angles: &angles,
+            };
             let a = layer.attention.forward(&x, 0, &mut rows)?;
             x = layer.attention_norm.forward(&(x + a)?)?;
             let m = match &layer.mlp {
                 Mlp::Gated(mlp) => mlp.forward(&x)?,
-                Mlp::Plain { up, down } => down.forward(&medley_nn::tensor::activated(self.config.act, up.forward(&x)?)?)?,
+                Mlp::Plain { up, down } => down.forward(&medley_nn::tensor::activated(
+                    self.config.act,
+                    up.forward(&x)?,
+                )?)?,
             };
             x = layer.output_norm.forward(&(x + m)?)?;
         }
@@ -230,7 +322,10 @@ fn bert_layer(c: &BertConfig, index: usize, weights: &Weights) -> Result<Layer> 
             qk_norm: None,
         },
         attention_norm: norm("attention.output.LayerNorm")?,
-        mlp: Mlp::Plain { up: part("intermediate.dense", width, hidden)?, down: part("output.dense", hidden, width)? },
+        mlp: Mlp::Plain {
+            up: part("intermediate.dense", width, hidden)?,
+            down: part("output.dense", hidden, width)?,
+        },
         output_norm: norm("output.LayerNorm")?,
     })
 }
@@ -241,7 +336,8 @@ fn nomic_layer(c: &BertConfig, index: usize, weights: &Weights) -> Result<Layer>
     let part = |name: &str, out, inputs| weights.linear(&format!("{prefix}.{name}"), out, inputs);
     let norm = |name: &str| weights.layer_norm(&format!("{prefix}.{name}"), hidden, c.norm_eps);
     let fused = format!("{prefix}.attn.Wqkv");
-    let third = |i: usize| weights.linear_rows(&fused, 3 * hidden, i * hidden..(i + 1) * hidden, hidden);
+    let third =
+        |i: usize| weights.linear_rows(&fused, 3 * hidden, i * hidden..(i + 1) * hidden, hidden);
     Ok(Layer {
         attention: Attention {
             spec: spec(c),

@@ -41,10 +41,16 @@ impl From<medley_nn::TensorError> for ConfigError {
 
 impl ConfigError {
     pub(crate) fn missing(key: &str) -> Self {
-        Self::Missing { key: key.to_owned() }
+        Self::Missing {
+            key: key.to_owned(),
+        }
     }
 
     pub(crate) fn invalid(key: &str, found: impl ToString, expected: &str) -> Self {
-        Self::Invalid { key: key.to_owned(), found: found.to_string(), expected: expected.to_owned() }
+        Self::Invalid {
+            key: key.to_owned(),
+            found: found.to_string(),
+            expected: expected.to_owned(),
+        }
     }
 }

@@ -15,7 +15,17 @@ fn states_are_those_of_transformers() {
         let states = model.forward(&[&ids[..12], &ids[12..19]]).unwrap();
         let expected = case.f32s("last_hidden_state").unwrap();
         let width = expected.len() / 24;
-        assert_close(name, &states[0], &expected[..12 * width], Tolerance::absolute(1e-4));
-        assert_close(name, &states[1], &expected[12 * width..19 * width], Tolerance::absolute(1e-4));
+        assert_close(
+            name,
+            &states[0],
+            &expected[..12 * width],
+            Tolerance::absolute(1e-4),
+        );
+        assert_close(
+            name,
+            &states[1],
+            &expected[12 * width..19 * width],
+            Tolerance::absolute(1e-4),
+        );
     }
 }

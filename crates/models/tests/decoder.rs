@@ -6,9 +6,30 @@ use medley_testkit::{Case, Tolerance, assert_close};
 use serde_json::Value;
 
 const CASES: &[&str] = &[
-    "llama", "llama_bias", "llama_dynamic", "llama_linear", "llama_llama3", "llama_yarn", "llama_yarn_tuned", "smollm",
-    "mistral", "mistral_nemo", "smollm3", "qwen2", "qwen2_window", "qwen3", "gemma2", "gemma3_text", "gemma3_scaled",
-    "phi3", "phi3_longrope", "granite", "olmo2", "mixtral", "qwen3_moe", "qwen3_moe_dense",
+    "llama",
+    "llama_bias",
+    "llama_dynamic",
+    "llama_linear",
+    "llama_llama3",
+    "llama_yarn",
+    "llama_yarn_tuned",
+    "smollm",
+    "mistral",
+    "mistral_nemo",
+    "smollm3",
+    "qwen2",
+    "qwen2_window",
+    "qwen3",
+    "gemma2",
+    "gemma3_text",
+    "gemma3_scaled",
+    "phi3",
+    "phi3_longrope",
+    "granite",
+    "olmo2",
+    "mixtral",
+    "qwen3_moe",
+    "qwen3_moe_dense",
 ];
 
 fn tolerance() -> Tolerance {
@@ -27,11 +48,23 @@ fn golden(name: &'static str) -> Golden {
     let config = case.config().unwrap();
     let model = from_tensors(case.weights().unwrap(), &config, &Device::Cpu, false).unwrap();
     let ids = case.ids("input_ids").unwrap();
-    Golden { name, case, ids, model }
+    Golden {
+        name,
+        case,
+        ids,
+        model,
+    }
 }
 
 fn read(model: &Decoder, cache: &mut Cache, tokens: &[u32]) -> Vec<f32> {
-    model.forward(&mut [Input { tokens, cache, wanted: Wanted::All }]).unwrap().remove(0)
+    model
+        .forward(&mut [Input {
+            tokens,
+            cache,
+            wanted: Wanted::All,
+        }])
+        .unwrap()
+        .remove(0)
 }
 
 /// Logits of both sequences, read together in one step.
@@ -39,8 +72,16 @@ fn together(model: &Decoder, ids: &[u32]) -> Vec<f32> {
     let (first, second) = ids.split_at(ids.len() / 2);
     let (mut a, mut b) = (model.cache(KvType::F32, 64), model.cache(KvType::F32, 64));
     let mut inputs = [
-        Input { tokens: first, cache: &mut a, wanted: Wanted::All },
-        Input { tokens: second, cache: &mut b, wanted: Wanted::All },
+        Input {
+            tokens: first,
+            cache: &mut a,
+            wanted: Wanted::All,
+        },
+        Input {
+            tokens: second,
+            cache: &mut b,
+            wanted: Wanted::All,
+        },
     ];
     model.forward(&mut inputs).unwrap().concat()
 }
@@ -49,7 +90,12 @@ fn together(model: &Decoder, ids: &[u32]) -> Vec<f32> {
 fn logits_are_those_of_transformers() {
     for name in CASES {
         let g = golden(name);
-        assert_close(g.name, &together(&g.model, &g.ids), g.case.f32s("logits").unwrap(), tolerance());
+        assert_close(
+            g.name,
+            &together(&g.model, &g.ids),
+            g.case.f32s("logits").unwrap(),
+            tolerance(),
+        );
     }
 }
 
@@ -67,8 +113,14 @@ fn logits_with_a_cache_are_those_without_it_bit_for_bit() {
                 found.extend(read(&g.model, &mut cache, &[*token]));
             }
         }
-        let same = expected.iter().zip(&found).all(|(a, b)| a.to_bits() == b.to_bits());
-        assert!(same && expected.len() == found.len(), "{name}: reading token by token changed the logits");
+        let same = expected
+            .iter()
+            .zip(&found)
+            .all(|(a, b)| a.to_bits() == b.to_bits());
+        assert!(
+            same && expected.len() == found.len(),
+            "{name}: reading token by token changed the logits"
+        );
     }
 }
 
@@ -82,15 +134,27 @@ fn sequences_longer_than_the_trained_context_are_those_of_transformers() {
         }
         seen += 1;
         let ids = g.case.ids("long.input_ids").unwrap();
-        assert_close(g.name, &together(&g.model, &ids), g.case.f32s("long.logits").unwrap(), tolerance());
+        assert_close(
+            g.name,
+            &together(&g.model, &ids),
+            g.case.f32s("long.logits").unwrap(),
+            tolerance(),
+        );
         if g.case.has("long.cached_logits") {
             let mut found = Vec::new();
             for sequence in ids.chunks_exact(ids.len() / 2) {
                 let mut cache = g.model.cache(KvType::F32, 64);
                 found.extend(read(&g.model, &mut cache, &sequence[..12]));
-                sequence[12..].iter().for_each(|t| found.extend(read(&g.model, &mut cache, &[*t])));
+                sequence[12..]
+                    .iter()
+                    .for_each(|t| found.extend(read(&g.model, &mut cache, &[*t])));
             }
-            assert_close(g.name, &found, g.case.f32s("long.cached_logits").unwrap(), tolerance());
+            assert_close(
+                g.name,
+                &found,
+                g.case.f32s("long.cached_logits").unwrap(),
+                tolerance(),
+            );
         }
     }
     assert!(seen >= 4, "only {seen} cases have a long sequence");
@@ -102,20 +166,38 @@ fn both_spellings_of_a_configuration_give_the_same_model() {
         let g = golden(name);
         let newer: Value = g.case.json("config.v5.json").unwrap();
         let model = from_tensors(g.case.weights().unwrap(), &newer, &Device::Cpu, false).unwrap();
-        assert_eq!(together(&model, &g.ids), together(&g.model, &g.ids), "{name}");
+        assert_eq!(
+            together(&model, &g.ids),
+            together(&g.model, &g.ids),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn the_plain_composition_that_training_uses_gives_the_same_logits() {
-    for name in CASES.iter().filter(|n| !n.contains("moe") && !n.contains("mixtral")) {
+    for name in CASES
+        .iter()
+        .filter(|n| !n.contains("moe") && !n.contains("mixtral"))
+    {
         let g = golden(name);
         let config = g.case.config().unwrap();
         let plain = from_tensors(g.case.weights().unwrap(), &config, &Device::Cpu, true).unwrap();
         let ids = Tensor::from_vec(g.ids.clone(), (2, g.ids.len() / 2), &Device::Cpu).unwrap();
-        let logits: Vec<f32> = plain.forward_train(&ids).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let logits: Vec<f32> = plain
+            .forward_train(&ids)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
         assert_close(g.name, &logits, g.case.f32s("logits").unwrap(), tolerance());
-        assert_close(g.name, &together(&plain, &g.ids), g.case.f32s("logits").unwrap(), tolerance());
+        assert_close(
+            g.name,
+            &together(&plain, &g.ids),
+            g.case.f32s("logits").unwrap(),
+            tolerance(),
+        );
     }
 }
 

@@ -69,7 +69,9 @@ impl Attention {
     pub fn forward(&self, x: &Tensor, layer: usize, rows: &mut Rows) -> Result<Tensor> {
         let s = &self.spec;
         let mut projected = project(x, &[&self.q_proj, &self.k_proj, &self.v_proj])?.into_iter();
-        let (Some(mut q), Some(mut k), Some(v)) = (projected.next(), projected.next(), projected.next()) else {
+        let (Some(mut q), Some(mut k), Some(v)) =
+            (projected.next(), projected.next(), projected.next())
+        else {
             return Err(Error::Config("three projections give three results".into()));
         };
         match &self.qk_norm {
@@ -97,10 +99,18 @@ impl Attention {
         let queries: Vec<QueryRow> = (0..rows.counts.len())
             .flat_map(|i| {
                 let (pages, start, count) = (pages[i].as_slice(), starts[i], rows.counts[i]);
-                (0..count).map(move |j| QueryRow { pages, pos: start + if s.causal { j } else { count - 1 } })
+                (0..count).map(move |j| QueryRow {
+                    pages,
+                    pos: start + if s.causal { j } else { count - 1 },
+                })
             })
             .collect();
-        let params = AttentionParams { heads: s.heads, scale: s.scale, softcap: s.softcap, window: s.window };
+        let params = AttentionParams {
+            heads: s.heads,
+            scale: s.scale,
+            softcap: s.softcap,
+            window: s.window,
+        };
         let mut out = vec![0.0; q.len()];
         if let Some(cache) = rows.caches.first() {
             medley_kernels::attention(&cache.spec().shape, &params, &queries, &q, &mut out);
@@ -130,10 +140,16 @@ impl Attention {
         if let Some(QkNorm::PerHead(qn, kn)) = &self.qk_norm {
             (q, k) = (qn.forward(&q)?, kn.forward(&k)?);
         }
-        (q, k) = (q.transpose(1, 2)?.contiguous()?, k.transpose(1, 2)?.contiguous()?);
+        (q, k) = (
+            q.transpose(1, 2)?.contiguous()?,
+            k.transpose(1, 2)?.contiguous()?,
+        );
         if let Some((table, rot_dim, style)) = s.rope {
             let (cos, sin) = &angles[table];
-            (q, k) = (rotate(&q, cos, sin, rot_dim, style)?, rotate(&k, cos, sin, rot_dim, style)?);
+            (q, k) = (
+                rotate(&q, cos, sin, rot_dim, style)?,
+                rotate(&k, cos, sin, rot_dim, style)?,
+            );
         }
         let mut v = v.contiguous()?;
         if let Some(memory) = memory {
@@ -145,7 +161,9 @@ impl Attention {
         let total = k.dim(2)?;
         let groups = s.heads / s.kv_heads;
         let spread = |y: Tensor| -> Result<Tensor> {
-            let y = y.unsqueeze(2)?.expand((batch, s.kv_heads, groups, total, s.head_dim))?;
+            let y = y
+                .unsqueeze(2)?
+                .expand((batch, s.kv_heads, groups, total, s.head_dim))?;
             Ok(y.reshape((batch, s.heads, total, s.head_dim))?)
         };
         let (k, v) = (spread(k)?, spread(v)?);
@@ -159,31 +177,46 @@ impl Attention {
         let peak = scores.max_keepdim(D::Minus1)?.detach();
         let weights = scores.broadcast_sub(&peak)?.exp()?;
         let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
-        let mixed = weights.matmul(&v.contiguous()?)?.transpose(1, 2)?.reshape((batch, length, s.heads * s.head_dim))?;
+        let mixed = weights
+            .matmul(&v.contiguous()?)?
+            .transpose(1, 2)?
+            .reshape((batch, length, s.heads * s.head_dim))?;
         self.o_proj.forward(&mixed)
     }
 }
 
 fn norm_in_rows(norm: &RmsNorm, x: &[f32]) -> Result<Vec<f32>> {
-    let weight = slice(&norm.weight).ok_or_else(|| Error::Config("norm weights must be f32 on the CPU".into()))?;
+    let weight = slice(&norm.weight)
+        .ok_or_else(|| Error::Config("norm weights must be f32 on the CPU".into()))?;
     let mut out = vec![0.0; x.len()];
     medley_kernels::rms_norm(x, &weight, norm.eps, &mut out);
     Ok(out)
 }
 
 /// Rotates the first `rot_dim` dimensions of `[batch, heads, length, head_dim]`.
-fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, rot_dim: usize, style: RopeStyle) -> Result<Tensor> {
+fn rotate(
+    x: &Tensor,
+    cos: &Tensor,
+    sin: &Tensor,
+    rot_dim: usize,
+    style: RopeStyle,
+) -> Result<Tensor> {
     let head_dim = x.dim(D::Minus1)?;
     let half = rot_dim / 2;
     let turning = x.narrow(D::Minus1, 0, rot_dim)?;
     let (a, b) = match style {
-        RopeStyle::Neox => (turning.narrow(D::Minus1, 0, half)?, turning.narrow(D::Minus1, half, half)?),
+        RopeStyle::Neox => (
+            turning.narrow(D::Minus1, 0, half)?,
+            turning.narrow(D::Minus1, half, half)?,
+        ),
         RopeStyle::Interleaved => {
             let mut dims = x.dims().to_vec();
             dims.pop();
             dims.extend([half, 2]);
             let pairs = turning.reshape(dims)?;
-            let pick = |i| -> candle_core::Result<Tensor> { pairs.narrow(D::Minus1, i, 1)?.squeeze(D::Minus1) };
+            let pick = |i| -> candle_core::Result<Tensor> {
+                pairs.narrow(D::Minus1, i, 1)?.squeeze(D::Minus1)
+            };
             (pick(0)?, pick(1)?)
         }
     };
@@ -191,23 +224,41 @@ fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, rot_dim: usize, style: RopeSty
     let second = (b.broadcast_mul(cos)? + a.broadcast_mul(sin)?)?;
     let turned = match style {
         RopeStyle::Neox => Tensor::cat(&[first, second], D::Minus1)?,
-        RopeStyle::Interleaved => Tensor::stack(&[first, second], D::Minus1)?.reshape(turning.dims())?,
+        RopeStyle::Interleaved => {
+            Tensor::stack(&[first, second], D::Minus1)?.reshape(turning.dims())?
+        }
     };
     if rot_dim == head_dim {
         return Ok(turned);
     }
-    Ok(Tensor::cat(&[turned, x.narrow(D::Minus1, rot_dim, head_dim - rot_dim)?], D::Minus1)?)
+    Ok(Tensor::cat(
+        &[turned, x.narrow(D::Minus1, rot_dim, head_dim - rot_dim)?],
+        D::Minus1,
+    )?)
 }
 
 /// `[length, total]`: 0 where the query may look, −∞ elsewhere.
-fn causal_mask(length: usize, total: usize, window: Option<usize>, like: &Tensor) -> Result<Tensor> {
+fn causal_mask(
+    length: usize,
+    total: usize,
+    window: Option<usize>,
+    like: &Tensor,
+) -> Result<Tensor> {
     let past = total - length;
     let mask: Vec<f32> = (0..length)
         .flat_map(|i| {
             let now = past + i;
             let first = window.map_or(0, |w| (now + 1).saturating_sub(w));
-            (0..total).map(move |j| if j <= now && j >= first { 0.0 } else { f32::NEG_INFINITY })
+            (0..total).map(move |j| {
+                if j <= now && j >= first {
+                    0.0
+                } else {
+                    f32::NEG_INFINITY
+                }
+            })
         })
         .collect();
-    Ok(Tensor::from_vec(mask, (length, total), like.device())?.to_dtype(DType::F32)?.to_dtype(like.dtype())?)
+    Ok(Tensor::from_vec(mask, (length, total), like.device())?
+        .to_dtype(DType::F32)?
+        .to_dtype(like.dtype())?)
 }

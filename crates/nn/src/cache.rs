@@ -9,7 +9,11 @@ use crate::{Error, Result};
 
 /// Shape of one layer's keys and values.
 pub fn shape(kv_heads: usize, head_dim: usize, ty: KvType) -> KvShape {
-    KvShape { kv_heads, head_dim, ty }
+    KvShape {
+        kv_heads,
+        head_dim,
+        ty,
+    }
 }
 
 /// Size and element type of a cache.
@@ -36,7 +40,12 @@ impl Cache {
     /// An empty cache.
     pub fn new(spec: Arc<CacheSpec>) -> Self {
         let tensors = vec![None; spec.layers];
-        Self { spec, len: 0, pages: Vec::new(), tensors }
+        Self {
+            spec,
+            len: 0,
+            pages: Vec::new(),
+            tensors,
+        }
     }
 
     /// Keys and values `[1, kv_heads, len, head_dim]` per layer, for devices where tensors and not pages hold them.
@@ -78,7 +87,9 @@ impl Cache {
         self.pages.truncate(self.len.div_ceil(PAGE));
         for entry in &mut self.tensors {
             *entry = match entry.take() {
-                Some((k, v)) if self.len > 0 => Some((k.narrow(2, 0, self.len)?, v.narrow(2, 0, self.len)?)),
+                Some((k, v)) if self.len > 0 => {
+                    Some((k.narrow(2, 0, self.len)?, v.narrow(2, 0, self.len)?))
+                }
                 _ => None,
             };
         }
@@ -89,7 +100,10 @@ impl Cache {
     pub fn reserve(&mut self, count: usize) -> Result<usize> {
         let needed = self.len + count;
         if needed > self.spec.limit {
-            return Err(Error::ContextFull { limit: self.spec.limit, needed });
+            return Err(Error::ContextFull {
+                limit: self.spec.limit,
+                needed,
+            });
         }
         while self.pages.len() < needed.div_ceil(PAGE) {
             self.pages.push(Arc::new(Page::new(&self.spec)));
@@ -136,7 +150,11 @@ impl Page {
     fn zeroed(layer_bytes: usize, layers: usize) -> Self {
         let bytes = vec![0; layer_bytes * layers + ALIGN];
         let start = bytes.as_ptr().align_offset(ALIGN);
-        Self { bytes, start, layer_bytes }
+        Self {
+            bytes,
+            start,
+            layer_bytes,
+        }
     }
 
     fn layer(&self, layer: usize) -> &[u8] {
@@ -153,6 +171,9 @@ impl Clone for Page {
         let used = self.bytes.len() - ALIGN;
         let mut copy = Self::zeroed(used, 1);
         copy.bytes[copy.start..][..used].copy_from_slice(&self.bytes[self.start..][..used]);
-        Self { layer_bytes: self.layer_bytes, ..copy }
+        Self {
+            layer_bytes: self.layer_bytes,
+            ..copy
+        }
     }
 }

@@ -17,7 +17,9 @@ impl Embedding {
     pub fn forward(&self, ids: &[u32], device: &Device) -> Result<Tensor> {
         let (vocab, width) = (self.table.out_features(), self.table.in_features());
         if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
-            return Err(Error::Config(format!("token id {id} is outside the vocabulary of {vocab}")));
+            return Err(Error::Config(format!(
+                "token id {id} is outside the vocabulary of {vocab}"
+            )));
         }
         match &self.table {
             Linear::Packed { weight, .. } => {
@@ -29,9 +31,14 @@ impl Embedding {
             }
             Linear::Dense { weight, .. } => {
                 let index = Tensor::new(ids, device)?;
-                Ok(weight.index_select(&index, 0)?.to_dtype(candle_core::DType::F32)?)
+                Ok(weight
+                    .index_select(&index, 0)?
+                    .to_dtype(candle_core::DType::F32)?)
             }
-            Linear::Lora { base, .. } => Self { table: (**base).clone() }.forward(ids, device),
+            Linear::Lora { base, .. } => Self {
+                table: (**base).clone(),
+            }
+            .forward(ids, device),
         }
     }
 }

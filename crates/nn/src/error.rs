@@ -4,7 +4,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The weight file has no tensor of this name.
-    #[error("{path}: the tensor `{name}` is missing; the file does not fit this architecture or is incomplete")]
+    #[error(
+        "{path}: the tensor `{name}` is missing; the file does not fit this architecture or is incomplete"
+    )]
     MissingTensor {
         /// File or folder that was read.
         path: PathBuf,
@@ -12,7 +14,9 @@ pub enum Error {
         name: String,
     },
     /// A tensor has another shape than the configuration asks for.
-    #[error("tensor `{name}` has the shape {found:?} where the configuration asks for {expected:?}")]
+    #[error(
+        "tensor `{name}` has the shape {found:?} where the configuration asks for {expected:?}"
+    )]
     Shape {
         /// Name as it stands in the file.
         name: String,

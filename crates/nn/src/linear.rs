@@ -72,7 +72,10 @@ impl Linear {
             Self::Dense { weight, bias } => {
                 let dims = x.dims();
                 let rows: usize = dims[..dims.len() - 1].iter().product();
-                let mut y = x.reshape((rows, self.in_features()))?.to_dtype(weight.dtype())?.matmul(&weight.t()?)?;
+                let mut y = x
+                    .reshape((rows, self.in_features()))?
+                    .to_dtype(weight.dtype())?
+                    .matmul(&weight.t()?)?;
                 if let Some(bias) = bias {
                     y = y.broadcast_add(bias)?;
                 }
@@ -82,8 +85,16 @@ impl Linear {
             }
             Self::Packed { .. } => Ok(forward_many(x, &[self])?.remove(0)),
             Self::Lora { base, a, b, scale } => {
-                let low = Self::Dense { weight: a.clone(), bias: None }.forward(x)?;
-                let high = Self::Dense { weight: b.clone(), bias: None }.forward(&low)?;
+                let low = Self::Dense {
+                    weight: a.clone(),
+                    bias: None,
+                }
+                .forward(x)?;
+                let high = Self::Dense {
+                    weight: b.clone(),
+                    bias: None,
+                }
+                .forward(&low)?;
                 Ok((base.forward(x)? + (high * *scale)?)?)
             }
         }
@@ -92,7 +103,10 @@ impl Linear {
 
 /// Several layers over one input. Packed layers share the quantisation of `x` and one parallel region.
 pub fn forward_many(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Tensor>> {
-    if !layers.iter().all(|layer| matches!(layer, Linear::Packed { .. })) {
+    if !layers
+        .iter()
+        .all(|layer| matches!(layer, Linear::Packed { .. }))
+    {
         return layers.iter().map(|layer| layer.forward(x)).collect();
     }
     let mut shape = x.dims().to_vec();
@@ -113,7 +127,10 @@ pub fn project(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Vec<f32>>> {
     let dims = x.dims();
     let width = dims[dims.len() - 1];
     if let Some(layer) = layers.iter().find(|layer| layer.in_features() != width) {
-        return Err(Error::Config(format!("a layer of {} inputs was given rows of {width}", layer.in_features())));
+        return Err(Error::Config(format!(
+            "a layer of {} inputs was given rows of {width}",
+            layer.in_features()
+        )));
     }
     let rows = x.elem_count() / width.max(1);
     let mut outputs: Vec<Vec<f32>> = Vec::with_capacity(layers.len());
@@ -124,7 +141,8 @@ pub fn project(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Vec<f32>>> {
         });
     }
     let contiguous = x.contiguous()?;
-    let input = slice(&contiguous).ok_or_else(|| Error::Config("packed weights need f32 rows on the CPU".into()))?;
+    let input = slice(&contiguous)
+        .ok_or_else(|| Error::Config("packed weights need f32 rows on the CPU".into()))?;
     let mut jobs: Vec<_> = layers
         .iter()
         .zip(&mut outputs)
@@ -135,7 +153,10 @@ pub fn project(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Vec<f32>>> {
         .collect();
     matmul_many(&input, rows, &mut jobs);
     for (layer, out) in layers.iter().zip(&mut outputs) {
-        if let Linear::Packed { bias: Some(bias), .. } = layer {
+        if let Linear::Packed {
+            bias: Some(bias), ..
+        } = layer
+        {
             for row in out.chunks_exact_mut(bias.len()) {
                 row.iter_mut().zip(bias.iter()).for_each(|(y, b)| *y += b);
             }

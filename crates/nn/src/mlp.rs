@@ -24,7 +24,8 @@ impl GatedMlp {
     /// `[.., hidden]` → the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let both = forward_many(x, &[&self.gate_proj, &self.up_proj])?;
-        self.down_proj.forward(&gated(self.act, &both[0], &both[1])?)
+        self.down_proj
+            .forward(&gated(self.act, &both[0], &both[1])?)
     }
 }
 
@@ -61,21 +62,31 @@ impl MixtureOfExperts {
         let x = x.reshape(((), hidden))?;
         let rows = x.dim(0)?;
         let scores: Vec<Vec<f32>> = self.gate.forward(&x)?.to_vec2()?;
-        let routes: Vec<Vec<(usize, f32)>> = scores.into_iter().map(|row| self.route(row)).collect();
-        let input = slice(&x).ok_or_else(|| Error::Config("a mixture of experts runs in f32 on the CPU".into()))?;
+        let routes: Vec<Vec<(usize, f32)>> =
+            scores.into_iter().map(|row| self.route(row)).collect();
+        let input = slice(&x)
+            .ok_or_else(|| Error::Config("a mixture of experts runs in f32 on the CPU".into()))?;
         let top_k = self.spec.top_k;
         let mut parts = vec![0.0f32; rows * top_k * hidden];
         for (index, expert) in self.experts.iter().enumerate() {
             let mine: Vec<(usize, usize)> = (0..rows)
-                .filter_map(|row| routes[row].iter().position(|&(e, _)| e == index).map(|rank| (row, rank)))
+                .filter_map(|row| {
+                    routes[row]
+                        .iter()
+                        .position(|&(e, _)| e == index)
+                        .map(|rank| (row, rank))
+                })
                 .collect();
             if mine.is_empty() {
                 continue;
             }
-            let gathered: Vec<f32> =
-                mine.iter().flat_map(|&(row, _)| input[row * hidden..(row + 1) * hidden].iter().copied()).collect();
+            let gathered: Vec<f32> = mine
+                .iter()
+                .flat_map(|&(row, _)| input[row * hidden..(row + 1) * hidden].iter().copied())
+                .collect();
             let out = expert.forward(&from_vec(gathered, &[mine.len(), hidden])?)?;
-            let out = slice(&out).ok_or_else(|| Error::Config("an expert gave no f32 rows".into()))?;
+            let out =
+                slice(&out).ok_or_else(|| Error::Config("an expert gave no f32 rows".into()))?;
             for (&(row, rank), values) in mine.iter().zip(out.chunks_exact(hidden)) {
                 parts[(row * top_k + rank) * hidden..][..hidden].copy_from_slice(values);
             }

@@ -32,7 +32,8 @@ impl RmsNorm {
     /// `x + residual`, and the norm of it: the step between two blocks of a transformer.
     pub fn add_forward(&self, x: Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
         if fused(&[&x, residual, &self.weight])
-            && let (Some(a), Some(b), Some(weight)) = (slice(&x), slice(residual), slice(&self.weight))
+            && let (Some(a), Some(b), Some(weight)) =
+                (slice(&x), slice(residual), slice(&self.weight))
         {
             let mut sum = a.to_vec();
             let mut out = vec![0.0; sum.len()];
@@ -71,7 +72,9 @@ impl LayerNorm {
         }
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        let scaled = centred.broadcast_div(&(variance + f64::from(self.eps))?.sqrt()?)?.broadcast_mul(&self.weight)?;
+        let scaled = centred
+            .broadcast_div(&(variance + f64::from(self.eps))?.sqrt()?)?
+            .broadcast_mul(&self.weight)?;
         match &self.bias {
             Some(bias) => Ok(scaled.broadcast_add(bias)?),
             None => Ok(scaled),

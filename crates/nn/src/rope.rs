@@ -89,7 +89,11 @@ impl Rope {
     /// Frequencies of `spec`, as far as they do not depend on the length of the sequence.
     pub fn new(spec: RopeSpec) -> Self {
         let (frequencies, factor) = frequencies(&spec, 0);
-        Self { spec, frequencies, factor }
+        Self {
+            spec,
+            frequencies,
+            factor,
+        }
     }
 
     /// What it was made from.
@@ -98,13 +102,23 @@ impl Rope {
     }
 
     /// Cosines and sines `[positions, rot_dim / 2]` for a sequence that is `length` long after this step.
-    pub fn angles(&self, positions: &[usize], length: usize, cos: &mut Vec<f32>, sin: &mut Vec<f32>) {
+    pub fn angles(
+        &self,
+        positions: &[usize],
+        length: usize,
+        cos: &mut Vec<f32>,
+        sin: &mut Vec<f32>,
+    ) {
         let depends = match &self.spec.scaling {
-            RopeScaling::Dynamic { original, .. } | RopeScaling::LongRope { original, .. } => length > *original,
+            RopeScaling::Dynamic { original, .. } | RopeScaling::LongRope { original, .. } => {
+                length > *original
+            }
             _ => false,
         };
         let stretched = depends.then(|| frequencies(&self.spec, length));
-        let (table, factor) = stretched.as_ref().map_or((&self.frequencies, self.factor), |(f, a)| (f, *a));
+        let (table, factor) = stretched
+            .as_ref()
+            .map_or((&self.frequencies, self.factor), |(f, a)| (f, *a));
         for &position in positions {
             for &frequency in table {
                 let (s, c) = (position as f32 * frequency).sin_cos();
@@ -119,7 +133,11 @@ impl Rope {
 fn frequencies(spec: &RopeSpec, length: usize) -> (Vec<f32>, f32) {
     let half = spec.rot_dim / 2;
     let dim = spec.rot_dim as f32;
-    let plain = |theta: f32| -> Vec<f32> { (0..half).map(|i| 1.0 / theta.powf(2.0 * i as f32 / dim)).collect() };
+    let plain = |theta: f32| -> Vec<f32> {
+        (0..half)
+            .map(|i| 1.0 / theta.powf(2.0 * i as f32 / dim))
+            .collect()
+    };
     let base = plain(spec.theta);
     match &spec.scaling {
         RopeScaling::None => (base, 1.0),
@@ -129,7 +147,14 @@ fn frequencies(spec: &RopeSpec, length: usize) -> (Vec<f32>, f32) {
             let growth = factor * length / *original as f32 - (factor - 1.0);
             (plain(spec.theta * growth.powf(dim / (dim - 2.0))), 1.0)
         }
-        RopeScaling::Yarn { factor, original, beta_fast, beta_slow, attention_factor, truncate } => {
+        RopeScaling::Yarn {
+            factor,
+            original,
+            beta_fast,
+            beta_slow,
+            attention_factor,
+            truncate,
+        } => {
             let correction = |rotations: f32| {
                 dim * (*original as f32 / (rotations * 2.0 * PI)).ln() / (2.0 * spec.theta.ln())
             };
@@ -145,10 +170,19 @@ fn frequencies(spec: &RopeSpec, length: usize) -> (Vec<f32>, f32) {
                 let kept = 1.0 - ((i as f32 - low) / (high - low)).clamp(0.0, 1.0);
                 f / factor * (1.0 - kept) + f * kept
             });
-            let default = if *factor <= 1.0 { 1.0 } else { 0.1 * factor.ln() + 1.0 };
+            let default = if *factor <= 1.0 {
+                1.0
+            } else {
+                0.1 * factor.ln() + 1.0
+            };
             (mixed.collect(), attention_factor.unwrap_or(default))
         }
-        RopeScaling::Llama3 { factor, low, high, original } => {
+        RopeScaling::Llama3 {
+            factor,
+            low,
+            high,
+            original,
+        } => {
             let original = *original as f32;
             let scaled = base.iter().map(|&f| {
                 let wavelength = 2.0 * PI / f;
@@ -163,16 +197,34 @@ fn frequencies(spec: &RopeSpec, length: usize) -> (Vec<f32>, f32) {
             });
             (scaled.collect(), 1.0)
         }
-        RopeScaling::LongRope { short, long, original, attention_factor } => {
+        RopeScaling::LongRope {
+            short,
+            long,
+            original,
+            attention_factor,
+        } => {
             let divisors = if length > *original { long } else { short };
-            (base.iter().zip(divisors).map(|(f, d)| f / d).collect(), *attention_factor)
+            (
+                base.iter().zip(divisors).map(|(f, d)| f / d).collect(),
+                *attention_factor,
+            )
         }
-        RopeScaling::Divisors(divisors) => (base.iter().zip(divisors).map(|(f, d)| f / d).collect(), 1.0),
+        RopeScaling::Divisors(divisors) => {
+            (base.iter().zip(divisors).map(|(f, d)| f / d).collect(), 1.0)
+        }
     }
 }
 
 /// What each plain frequency is divided by, `[rot_dim / 2]`: the form in which GGUF files hold a stretching.
 pub fn divisors(spec: &RopeSpec) -> Vec<f32> {
-    let plain = RopeSpec { scaling: RopeScaling::None, ..spec.clone() };
-    frequencies(&plain, 0).0.iter().zip(frequencies(spec, 0).0).map(|(f, s)| f / s).collect()
+    let plain = RopeSpec {
+        scaling: RopeScaling::None,
+        ..spec.clone()
+    };
+    frequencies(&plain, 0)
+        .0
+        .iter()
+        .zip(frequencies(spec, 0).0)
+        .map(|(f, s)| f / s)
+        .collect()
 }

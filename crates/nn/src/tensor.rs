@@ -32,14 +32,21 @@ pub fn slice(x: &Tensor) -> Option<Slice<'_>> {
     }
     let (storage, layout): (_, &Layout) = x.storage_and_layout();
     let (start, end) = layout.contiguous_offsets()?;
-    Some(Slice { storage, start, len: end - start })
+    Some(Slice {
+        storage,
+        start,
+        len: end - start,
+    })
 }
 
 /// Whether the kernels may serve these operands: `f32`, on the CPU, contiguous, no gradient tracked
 /// (a fused operation has no backward pass and would drop it silently).
 pub fn fused(operands: &[&Tensor]) -> bool {
     operands.iter().all(|x| {
-        x.dtype() == DType::F32 && x.device().is_cpu() && !x.track_op() && x.layout().is_contiguous()
+        x.dtype() == DType::F32
+            && x.device().is_cpu()
+            && !x.track_op()
+            && x.layout().is_contiguous()
     })
 }
 

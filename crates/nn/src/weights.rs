@@ -98,7 +98,10 @@ impl Weights {
             Source::File(file) => file.info(&key).map(|info| info.shape.clone()),
             Source::Memory(tensors) => tensors.get(&key).map(|(shape, _)| shape.clone()),
         };
-        shape.ok_or_else(|| Error::MissingTensor { path: self.path.clone(), name: key })
+        shape.ok_or_else(|| Error::MissingTensor {
+            path: self.path.clone(),
+            name: key,
+        })
     }
 
     /// The numbers of a tensor of exactly this shape, in `f32`.
@@ -110,21 +113,38 @@ impl Weights {
             Source::File(file) => Ok(file.to_f32(&key)?),
             Source::Memory(tensors) => match tensors.get(&key) {
                 Some((_, values)) => Ok(values.clone()),
-                None => Err(Error::MissingTensor { path: self.path.clone(), name: key }),
+                None => Err(Error::MissingTensor {
+                    path: self.path.clone(),
+                    name: key,
+                }),
             },
         }
     }
 
     /// A tensor in `f32` of exactly this shape.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        Ok(Tensor::from_vec(self.values(name, shape)?, shape, &self.device)?)
+        Ok(Tensor::from_vec(
+            self.values(name, shape)?,
+            shape,
+            &self.device,
+        )?)
     }
 
     /// A matrix `[out, in]` and, where it is there, its bias.
     pub fn linear(&self, name: &str, out: usize, inputs: usize) -> Result<Linear> {
         let bias = format!("{name}.bias");
-        let bias = if self.has(&bias) { Some(self.values(&bias, &[out])?) } else { None };
-        self.matrix(&format!("{name}.weight"), &[out, inputs], 0..out, inputs, bias)
+        let bias = if self.has(&bias) {
+            Some(self.values(&bias, &[out])?)
+        } else {
+            None
+        };
+        self.matrix(
+            &format!("{name}.weight"),
+            &[out, inputs],
+            0..out,
+            inputs,
+            bias,
+        )
     }
 
     /// Rows of a matrix that holds several layers one below the other, with the same rows of its bias.
@@ -136,9 +156,18 @@ impl Weights {
         inputs: usize,
     ) -> Result<Linear> {
         let bias = format!("{name}.bias");
-        let bias =
-            if self.has(&bias) { Some(self.values(&bias, &[total])?[rows.clone()].to_vec()) } else { None };
-        self.matrix(&format!("{name}.weight"), &[total, inputs], rows, inputs, bias)
+        let bias = if self.has(&bias) {
+            Some(self.values(&bias, &[total])?[rows.clone()].to_vec())
+        } else {
+            None
+        };
+        self.matrix(
+            &format!("{name}.weight"),
+            &[total, inputs],
+            rows,
+            inputs,
+            bias,
+        )
     }
 
     /// One matrix `[rows, inputs]` out of a tensor whose outer dimensions are stacked: `rows` counts through all of them.
@@ -152,13 +181,18 @@ impl Weights {
     ) -> Result<Linear> {
         self.expect(name, shape)?;
         if self.packs() {
-            return Ok(Linear::Packed { weight: self.pack(name, rows, inputs)?, bias: bias.map(Into::into) });
+            return Ok(Linear::Packed {
+                weight: self.pack(name, rows, inputs)?,
+                bias: bias.map(Into::into),
+            });
         }
         let all = self.values(name, shape)?;
         let count = rows.len();
         let part = all[rows.start * inputs..rows.end * inputs].to_vec();
         let weight = Tensor::from_vec(part, (count, inputs), &self.device)?;
-        let bias = bias.map(|b| Tensor::from_vec(b, count, &self.device)).transpose()?;
+        let bias = bias
+            .map(|b| Tensor::from_vec(b, count, &self.device))
+            .transpose()?;
         Ok(Linear::Dense { weight, bias })
     }
 
@@ -166,14 +200,25 @@ impl Weights {
     pub fn rms_norm(&self, name: &str, width: usize, eps: f32, offset: f32) -> Result<RmsNorm> {
         let mut values = self.values(&format!("{name}.weight"), &[width])?;
         values.iter_mut().for_each(|w| *w += offset);
-        Ok(RmsNorm { weight: Tensor::from_vec(values, width, &self.device)?, eps })
+        Ok(RmsNorm {
+            weight: Tensor::from_vec(values, width, &self.device)?,
+            eps,
+        })
     }
 
     /// Weight and bias `[width]` of a layer norm.
     pub fn layer_norm(&self, name: &str, width: usize, eps: f32) -> Result<LayerNorm> {
         let bias = format!("{name}.bias");
-        let bias = if self.has(&bias) { Some(self.tensor(&bias, &[width])?) } else { None };
-        Ok(LayerNorm { weight: self.tensor(&format!("{name}.weight"), &[width])?, bias, eps })
+        let bias = if self.has(&bias) {
+            Some(self.tensor(&bias, &[width])?)
+        } else {
+            None
+        };
+        Ok(LayerNorm {
+            weight: self.tensor(&format!("{name}.weight"), &[width])?,
+            bias,
+            eps,
+        })
     }
 
     /// Names in the container that no layer has asked for.
@@ -183,22 +228,38 @@ impl Weights {
             Source::File(file) => file.tensors().iter().map(|info| &info.name).collect(),
             Source::Memory(tensors) => tensors.keys().collect(),
         };
-        names.into_iter().filter(|name| !used.contains(*name)).cloned().collect()
+        names
+            .into_iter()
+            .filter(|name| !used.contains(*name))
+            .cloned()
+            .collect()
     }
 
     fn mark(&self, key: &str) {
-        self.used.lock().unwrap_or_else(|e| e.into_inner()).insert(key.to_owned());
+        self.used
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .insert(key.to_owned());
     }
 
     fn expect(&self, name: &str, shape: &[usize]) -> Result<()> {
         let found = self.shape(name)?;
         if found != shape {
-            return Err(Error::Shape { name: (self.key_map)(name), found, expected: shape.to_vec() });
+            return Err(Error::Shape {
+                name: (self.key_map)(name),
+                found,
+                expected: shape.to_vec(),
+            });
         }
         Ok(())
     }
 
-    fn pack(&self, name: &str, rows: std::ops::Range<usize>, inputs: usize) -> Result<Arc<PackedMatrix>> {
+    fn pack(
+        &self,
+        name: &str,
+        rows: std::ops::Range<usize>,
+        inputs: usize,
+    ) -> Result<Arc<PackedMatrix>> {
         let key = (self.key_map)(name);
         self.mark(&key);
         let slot = format!("{key}#{}", rows.start);
@@ -213,9 +274,13 @@ impl Weights {
                 match dtype {
                     Some(DType::Block(ty)) => {
                         let row_bytes = ty.bytes_for(inputs).ok_or_else(|| {
-                            Error::Config(format!("rows of {inputs} elements are no whole {} blocks", ty.name()))
+                            Error::Config(format!(
+                                "rows of {inputs} elements are no whole {} blocks",
+                                ty.name()
+                            ))
                         })?;
-                        let bytes = &file.bytes(&key)?[rows.start * row_bytes..rows.end * row_bytes];
+                        let bytes =
+                            &file.bytes(&key)?[rows.start * row_bytes..rows.end * row_bytes];
                         let matrix = PackedMatrix::pack(ty, count, inputs, bytes)?;
                         file.release(&key);
                         matrix
@@ -227,8 +292,17 @@ impl Weights {
                 }
             }
             Source::Memory(tensors) => match tensors.get(&key) {
-                Some((_, values)) => pack_f32(&values[rows.start * inputs..rows.end * inputs], count, inputs)?,
-                None => return Err(Error::MissingTensor { path: self.path.clone(), name: key }),
+                Some((_, values)) => pack_f32(
+                    &values[rows.start * inputs..rows.end * inputs],
+                    count,
+                    inputs,
+                )?,
+                None => {
+                    return Err(Error::MissingTensor {
+                        path: self.path.clone(),
+                        name: key,
+                    });
+                }
             },
         };
         let matrix = Arc::new(matrix);

@@ -1,1 +1,34 @@
 //! The generators, one module per medium.
+//!
+//! Text through the library alone:
+//!
+//! ```no_run
+//! use medley_pipelines::text::{LoadOptions, TextModel};
+//! use medley_pipelines::{Run, TextGenerator};
+//! use medley_types::{Message, Prompt, Sampling, TextRequest};
+//!
+//! # fn main() -> Result<(), medley_pipelines::PipelineError> {
+//! let model = TextModel::load("SmolLM2-135M-Instruct.Q4_1.gguf".as_ref(), &LoadOptions::default())?;
+//! let request = TextRequest {
+//!     model: "smollm2-135m".into(),
+//!     prompt: Prompt::Messages(vec![Message::new("user", "Name three rivers.")]),
+//!     max_tokens: Some(40),
+//!     sampling: Sampling::default(),
+//!     seed: 1,
+//!     stop: Vec::new(),
+//!     constraint: None,
+//!     logprobs: None,
+//! };
+//! let work = model.generate(&request, &mut Run::quiet())?;
+//! assert!(work.tokens <= 40);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod embed;
+mod error;
+mod run;
+pub mod text;
+
+pub use error::PipelineError;
+pub use run::{CancelToken, Run, TextGenerator};

@@ -58,7 +58,11 @@ pub struct ErrorReport {
 impl ErrorReport {
     /// A report without a hint.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code: code.as_str().to_owned(), message: message.into(), hint: None }
+        Self {
+            code: code.as_str().to_owned(),
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The same with a hint.

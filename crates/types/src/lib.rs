@@ -7,7 +7,10 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 pub use error::{ErrorCode, ErrorReport};
-pub use text::{Constraint, FinishReason, Message, Prompt, Sampling, TextRequest, TextTimings, TextWork, TokenLogprob};
+pub use text::{
+    Constraint, FinishReason, Message, Prompt, Sampling, TextRequest, TextTimings, TextWork,
+    TokenLogprob,
+};
 
 /// What a request asks for; the recipe of a work is its JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

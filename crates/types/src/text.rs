@@ -12,7 +12,10 @@ pub struct Message {
 impl Message {
     /// A turn of `role`.
     pub fn new(role: &str, content: impl Into<String>) -> Self {
-        Self { role: role.to_owned(), content: content.into() }
+        Self {
+            role: role.to_owned(),
+            content: content.into(),
+        }
     }
 }
 

@@ -106,38 +106,84 @@ impl DecoderConfig {
         ];
         for (key, value, limit) in bounded {
             if value == 0 || value > limit {
-                return Err(ConfigError::invalid(key, value, &format!("it must lie between 1 and {limit}")));
+                return Err(ConfigError::invalid(
+                    key,
+                    value,
+                    &format!("it must lie between 1 and {limit}"),
+                ));
             }
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
-            return Err(ConfigError::invalid("num_key_value_heads", self.kv_heads, "it must divide num_attention_heads"));
+            return Err(ConfigError::invalid(
+                "num_key_value_heads",
+                self.kv_heads,
+                "it must divide num_attention_heads",
+            ));
         }
         for rope in &self.ropes {
-            if rope.rot_dim == 0 || rope.rot_dim > self.head_dim || !rope.rot_dim.is_multiple_of(2) {
-                return Err(ConfigError::invalid("rotary dimensions", rope.rot_dim, "they must be even and within a head"));
+            if rope.rot_dim == 0 || rope.rot_dim > self.head_dim || !rope.rot_dim.is_multiple_of(2)
+            {
+                return Err(ConfigError::invalid(
+                    "rotary dimensions",
+                    rope.rot_dim,
+                    "they must be even and within a head",
+                ));
             }
             let divisors = match &rope.scaling {
                 medley_nn::RopeScaling::Divisors(d) => vec![d.len()],
-                medley_nn::RopeScaling::LongRope { short, long, .. } => vec![short.len(), long.len()],
+                medley_nn::RopeScaling::LongRope { short, long, .. } => {
+                    vec![short.len(), long.len()]
+                }
                 _ => Vec::new(),
             };
             if divisors.iter().any(|&n| n != rope.rot_dim / 2) {
-                return Err(ConfigError::invalid("rope factors", format!("{divisors:?} entries"), "one is needed for each pair of dimensions"));
+                return Err(ConfigError::invalid(
+                    "rope factors",
+                    format!("{divisors:?} entries"),
+                    "one is needed for each pair of dimensions",
+                ));
             }
             if !(rope.theta.is_finite() && rope.theta > 0.0) {
-                return Err(ConfigError::invalid("rope_theta", rope.theta, "it must be positive"));
+                return Err(ConfigError::invalid(
+                    "rope_theta",
+                    rope.theta,
+                    "it must be positive",
+                ));
             }
         }
         if let Some(moe) = &self.moe
-            && (moe.experts == 0 || moe.experts > 4096 || moe.top_k == 0 || moe.top_k > moe.experts || moe.intermediate == 0 || moe.intermediate > MAX_WIDTH)
+            && (moe.experts == 0
+                || moe.experts > 4096
+                || moe.top_k == 0
+                || moe.top_k > moe.experts
+                || moe.intermediate == 0
+                || moe.intermediate > MAX_WIDTH)
         {
-            return Err(ConfigError::invalid("experts", format!("{moe:?}"), "at least one and at most all of them serve a token"));
+            return Err(ConfigError::invalid(
+                "experts",
+                format!("{moe:?}"),
+                "at least one and at most all of them serve a token",
+            ));
         }
         let ropes = self.ropes.len();
-        if let Some(window) = self.layers.iter().filter_map(|l| l.window).find(|&w| w == 0) {
-            return Err(ConfigError::invalid("sliding_window", window, "it must be at least 1"));
+        if let Some(window) = self
+            .layers
+            .iter()
+            .filter_map(|l| l.window)
+            .find(|&w| w == 0)
+        {
+            return Err(ConfigError::invalid(
+                "sliding_window",
+                window,
+                "it must be at least 1",
+            ));
         }
-        if self.layers.iter().filter_map(|l| l.rope).any(|r| r >= ropes) {
+        if self
+            .layers
+            .iter()
+            .filter_map(|l| l.rope)
+            .any(|r| r >= ropes)
+        {
             return Err(ConfigError::missing("rope parameters of a layer type"));
         }
         Ok(self)

@@ -24,16 +24,27 @@ pub struct GgufTensor {
 
 /// The tensors of a GGUF file for a checkpoint whose tensors are called `names` (`model.…`, `lm_head.weight`).
 pub fn gguf_tensors(config: &DecoderConfig, names: &[String]) -> Vec<GgufTensor> {
-    let reordered = FAMILIES.iter().any(|f| f.name == config.family && f.reordered);
+    let reordered = FAMILIES
+        .iter()
+        .any(|f| f.name == config.family && f.reordered);
     let mut tensors: Vec<GgufTensor> = Vec::new();
-    let mut sorted: Vec<&String> = names.iter().filter(|name| !(config.tied && *name == "lm_head.weight")).collect();
+    let mut sorted: Vec<&String> = names
+        .iter()
+        .filter(|name| !(config.tied && *name == "lm_head.weight"))
+        .collect();
     sorted.sort_by_key(|name| sort_key(name));
     for source in sorted {
         let canonical = source.replace(".block_sparse_moe.", ".mlp.");
         if let Some(stem) = canonical.strip_suffix(".mlp.experts.gate_up_proj") {
             for (half, part) in ["gate_proj", "up_proj"].into_iter().enumerate() {
                 let name = tensor_name(config.norms, &format!("{stem}.mlp.experts.{part}.weight"));
-                tensors.push(GgufTensor { name, sources: vec![source.clone()], half: Some(half), reorder: None, add: 0.0 });
+                tensors.push(GgufTensor {
+                    name,
+                    sources: vec![source.clone()],
+                    half: Some(half),
+                    reorder: None,
+                    add: 0.0,
+                });
             }
             continue;
         }
@@ -47,8 +58,18 @@ pub fn gguf_tensors(config: &DecoderConfig, names: &[String]) -> Vec<GgufTensor>
             Some("k_proj") => Some(config.kv_heads),
             _ => None,
         };
-        let add = if canonical.contains("norm") { config.norm_offset } else { 0.0 };
-        tensors.push(GgufTensor { name, sources: vec![source.clone()], half: None, reorder: heads.filter(|_| reordered), add });
+        let add = if canonical.contains("norm") {
+            config.norm_offset
+        } else {
+            0.0
+        };
+        tensors.push(GgufTensor {
+            name,
+            sources: vec![source.clone()],
+            half: None,
+            reorder: heads.filter(|_| reordered),
+            add,
+        });
     }
     tensors
 }
@@ -73,7 +94,9 @@ fn stacked(name: &str) -> String {
 
 /// Orders names by text with numbers by value, so that experts stack in their order.
 fn sort_key(name: &str) -> Vec<(u64, String)> {
-    name.split('.').map(|part| (part.parse().unwrap_or(u64::MAX), part.to_owned())).collect()
+    name.split('.')
+        .map(|part| (part.parse().unwrap_or(u64::MAX), part.to_owned()))
+        .collect()
 }
 
 /// The model's part of a GGUF file's metadata; the tokenizer's is not in it.
@@ -81,7 +104,13 @@ pub fn gguf_metadata(config: &DecoderConfig, name: &str) -> Result<Metadata> {
     let family = FAMILIES
         .iter()
         .find(|f| f.name == config.family)
-        .ok_or_else(|| ConfigError::invalid("family", config.family, "it must be one that is implemented"))?;
+        .ok_or_else(|| {
+            ConfigError::invalid(
+                "family",
+                config.family,
+                "it must be one that is implemented",
+            )
+        })?;
     let arch = family.gguf;
     let mut m = Metadata::default();
     let mut set = |key: &str, value: Value| {
@@ -99,7 +128,10 @@ pub fn gguf_metadata(config: &DecoderConfig, name: &str) -> Result<Metadata> {
     set("{}.attention.head_count_kv", size(config.kv_heads));
     set("{}.attention.key_length", size(config.head_dim));
     set("{}.attention.value_length", size(config.head_dim));
-    set("{}.attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
+    set(
+        "{}.attention.layer_norm_rms_epsilon",
+        Value::F32(config.norm_eps),
+    );
     set("{}.vocab_size", size(config.vocab_size));
     if let Some(moe) = &config.moe {
         set("{}.expert_count", size(moe.experts));
@@ -109,7 +141,10 @@ pub fn gguf_metadata(config: &DecoderConfig, name: &str) -> Result<Metadata> {
     if let Some(window) = config.layers.iter().find_map(|l| l.window) {
         set("{}.attention.sliding_window", size(window));
     }
-    for (key, value) in [("attn", config.attention_softcap), ("final", config.logit_softcap)] {
+    for (key, value) in [
+        ("attn", config.attention_softcap),
+        ("final", config.logit_softcap),
+    ] {
         if let Some(cap) = value {
             set(&format!("{{}}.{key}_logit_softcapping"), Value::F32(cap));
         }
@@ -141,20 +176,36 @@ fn rope_keys(rope: &RopeSpec, set: &mut impl FnMut(&str, Value)) -> Result<()> {
             set("{}.rope.scaling.type", Value::String("linear".into()));
             set("{}.rope.scaling.factor", Value::F32(*factor));
         }
-        RopeScaling::Yarn { factor, original, attention_factor, .. } => {
+        RopeScaling::Yarn {
+            factor,
+            original,
+            attention_factor,
+            ..
+        } => {
             set("{}.rope.scaling.type", Value::String("yarn".into()));
             set("{}.rope.scaling.factor", Value::F32(*factor));
             set("{}.rope.scaling.original_context_length", size(*original));
             if let Some(a) = attention_factor {
-                set("{}.rope.scaling.attn_factor", Value::F32(a / (1.0 + 0.1 * factor.ln())));
+                set(
+                    "{}.rope.scaling.attn_factor",
+                    Value::F32(a / (1.0 + 0.1 * factor.ln())),
+                );
             }
         }
-        RopeScaling::LongRope { original, attention_factor, .. } => {
+        RopeScaling::LongRope {
+            original,
+            attention_factor,
+            ..
+        } => {
             set("{}.rope.scaling.original_context_length", size(*original));
             set("{}.rope.scaling.attn_factor", Value::F32(*attention_factor));
         }
         RopeScaling::Dynamic { .. } => {
-            return Err(ConfigError::invalid("rope_type", "dynamic", "GGUF files know only linear, yarn, llama3 and longrope"));
+            return Err(ConfigError::invalid(
+                "rope_type",
+                "dynamic",
+                "GGUF files know only linear, yarn, llama3 and longrope",
+            ));
         }
     }
     Ok(())
@@ -167,11 +218,13 @@ pub fn gguf_rope_tensors(config: &DecoderConfig) -> Vec<(&'static str, Vec<f32>)
     };
     match &rope.scaling {
         RopeScaling::LongRope { short, long, .. } => {
-            vec![("rope_factors_short.weight", short.clone()), ("rope_factors_long.weight", long.clone())]
+            vec![
+                ("rope_factors_short.weight", short.clone()),
+                ("rope_factors_long.weight", long.clone()),
+            ]
         }
         RopeScaling::Llama3 { .. } => vec![("rope_freqs.weight", medley_nn::rope::divisors(rope))],
         RopeScaling::Divisors(d) => vec![("rope_freqs.weight", d.clone())],
         _ => Vec::new(),
     }
 }
-

@@ -27,14 +27,23 @@ impl Keys<'_> {
         if self.metadata.get(&key).is_none() {
             return Ok(None);
         }
-        match self.metadata.u64(&key).and_then(|n| usize::try_from(n).ok()) {
+        match self
+            .metadata
+            .u64(&key)
+            .and_then(|n| usize::try_from(n).ok())
+        {
             Some(n) => Ok(Some(n)),
-            None => Err(ConfigError::invalid(&key, "another type", "it must be one whole number")),
+            None => Err(ConfigError::invalid(
+                &key,
+                "another type",
+                "it must be one whole number",
+            )),
         }
     }
 
     fn need(&self, key: &str) -> Result<usize> {
-        self.size(key)?.ok_or_else(|| ConfigError::missing(&self.key(key)))
+        self.size(key)?
+            .ok_or_else(|| ConfigError::missing(&self.key(key)))
     }
 
     fn float(&self, key: &str) -> Option<f32> {
@@ -44,10 +53,20 @@ impl Keys<'_> {
 
 /// The family of a GGUF architecture name, a mixture told from its dense sibling by the number of experts.
 fn family_of(metadata: &Metadata) -> Result<(&'static Family, &str)> {
-    let arch = metadata.str("general.architecture").ok_or_else(|| ConfigError::missing("general.architecture"))?;
-    let sparse = metadata.u64(&format!("{arch}.expert_count")).is_some_and(|n| n > 0);
-    let unknown = || ConfigError::UnknownArchitecture { name: arch.to_owned(), known: known_families() };
-    let family = FAMILIES.iter().find(|f| f.gguf == arch && f.sparse == sparse).ok_or_else(unknown)?;
+    let arch = metadata
+        .str("general.architecture")
+        .ok_or_else(|| ConfigError::missing("general.architecture"))?;
+    let sparse = metadata
+        .u64(&format!("{arch}.expert_count"))
+        .is_some_and(|n| n > 0);
+    let unknown = || ConfigError::UnknownArchitecture {
+        name: arch.to_owned(),
+        known: known_families(),
+    };
+    let family = FAMILIES
+        .iter()
+        .find(|f| f.gguf == arch && f.sparse == sparse)
+        .ok_or_else(unknown)?;
     Ok((family, arch))
 }
 
@@ -59,9 +78,15 @@ impl DecoderConfig {
         let (hidden_size, heads) = (k.need("embedding_length")?, k.need("attention.head_count")?);
         let count = k.need("block_count")?;
         if count > 1024 || heads == 0 {
-            return Err(ConfigError::invalid("block_count", count, "it must lie between 1 and 1024, with at least one head"));
+            return Err(ConfigError::invalid(
+                "block_count",
+                count,
+                "it must lie between 1 and 1024, with at least one head",
+            ));
         }
-        let head_dim = k.size("attention.key_length")?.unwrap_or(hidden_size / heads);
+        let head_dim = k
+            .size("attention.key_length")?
+            .unwrap_or(hidden_size / heads);
         let gemma = family.name.starts_with("gemma");
         let shape = weights.shape("token_embd.weight")?;
         let large = matches!((family.name, count), ("gemma2", 46) | ("gemma3", 62));
@@ -79,7 +104,12 @@ impl DecoderConfig {
                 Some(n) => n,
                 None => k.need("feed_forward_length")?,
             };
-            Some(MoeSpec { experts: k.need("expert_count")?, top_k: k.need("expert_used_count")?, normalise: true, intermediate })
+            Some(MoeSpec {
+                experts: k.need("expert_count")?,
+                top_k: k.need("expert_used_count")?,
+                normalise: true,
+                intermediate,
+            })
         } else {
             None
         };
@@ -96,7 +126,11 @@ impl DecoderConfig {
             norm_offset: 0.0,
             norms: family.norms,
             qk_norm: family.qk_norm,
-            act: if gemma { Activation::GeluTanh } else { Activation::Silu },
+            act: if gemma {
+                Activation::GeluTanh
+            } else {
+                Activation::Silu
+            },
             tied: !weights.has("output.weight"),
             embedding_scale: match gemma {
                 true => (hidden_size as f32).sqrt(),
@@ -116,7 +150,11 @@ impl DecoderConfig {
 }
 
 fn ropes(k: &Keys, family: &Family, head_dim: usize, weights: &Weights) -> Result<Vec<RopeSpec>> {
-    let fallback = if family.name == "gemma3" { 1_000_000.0 } else { 10_000.0 };
+    let fallback = if family.name == "gemma3" {
+        1_000_000.0
+    } else {
+        10_000.0
+    };
     let theta = k.float("rope.freq_base").unwrap_or(fallback);
     let rot_dim = k.size("rope.dimension_count")?.unwrap_or(head_dim);
     let factor = k.float("rope.scaling.factor").filter(|f| *f > 0.0);
@@ -130,17 +168,27 @@ fn ropes(k: &Keys, family: &Family, head_dim: usize, weights: &Weights) -> Resul
             Err(_) => Ok(None),
         }
     };
-    let scaling = match (k.metadata.str(&k.key("rope.scaling.type")).unwrap_or("none"), factor) {
+    let scaling = match (
+        k.metadata
+            .str(&k.key("rope.scaling.type"))
+            .unwrap_or("none"),
+        factor,
+    ) {
         ("linear", Some(factor)) => RopeScaling::Linear { factor },
         ("yarn", Some(factor)) => RopeScaling::Yarn {
             factor,
             original,
             beta_fast: 32.0,
             beta_slow: 1.0,
-            attention_factor: k.float("rope.scaling.attn_factor").map(|a| a * (1.0 + 0.1 * factor.ln())),
+            attention_factor: k
+                .float("rope.scaling.attn_factor")
+                .map(|a| a * (1.0 + 0.1 * factor.ln())),
             truncate: true,
         },
-        _ => match (divisors("rope_factors_short.weight")?, divisors("rope_factors_long.weight")?) {
+        _ => match (
+            divisors("rope_factors_short.weight")?,
+            divisors("rope_factors_long.weight")?,
+        ) {
             (Some(short), Some(long)) => RopeScaling::LongRope {
                 short,
                 long,
@@ -153,18 +201,34 @@ fn ropes(k: &Keys, family: &Family, head_dim: usize, weights: &Weights) -> Resul
             },
         },
     };
-    let style = if family.reordered { RopeStyle::Interleaved } else { RopeStyle::Neox };
-    let full = RopeSpec { theta, rot_dim, style, scaling };
+    let style = if family.reordered {
+        RopeStyle::Interleaved
+    } else {
+        RopeStyle::Neox
+    };
+    let full = RopeSpec {
+        theta,
+        rot_dim,
+        style,
+        scaling,
+    };
     if family.name != "gemma3" {
         return Ok(vec![full]);
     }
     let local = k.float("rope.freq_base_swa").unwrap_or(10_000.0);
-    let sliding = RopeSpec { theta: local, scaling: RopeScaling::None, ..full.clone() };
+    let sliding = RopeSpec {
+        theta: local,
+        scaling: RopeScaling::None,
+        ..full.clone()
+    };
     Ok(vec![full, sliding])
 }
 
 fn layers(k: &Keys, family: &Family, count: usize) -> Result<Vec<LayerKind>> {
-    let window = match (k.size("attention.sliding_window")?.filter(|w| *w > 0), family.name) {
+    let window = match (
+        k.size("attention.sliding_window")?.filter(|w| *w > 0),
+        family.name,
+    ) {
         (None, "gemma2") => Some(4096),
         (window, _) => window,
     };
@@ -194,7 +258,10 @@ pub fn tensor_name(norms: NormLayout, name: &str) -> String {
         "lm_head.weight" => return "output.weight".into(),
         _ => {}
     }
-    let Some((layer, part)) = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')) else {
+    let Some((layer, part)) = name
+        .strip_prefix("model.layers.")
+        .and_then(|rest| rest.split_once('.'))
+    else {
         return name.to_owned();
     };
     let (stem, suffix) = part.rsplit_once('.').unwrap_or((part, "weight"));

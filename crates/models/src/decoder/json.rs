@@ -42,38 +42,64 @@ impl<'a> Json<'a> {
     }
 
     fn floats(&self, key: &str) -> Option<Vec<f32>> {
-        self.get(key)?.as_array()?.iter().map(|v| v.as_f64().map(|f| f as f32)).collect()
+        self.get(key)?
+            .as_array()?
+            .iter()
+            .map(|v| v.as_f64().map(|f| f as f32))
+            .collect()
     }
 }
 
 impl DecoderConfig {
     /// Reads the fields of a published `config.json` (transformers 4 and 5 spellings).
     pub fn from_json(config: &Value) -> Result<Self> {
-        let config = config.get("text_config").filter(|v| v.is_object()).unwrap_or(config);
+        let config = config
+            .get("text_config")
+            .filter(|v| v.is_object())
+            .unwrap_or(config);
         let c = Json(config);
-        let model_type = c.text("model_type").ok_or_else(|| ConfigError::missing("model_type"))?;
+        let model_type = c
+            .text("model_type")
+            .ok_or_else(|| ConfigError::missing("model_type"))?;
         let family = FAMILIES
             .iter()
             .find(|f| f.model_types.contains(&model_type))
-            .ok_or_else(|| ConfigError::UnknownArchitecture { name: model_type.to_owned(), known: known_families() })?;
+            .ok_or_else(|| ConfigError::UnknownArchitecture {
+                name: model_type.to_owned(),
+                known: known_families(),
+            })?;
         let gemma = family.name.starts_with("gemma");
         let (hidden_size, heads) = (c.need("hidden_size")?, c.need("num_attention_heads")?);
         let count = c.need("num_hidden_layers")?;
         if count > 1024 {
-            return Err(ConfigError::invalid("num_hidden_layers", count, "it must lie between 1 and 1024"));
+            return Err(ConfigError::invalid(
+                "num_hidden_layers",
+                count,
+                "it must lie between 1 and 1024",
+            ));
         }
         let head_dim = match c.size("head_dim")? {
             Some(dim) => dim,
-            None => hidden_size.checked_div(heads).ok_or_else(|| ConfigError::invalid("num_attention_heads", 0, "it must be at least 1"))?,
+            None => hidden_size.checked_div(heads).ok_or_else(|| {
+                ConfigError::invalid("num_attention_heads", 0, "it must be at least 1")
+            })?,
         };
         let max_positions = c.need("max_position_embeddings")?;
-        let act = c.text("hidden_activation").or(c.text("hidden_act")).unwrap_or("silu");
+        let act = c
+            .text("hidden_activation")
+            .or(c.text("hidden_act"))
+            .unwrap_or("silu");
         let attention_scale = match family.name {
-            "gemma2" | "gemma3" => c.float("query_pre_attn_scalar").unwrap_or(head_dim as f32).powf(-0.5),
+            "gemma2" | "gemma3" => c
+                .float("query_pre_attn_scalar")
+                .unwrap_or(head_dim as f32)
+                .powf(-0.5),
             "granite" => c.float("attention_multiplier").unwrap_or(1.0),
             _ => (head_dim as f32).powf(-0.5),
         };
-        let tied = c.flag("tie_word_embeddings").unwrap_or(gemma || family.name == "smollm3");
+        let tied = c
+            .flag("tie_word_embeddings")
+            .unwrap_or(gemma || family.name == "smollm3");
         Self {
             family: family.name,
             vocab_size: c.need("vocab_size")?,
@@ -112,90 +138,175 @@ fn activation(name: &str) -> Result<Activation> {
         "gelu_pytorch_tanh" | "gelu_new" => Activation::GeluTanh,
         "gelu" => Activation::Gelu,
         "relu" => Activation::Relu,
-        other => return Err(ConfigError::invalid("hidden_act", other, "it must be silu, gelu, gelu_pytorch_tanh or relu")),
+        other => {
+            return Err(ConfigError::invalid(
+                "hidden_act",
+                other,
+                "it must be silu, gelu, gelu_pytorch_tanh or relu",
+            ));
+        }
     })
 }
 
 /// The rotary tables: one, or for Gemma 3 that of full layers and that of sliding ones.
 fn ropes(c: &Json, family: &str, head_dim: usize, max_positions: usize) -> Result<Vec<RopeSpec>> {
     let empty = Value::Null;
-    let parameters = c.get("rope_parameters").or(c.get("rope_scaling")).unwrap_or(&empty);
+    let parameters = c
+        .get("rope_parameters")
+        .or(c.get("rope_scaling"))
+        .unwrap_or(&empty);
     let theta = c.float("rope_theta");
     let spec = |p: &Json, fallback: f32| rope(c, p, theta, fallback, head_dim, max_positions);
     if family != "gemma3" {
         return Ok(vec![spec(&Json(parameters), 10_000.0)?]);
     }
-    if let (Some(full), Some(sliding)) = (parameters.get("full_attention"), parameters.get("sliding_attention")) {
-        return Ok(vec![spec(&Json(full), 1_000_000.0)?, spec(&Json(sliding), 10_000.0)?]);
+    if let (Some(full), Some(sliding)) = (
+        parameters.get("full_attention"),
+        parameters.get("sliding_attention"),
+    ) {
+        return Ok(vec![
+            spec(&Json(full), 1_000_000.0)?,
+            spec(&Json(sliding), 10_000.0)?,
+        ]);
     }
     let full = spec(&Json(parameters), 1_000_000.0)?;
     let local = c.float("rope_local_base_freq").unwrap_or(10_000.0);
-    let sliding = RopeSpec { theta: local, scaling: RopeScaling::None, ..full.clone() };
+    let sliding = RopeSpec {
+        theta: local,
+        scaling: RopeScaling::None,
+        ..full.clone()
+    };
     Ok(vec![full, sliding])
 }
 
-fn rope(c: &Json, p: &Json, theta: Option<f32>, fallback: f32, head_dim: usize, max_positions: usize) -> Result<RopeSpec> {
+fn rope(
+    c: &Json,
+    p: &Json,
+    theta: Option<f32>,
+    fallback: f32,
+    head_dim: usize,
+    max_positions: usize,
+) -> Result<RopeSpec> {
     let theta = p.float("rope_theta").or(theta).unwrap_or(fallback);
-    let partial = p.float("partial_rotary_factor").or(c.float("partial_rotary_factor")).unwrap_or(1.0);
+    let partial = p
+        .float("partial_rotary_factor")
+        .or(c.float("partial_rotary_factor"))
+        .unwrap_or(1.0);
     let rot_dim = (head_dim as f32 * partial) as usize;
     let kind = p.text("rope_type").or(p.text("type")).unwrap_or("default");
     let original = match p.size("original_max_position_embeddings")? {
         Some(n) => n,
-        None => c.size("original_max_position_embeddings")?.unwrap_or(max_positions),
+        None => c
+            .size("original_max_position_embeddings")?
+            .unwrap_or(max_positions),
     };
     let factor = || -> Result<f32> {
         match p.float("factor") {
             Some(f) if f.is_finite() && f > 0.0 => Ok(f),
-            Some(f) => Err(ConfigError::invalid("rope factor", f, "it must be positive")),
+            Some(f) => Err(ConfigError::invalid(
+                "rope factor",
+                f,
+                "it must be positive",
+            )),
             None => Err(ConfigError::missing("rope_parameters.factor")),
         }
     };
     let scaling = match kind {
         "default" => RopeScaling::None,
         "linear" => RopeScaling::Linear { factor: factor()? },
-        "dynamic" => RopeScaling::Dynamic { factor: factor()?, original },
+        "dynamic" => RopeScaling::Dynamic {
+            factor: factor()?,
+            original,
+        },
         "yarn" => {
             let factor = factor()?;
-            let mscale = |m: f32| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
-            let both = p.float("mscale").filter(|m| *m != 0.0).zip(p.float("mscale_all_dim").filter(|m| *m != 0.0));
+            let mscale = |m: f32| {
+                if factor <= 1.0 {
+                    1.0
+                } else {
+                    0.1 * m * factor.ln() + 1.0
+                }
+            };
+            let both = p
+                .float("mscale")
+                .filter(|m| *m != 0.0)
+                .zip(p.float("mscale_all_dim").filter(|m| *m != 0.0));
             RopeScaling::Yarn {
                 factor,
                 original,
                 beta_fast: p.float("beta_fast").unwrap_or(32.0),
                 beta_slow: p.float("beta_slow").unwrap_or(1.0),
-                attention_factor: p.float("attention_factor").or(both.map(|(m, all)| mscale(m) / mscale(all))),
+                attention_factor: p
+                    .float("attention_factor")
+                    .or(both.map(|(m, all)| mscale(m) / mscale(all))),
                 truncate: p.flag("truncate").unwrap_or(true),
             }
         }
         "llama3" => RopeScaling::Llama3 {
             factor: factor()?,
-            low: p.float("low_freq_factor").ok_or_else(|| ConfigError::missing("low_freq_factor"))?,
-            high: p.float("high_freq_factor").ok_or_else(|| ConfigError::missing("high_freq_factor"))?,
+            low: p
+                .float("low_freq_factor")
+                .ok_or_else(|| ConfigError::missing("low_freq_factor"))?,
+            high: p
+                .float("high_freq_factor")
+                .ok_or_else(|| ConfigError::missing("high_freq_factor"))?,
             original,
         },
         "longrope" | "su" => {
-            let stretch = p.float("factor").unwrap_or(max_positions as f32 / original.max(1) as f32);
-            let default = if stretch <= 1.0 { 1.0 } else { (1.0 + stretch.ln() / (original as f32).ln()).sqrt() };
+            let stretch = p
+                .float("factor")
+                .unwrap_or(max_positions as f32 / original.max(1) as f32);
+            let default = if stretch <= 1.0 {
+                1.0
+            } else {
+                (1.0 + stretch.ln() / (original as f32).ln()).sqrt()
+            };
             RopeScaling::LongRope {
-                short: p.floats("short_factor").ok_or_else(|| ConfigError::missing("short_factor"))?,
-                long: p.floats("long_factor").ok_or_else(|| ConfigError::missing("long_factor"))?,
+                short: p
+                    .floats("short_factor")
+                    .ok_or_else(|| ConfigError::missing("short_factor"))?,
+                long: p
+                    .floats("long_factor")
+                    .ok_or_else(|| ConfigError::missing("long_factor"))?,
                 original,
                 attention_factor: p.float("attention_factor").unwrap_or(default),
             }
         }
-        other => return Err(ConfigError::invalid("rope_type", other, "it must be default, linear, dynamic, yarn, llama3 or longrope")),
+        other => {
+            return Err(ConfigError::invalid(
+                "rope_type",
+                other,
+                "it must be default, linear, dynamic, yarn, llama3 or longrope",
+            ));
+        }
     };
-    Ok(RopeSpec { theta, rot_dim, style: RopeStyle::Neox, scaling })
+    Ok(RopeSpec {
+        theta,
+        rot_dim,
+        style: RopeStyle::Neox,
+        scaling,
+    })
 }
 
 fn layers(c: &Json, family: &str, count: usize) -> Result<Vec<LayerKind>> {
-    let window = c.size("sliding_window")?.filter(|_| c.flag("use_sliding_window").unwrap_or(true));
-    let types: Option<Vec<&str>> =
-        c.get("layer_types").and_then(Value::as_array).map(|a| a.iter().filter_map(Value::as_str).collect());
+    let window = c
+        .size("sliding_window")?
+        .filter(|_| c.flag("use_sliding_window").unwrap_or(true));
+    let types: Option<Vec<&str>> = c
+        .get("layer_types")
+        .and_then(Value::as_array)
+        .map(|a| a.iter().filter_map(Value::as_str).collect());
     if types.as_ref().is_some_and(|t| t.len() != count) {
-        return Err(ConfigError::invalid("layer_types", "another number of entries", "it needs one for each layer"));
+        return Err(ConfigError::invalid(
+            "layer_types",
+            "another number of entries",
+            "it needs one for each layer",
+        ));
     }
-    let pattern = c.size("sliding_window_pattern")?.unwrap_or(if family == "gemma3" { 6 } else { 2 }).max(1);
+    let pattern = c
+        .size("sliding_window_pattern")?
+        .unwrap_or(if family == "gemma3" { 6 } else { 2 })
+        .max(1);
     let first_windowed = c.size("max_window_layers")?.unwrap_or(0);
     let no_rope: Option<Vec<bool>> = c
         .get("no_rope_layers")
@@ -217,7 +328,9 @@ fn layers(c: &Json, family: &str, count: usize) -> Result<Vec<LayerKind>> {
                 _ => true,
             };
             let positions = match family {
-                "smollm3" => !no_rope.as_ref().map_or((i + 1).is_multiple_of(interval), |list| list[i]),
+                "smollm3" => !no_rope
+                    .as_ref()
+                    .map_or((i + 1).is_multiple_of(interval), |list| list[i]),
                 _ => true,
             };
             LayerKind {

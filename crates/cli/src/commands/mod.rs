@@ -1,0 +1,12 @@
+//! One module per command.
+
+pub mod bench;
+pub mod chat;
+pub mod code;
+pub mod doctor;
+pub mod embed;
+pub mod help;
+pub mod inspect;
+pub mod models;
+pub mod remake;
+pub mod text;

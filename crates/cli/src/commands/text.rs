@@ -1,0 +1,201 @@
+use std::path::Path;
+
+use medley_engine::{KvType, LoadOptions, PipelineError, Run, TextGenerator, TextModel, work_file};
+use medley_types::{
+    Constraint, Event, FinishReason, Message, Prompt, Request, Sampling, TextRequest, TextWork,
+};
+use serde_json::{Value, json};
+
+use crate::app::{DEFAULT_TEXT, cancel_token, fresh_seed, load_text, prompt_text};
+use crate::args::{Global, Kv, SamplingArgs, TextArgs};
+use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
+
+/// A prompt without a command: the medium is told from its words. Only text is there so far.
+pub fn prompt(words: Vec<String>, global: &Global) -> Outcome {
+    let [prompt] = words.as_slice() else {
+        return Err(Failure::usage(format!(
+            "unrecognized subcommand '{}'; see --help for the commands",
+            words.first().map_or("", String::as_str)
+        )));
+    };
+    if !prompt.trim().contains(char::is_whitespace) {
+        return Err(Failure::usage(format!(
+            "unrecognized subcommand '{prompt}'; a prompt without a command needs more than one word"
+        )));
+    }
+    note(global, "text:");
+    let args = crate::args::Cli::command_line_text(prompt);
+    run(&args, global)
+}
+
+/// `medley text`
+pub fn run(args: &TextArgs, global: &Global) -> Outcome {
+    if let Some(path) = &args.output {
+        work_file::check_text_output(path)?;
+    }
+    let constraint = constraint(args)?;
+    let prompt = prompt_text(&args.prompt)?;
+    if prompt.trim().is_empty() {
+        return Err(Failure::Usage(PipelineError::EmptyPrompt.report()));
+    }
+    let prompt = if args.raw {
+        Prompt::Raw(prompt)
+    } else {
+        let system = args.system.iter().map(|s| Message::new("system", s));
+        Prompt::Messages(system.chain([Message::new("user", prompt)]).collect())
+    };
+    let name = args.model.clone().unwrap_or_else(|| DEFAULT_TEXT.into());
+    let request = TextRequest {
+        model: name,
+        constraint,
+        logprobs: args.logprobs.map(usize::from),
+        ..request(prompt, &args.sampling)
+    };
+    check(&request)?;
+    let kv_type = match args.kv {
+        Kv::F32 => KvType::F32,
+        Kv::F16 => KvType::F16,
+        Kv::Q8 => KvType::Q8,
+    };
+    let options = LoadOptions {
+        context: args.context,
+        kv_type,
+        ..LoadOptions::default()
+    };
+    let model = load_text(Some(&request.model), options, global)?;
+    finish(&model, &request, args.output.as_deref(), global)
+}
+
+/// Refuses what no model could do before one is loaded.
+pub fn check(request: &TextRequest) -> Outcome {
+    TextModel::validate(request).map_err(|e| Failure::Usage(e.report()))
+}
+
+/// A request with these sampling flags and no model yet.
+pub fn request(prompt: Prompt, s: &SamplingArgs) -> TextRequest {
+    TextRequest {
+        model: DEFAULT_TEXT.into(),
+        prompt,
+        max_tokens: s.max_tokens.map(|n| n as usize),
+        sampling: Sampling {
+            temperature: s.temperature,
+            top_k: s.top_k as usize,
+            top_p: s.top_p,
+            min_p: s.min_p,
+            typical_p: s.typical_p,
+            repeat_penalty: s.repeat_penalty,
+            repeat_last_n: s.repeat_last_n as usize,
+            frequency_penalty: s.frequency_penalty,
+            presence_penalty: s.presence_penalty,
+            dry_multiplier: s.dry,
+            logit_bias: s.logit_bias.clone(),
+        },
+        seed: s.seed.unwrap_or_else(fresh_seed),
+        stop: s.stop.clone(),
+        constraint: None,
+        logprobs: None,
+    }
+}
+
+/// Runs a request and delivers the text as the flags say.
+pub fn finish(
+    model: &TextModel,
+    request: &TextRequest,
+    output: Option<&Path>,
+    global: &Global,
+) -> Outcome {
+    let stream = !global.json && output.is_none();
+    let cancel = cancel_token();
+    let mut closed = false;
+    let mut run = Run::new(cancel.clone(), |event| {
+        if let Event::Chunk { text } = event
+            && stream
+            && print_now(&text).is_err()
+        {
+            closed = true;
+            cancel.cancel();
+        }
+    });
+    let work = model.generate(request, &mut run)?;
+    drop(run);
+    if closed {
+        return Err(Failure::Closed);
+    }
+    let recipe = Request::Text(request.clone());
+    if stream && !work.text.ends_with('\n') {
+        print_now("\n")?;
+    }
+    if work.finish_reason == FinishReason::Cancelled {
+        return Err(Failure::Interrupted);
+    }
+    let mut files = Vec::new();
+    if let Some(path) = output {
+        files.push(work_file::write_text(
+            path,
+            &work,
+            (!global.no_recipe).then_some(&recipe),
+        )?);
+    }
+    if global.json {
+        print_json(&object(&work, request, &recipe, &files, global))?;
+    } else if let Some(path) = output {
+        note(
+            global,
+            &format!("{} ({} tokens)", path.display(), work.tokens),
+        );
+    }
+    Ok(())
+}
+
+fn object(
+    work: &TextWork,
+    request: &TextRequest,
+    recipe: &Request,
+    files: &[Value],
+    global: &Global,
+) -> Value {
+    let mut value = json!({
+        "text": work.text,
+        "tokens": work.tokens,
+        "finish_reason": work.finish_reason,
+        "prompt_tokens": work.prompt_tokens,
+        "timings": work.timings,
+        "seed": request.seed,
+        "model": request.model,
+        "peak_rss_bytes": peak_rss(),
+    });
+    if let Some(logprobs) = &work.logprobs {
+        value["logprobs"] = json!(logprobs);
+    }
+    if !files.is_empty() {
+        value["files"] = json!(files);
+    }
+    if !global.no_recipe {
+        value["recipe"] = json!(recipe);
+    }
+    value
+}
+
+fn constraint(args: &TextArgs) -> Outcome<Option<Constraint>> {
+    let read = |path: &Path| std::fs::read_to_string(path).map_err(|e| Failure::file(path, e));
+    if let Some(path) = &args.json_schema {
+        let schema = serde_json::from_str(&read(path)?)
+            .map_err(|e| Failure::file(path, format!("not valid JSON: {e}")))?;
+        return Ok(Some(Constraint::JsonSchema(schema)));
+    }
+    if let Some(path) = &args.grammar {
+        return Ok(Some(Constraint::Grammar(read(path)?)));
+    }
+    Ok(args.regex.clone().map(Constraint::Regex))
+}
+
+impl crate::args::Cli {
+    /// The arguments of `medley text PROMPT` with every default.
+    fn command_line_text(prompt: &str) -> TextArgs {
+        use clap::Parser;
+        match Self::parse_from(["medley", "text", "--", prompt]).command {
+            crate::args::Command::Text(args) => args,
+            _ => unreachable!("the command line above names the text command"),
+        }
+    }
+}

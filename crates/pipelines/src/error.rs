@@ -1,0 +1,81 @@
+use medley_types::{ErrorCode, ErrorReport};
+
+/// Why a generator gave no work.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The prompt has more tokens than the context holds.
+    #[error("the prompt has {prompt} tokens, but the context of {model} holds {context}")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Tokens that fit.
+        context: usize,
+        /// Name of the model.
+        model: String,
+    },
+    /// Nothing was asked.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// The model has no chat template and the prompt is a conversation.
+    #[error("{model} has no chat template")]
+    NoTemplate {
+        /// Name of the model.
+        model: String,
+    },
+    /// A chat template that does not take this conversation.
+    #[error("the chat template failed: {0}")]
+    Template(String),
+    /// A value of the request that cannot be used.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// A file that cannot be read.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An error of the weight containers.
+    #[error(transparent)]
+    Format(#[from] medley_formats::FormatError),
+    /// An error of the tokenizer or the chat template.
+    #[error(transparent)]
+    Tokenize(#[from] medley_tokenize::TokenizeError),
+    /// An error of the sampler or the constraint.
+    #[error(transparent)]
+    Sampling(#[from] medley_sampling::SamplingError),
+    /// An error of the model.
+    #[error(transparent)]
+    Model(#[from] medley_models::ConfigError),
+}
+
+impl PipelineError {
+    /// As users and programs see it.
+    pub fn report(&self) -> ErrorReport {
+        let (code, hint) = match self {
+            Self::PromptTooLong { .. } => (
+                ErrorCode::ContextLength,
+                Some("shorten the prompt, or take a model with a longer context"),
+            ),
+            Self::EmptyPrompt => (
+                ErrorCode::InvalidRequest,
+                Some("give a prompt, or pipe one in with -"),
+            ),
+            Self::NoTemplate { .. } => (
+                ErrorCode::InvalidRequest,
+                Some("use --raw to continue plain text"),
+            ),
+            Self::InvalidRequest(_) | Self::Sampling(_) | Self::Template(_) => {
+                (ErrorCode::InvalidRequest, None)
+            }
+            Self::File { .. } => (ErrorCode::File, None),
+            Self::Format(_) | Self::Tokenize(_) | Self::Model(_) => (ErrorCode::InvalidModel, None),
+        };
+        let report = ErrorReport::new(code, self.to_string());
+        match hint {
+            Some(hint) => report.with_hint(hint),
+            None => report,
+        }
+    }
+}
