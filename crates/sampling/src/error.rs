@@ -48,9 +48,59 @@ pub enum SamplingError {
         /// `NaN` or `inf`.
         value: String,
     },
+    /// A vocabulary that constraints cannot be made over.
+    #[error("the vocabulary cannot be used for constraints: {reason}")]
+    Vocabulary {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A JSON schema that is invalid, unsatisfiable or beyond what is supported.
+    #[error("the JSON schema is wrong{}: {reason}", at(place))]
+    Schema {
+        /// A JSON pointer; empty for the whole schema.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A regular expression that is invalid or beyond what is supported.
+    #[error("the regular expression is wrong{}: {reason}", at(place))]
+    Regex {
+        /// The character, counted from 1; empty when unknown.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A grammar that is invalid or beyond what is supported.
+    #[error("the grammar is wrong{}: {reason}", at(place))]
+    Grammar {
+        /// Line and column, counted from 1; empty when unknown.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A constraint cannot be followed any further.
+    #[error("the constraint cannot be followed: {reason}")]
+    Constraint {
+        /// Why.
+        reason: String,
+    },
+    /// A constraint was given a token that it does not allow.
+    #[error("token {id} is not allowed here by the constraint")]
+    NotAllowed {
+        /// The token.
+        id: u32,
+    },
     /// Constraint, bias and model together leave no token to choose.
     #[error(
         "no token can be chosen: the constraint, the logit bias and the model together rule out all of them"
     )]
     NothingAllowed,
+}
+
+fn at(place: &str) -> String {
+    if place.is_empty() {
+        String::new()
+    } else {
+        format!(" at {place}")
+    }
 }

@@ -1,9 +1,11 @@
 //! Token filters and samplers, constrained output.
 //!
 //! - [`token`]: choosing the next token from a language model's logits.
+//! - [`constraint`]: text that must follow a JSON schema, a regular expression or a grammar.
 //! - [`speculative`]: keeping the right ones of several proposed tokens at once.
 //! - [`TokenMask`]: the set of tokens that may come next.
 
+pub mod constraint;
 mod error;
 mod mask;
 mod math;
@@ -11,6 +13,7 @@ mod rng;
 pub mod speculative;
 pub mod token;
 
+pub use constraint::{Constraint, Vocabulary};
 pub use error::SamplingError;
 pub use mask::TokenMask;
 pub use token::{Distribution, Dry, Sampled, Sampler, SamplerConfig, log_sum_exp, top_logprobs};

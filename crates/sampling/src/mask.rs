@@ -77,6 +77,13 @@ impl TokenMask {
         }
     }
 
+    /// Rules out every token that `other` allows.
+    pub fn subtract(&mut self, other: &TokenMask) {
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word &= !other;
+        }
+    }
+
     /// The allowed ids in rising order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.words.iter().zip(0u32..).flat_map(|(&word, index)| {
@@ -152,6 +159,8 @@ mod tests {
         mask.forbid(3);
         mask.forbid(4000);
         assert_eq!(mask.count(), 39);
+        mask.subtract(&TokenMask::of(&[0, 3, 7], 64));
+        assert_eq!(mask.count(), 37);
         assert!(TokenMask::of(&[5, 99], 5).is_empty());
     }
 }

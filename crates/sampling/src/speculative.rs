@@ -50,27 +50,22 @@ impl Draft<'_> {
 
 /// Supplies the mask of each position and hears of each token that is kept.
 ///
-/// `()` is the one for text without constraint.
+/// `()` is the one for text without constraint, [`crate::Constraint`] the other.
 pub trait Guide {
-    /// What allowing and accepting can fail with.
-    type Error: From<SamplingError>;
-
     /// The tokens that may come next; `None` for all.
     ///
     /// # Errors
     /// Whatever the implementation fails with.
-    fn mask(&mut self) -> Result<Option<TokenMask>, Self::Error>;
+    fn mask(&mut self) -> Result<Option<TokenMask>, SamplingError>;
 
     /// Takes in a token. True ends the text with it.
     ///
     /// # Errors
     /// Whatever the implementation fails with.
-    fn accept(&mut self, id: u32) -> Result<bool, Self::Error>;
+    fn accept(&mut self, id: u32) -> Result<bool, SamplingError>;
 }
 
 impl Guide for () {
-    type Error = SamplingError;
-
     fn mask(&mut self) -> Result<Option<TokenMask>, SamplingError> {
         Ok(None)
     }
@@ -115,17 +110,17 @@ pub struct Accepted {
 ///
 /// # Errors
 /// A wrong number of logits, what [`Sampler::sample`] fails with, and what `guide` fails with.
-pub fn accept<G: Guide>(
+pub fn accept(
     sampler: &mut Sampler,
-    guide: &mut G,
+    guide: &mut dyn Guide,
     logits: &[f32],
     draft: Draft<'_>,
-) -> Result<Accepted, G::Error> {
+) -> Result<Accepted, SamplingError> {
     let width = sampler.vocab_size();
     let expected = (draft.len() + 1).saturating_mul(width);
     if logits.len() != expected {
         let got = logits.len();
-        return Err(SamplingError::LogitCount { got, expected }.into());
+        return Err(SamplingError::LogitCount { got, expected });
     }
     let mut accepted = Accepted {
         tokens: Vec::with_capacity(draft.len() + 1),

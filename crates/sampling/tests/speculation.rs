@@ -212,8 +212,6 @@ fn no_acceptable_token_is_thrown_away() {
 struct NoRepeat(Option<u32>);
 
 impl Guide for NoRepeat {
-    type Error = SamplingError;
-
     fn mask(&mut self) -> Result<Option<TokenMask>, SamplingError> {
         let mut mask = TokenMask::all(VOCAB);
         self.0.into_iter().for_each(|id| mask.forbid(id));

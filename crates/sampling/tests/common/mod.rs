@@ -3,6 +3,8 @@
 
 use medley_sampling::{Dry, SamplerConfig, TokenMask};
 
+pub mod vocabulary;
+
 /// Random numbers for making test cases (SplitMix64).
 pub struct Random(pub u64);
 
