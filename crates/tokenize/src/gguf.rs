@@ -277,7 +277,9 @@ impl Loader<'_> {
             Model::Spm => (Some(1), Some(2), Some(0), None, None),
             Model::WordPiece => (Some(101), None, Some(100), Some(102), Some(0)),
             Model::Unigram => (None, Some(1), Some(2), None, Some(0)),
-            Model::Bpe if self.named.newline_runs => (None, None, None, None, None),
+            Model::Bpe if self.meta.str("tokenizer.ggml.model") == Some("gemma4") => {
+                (None, None, None, None, None)
+            }
             Model::Bpe | Model::Words if self.named.no_bos => (None, Some(11), None, None, None),
             Model::Bpe | Model::Words => (Some(11), Some(11), None, None, None),
         };
