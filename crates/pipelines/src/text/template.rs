@@ -91,7 +91,7 @@ impl ChatTemplate {
         };
         let values: Vec<Value> = messages.iter().map(turn).collect();
         template
-            .render(context! { messages => values, add_generation_prompt => true, bos_token => self.bos, eos_token => self.eos })
+            .render(context! { messages => values, add_generation_prompt => true, bos_token => self.bos.clone(), eos_token => self.eos.clone() })
             .map_err(|e| wrong(&e))
     }
 
