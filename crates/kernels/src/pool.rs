@@ -481,13 +481,20 @@ mod tests {
         set_threads(2);
         for _ in 0..5 {
             std::thread::sleep(Duration::from_millis(2));
-            let names = Mutex::new(std::collections::HashSet::new());
+            let (inside, apart) = (AtomicU32::new(0), AtomicU32::new(0));
             parallel_for(2, |_| {
-                // Long enough for the worker to get one of the two.
-                std::thread::sleep(Duration::from_millis(20));
-                lock(&names).insert(std::thread::current().id());
+                // Neither ends before the other has begun, which takes two threads.
+                inside.fetch_add(1, Ordering::SeqCst);
+                let start = std::time::Instant::now();
+                while inside.load(Ordering::SeqCst) < 2 {
+                    if start.elapsed() > Duration::from_secs(10) {
+                        apart.fetch_add(1, Ordering::SeqCst);
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
             });
-            assert_eq!(lock(&names).len(), 2);
+            assert_eq!(apart.load(Ordering::SeqCst), 0, "the worker did not wake");
         }
         set_threads(0);
     }

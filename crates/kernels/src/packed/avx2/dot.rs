@@ -3,6 +3,7 @@
 //! `vpmaddubsw` multiplies unsigned by signed bytes and adds neighbours into 16 bits, which
 //! saturate: each way of adding up below says why its sums fit.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::activations::XBlock;
@@ -63,6 +64,53 @@ pub(super) trait Dot {
     unsafe fn finish(sum: Sum, scales: &Self::Scales, x: *const XBlock, acc: __m256) -> __m256;
 }
 
+/// `narrow += w * x` in 16 bits, or `= w * x` for the first.
+///
+/// Written as instructions because the compiler, left to itself, reorders the sums of a tile into
+/// trees and spills most of them.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_narrow<const FIRST: bool>(mut narrow: __m256i, w: __m256i, x: __m256i) -> __m256i {
+    // SAFETY: arithmetic on registers.
+    unsafe {
+        if FIRST {
+            asm!("vpmaddubsw {s}, {w}, {x}", s = lateout(ymm_reg) narrow, w = in(ymm_reg) w,
+                 x = in(ymm_reg) x, options(nomem, nostack, preserves_flags));
+        } else {
+            asm!("vpmaddubsw {p}, {w}, {x}", "vpaddw {s}, {s}, {p}", s = inout(ymm_reg) narrow,
+                 w = in(ymm_reg) w, x = in(ymm_reg) x, p = out(ymm_reg) _,
+                 options(nomem, nostack, preserves_flags));
+        }
+    }
+    narrow
+}
+
+/// `wide += |w| * (x with the sign of w)` in 32 bits, or `=` for the first.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_signed<const FIRST: bool>(
+    mut wide: __m256i,
+    (magnitude, w): (__m256i, __m256i),
+    x: __m256i,
+) -> __m256i {
+    // SAFETY: arithmetic on registers.
+    unsafe {
+        let one = ones();
+        if FIRST {
+            asm!("vpsignb {s}, {x}, {w}", "vpmaddubsw {s}, {m}, {s}", "vpmaddwd {s}, {s}, {one}",
+                 s = out(ymm_reg) wide, w = in(ymm_reg) w, m = in(ymm_reg) magnitude,
+                 x = in(ymm_reg) x, one = in(ymm_reg) one,
+                 options(nomem, nostack, preserves_flags));
+        } else {
+            asm!("vpsignb {p}, {x}, {w}", "vpmaddubsw {p}, {m}, {p}", "vpmaddwd {p}, {p}, {one}",
+                 "vpaddd {s}, {s}, {p}", p = out(ymm_reg) _, s = inout(ymm_reg) wide,
+                 w = in(ymm_reg) w, m = in(ymm_reg) magnitude, x = in(ymm_reg) x,
+                 one = in(ymm_reg) one, options(nomem, nostack, preserves_flags));
+        }
+    }
+    wide
+}
+
 #[inline(always)]
 unsafe fn ones() -> __m256i {
     // SAFETY: AVX2 by the caller.
@@ -104,11 +152,10 @@ impl<const GROUPS: usize, const MIN: bool> Dot for Unsigned<GROUPS, MIN> {
     unsafe fn step<const G: usize>(mut sum: Sum, w: __m256i, x: __m256i, _: &Plain) -> Sum {
         // SAFETY: AVX2 by the trait's contract.
         unsafe {
-            let product = _mm256_maddubs_epi16(w, x);
             sum.narrow = if G.is_multiple_of(GROUPS) {
-                product
+                add_narrow::<true>(sum.narrow, w, x)
             } else {
-                _mm256_add_epi16(sum.narrow, product)
+                add_narrow::<false>(sum.narrow, w, x)
             };
             if G % GROUPS == GROUPS - 1 {
                 let wide = _mm256_madd_epi16(sum.narrow, ones());
@@ -146,18 +193,16 @@ impl Dot for Signed {
     #[inline(always)]
     unsafe fn step<const G: usize>(
         mut sum: Sum,
-        (magnitude, w): (__m256i, __m256i),
+        w: (__m256i, __m256i),
         x: __m256i,
         _: &Plain,
     ) -> Sum {
         // SAFETY: AVX2 by the trait's contract.
         unsafe {
-            let product = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(x, w));
-            let wide = _mm256_madd_epi16(product, ones());
             sum.wide = if G == 0 {
-                wide
+                add_signed::<true>(sum.wide, w, x)
             } else {
-                _mm256_add_epi32(sum.wide, wide)
+                add_signed::<false>(sum.wide, w, x)
             };
         }
         sum
@@ -188,11 +233,10 @@ impl<const GROUPS: usize, const MIN: bool> Dot for Halves<GROUPS, MIN> {
     unsafe fn step<const G: usize>(mut sum: Sum, w: __m256i, x: __m256i, scales: &Paired) -> Sum {
         // SAFETY: AVX2 by the trait's contract.
         unsafe {
-            let product = _mm256_maddubs_epi16(w, x);
             sum.narrow = if G.is_multiple_of(GROUPS) {
-                product
+                add_narrow::<true>(sum.narrow, w, x)
             } else {
-                _mm256_add_epi16(sum.narrow, product)
+                add_narrow::<false>(sum.narrow, w, x)
             };
             if G % GROUPS == GROUPS - 1 {
                 let wide = _mm256_madd_epi16(sum.narrow, scales.scales[G / 4]);

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::super::activations::XBlock;
 use super::super::layout::{Fields, Layout, ROWS};
@@ -13,6 +14,9 @@ use super::quants::Quants;
 const TILE: usize = 32;
 /// Rows of activations that share a register-blocked step.
 const STEP: usize = 4;
+/// Rows of activations that go through all panels together, so that their columns of one tile stay
+/// in the second-level cache: 176 kB.
+const BATCH: usize = 128;
 /// How far ahead of one row's product the panel is fetched, in bytes.
 const AHEAD: usize = 2048;
 
@@ -165,37 +169,35 @@ impl Panels<'_> {
             [MaybeUninit::uninit(), MaybeUninit::uninit()];
         let tiles =
             [tiles[0].as_mut_ptr(), tiles[1].as_mut_ptr()].map(|t| t.cast::<Tile<Q::Dot>>());
-        let range = out.panels(ROWS);
-        let mut panel = range.start;
-        while panel < range.end {
-            let count = if panel + 1 < range.end { 2 } else { 1 };
-            let mut first = 0;
-            while first < blocks {
+        for start in (0..out.n()).step_by(BATCH) {
+            let end = out.n().min(start + BATCH);
+            for first in (0..blocks).step_by(TILE) {
                 let len = TILE.min(blocks - first);
-                // SAFETY: the panels exist; the tiles have room for `TILE` blocks and are
-                // written before they are read; `x` has all blocks of all rows.
-                unsafe {
-                    for (p, tile) in tiles.iter().enumerate().take(count) {
-                        self.unpack::<Q>(panel + p, first, len, *tile);
-                    }
-                    let x = x.as_ptr().add(first);
-                    let step = Step {
-                        tiles: tiles.map(|t| t.cast_const()),
-                        len,
-                        x,
-                        stride: blocks,
-                        panel,
-                        chained: first > 0,
-                    };
-                    if count == 2 {
-                        step.rows::<2>(out);
-                    } else {
-                        step.rows::<1>(out);
+                let range = out.panels(ROWS);
+                for panel in range.clone().step_by(2) {
+                    let count = 2.min(range.end - panel);
+                    // SAFETY: the panels exist; the tiles have room for `TILE` blocks and are
+                    // written before they are read; `x` has all blocks of all rows.
+                    unsafe {
+                        for (p, tile) in tiles.iter().enumerate().take(count) {
+                            self.unpack::<Q>(panel + p, first, len, *tile);
+                        }
+                        let step = Step {
+                            tiles: tiles.map(|t| t.cast_const()),
+                            len,
+                            x: x.as_ptr().add(first),
+                            stride: blocks,
+                            panel,
+                            chained: first > 0,
+                        };
+                        if count == 2 {
+                            step.rows::<2>(start..end, out);
+                        } else {
+                            step.rows::<1>(start..end, out);
+                        }
                     }
                 }
-                first += len;
             }
-            panel += count;
         }
     }
 
@@ -284,16 +286,15 @@ struct Step<D: Dot> {
 
 impl<D: Dot> Step<D> {
     #[inline(always)]
-    unsafe fn rows<const P: usize>(&self, out: &mut OutPart<'_>) {
-        let n = out.n();
-        let mut t = 0;
-        // SAFETY: rows `t ..` exist.
+    unsafe fn rows<const P: usize>(&self, rows: Range<usize>, out: &mut OutPart<'_>) {
+        let mut t = rows.start;
+        // SAFETY: the rows exist, by the caller.
         unsafe {
-            while t + STEP <= n {
+            while t + STEP <= rows.end {
                 self.step::<P, STEP>(t, out);
                 t += STEP;
             }
-            match n - t {
+            match rows.end - t {
                 1 => self.step::<P, 1>(t, out),
                 2 => self.step::<P, 2>(t, out),
                 3 => self.step::<P, 3>(t, out),

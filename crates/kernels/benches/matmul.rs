@@ -1,0 +1,194 @@
+//! Products of packed matrices beside the limits of the machine, measured in the same run.
+//!
+//! `cargo bench -p medley-kernels --bench matmul -- [TYPE ...] [--threads N] [--shape RxC] [--rows N]`
+//!
+//! Decode is one row of activations over enough matrices to leave the caches: GB/s of weights.
+//! Prefill is 512 rows: GOP/s, a multiply-add counted as two.
+#![allow(clippy::print_stdout, unsafe_code)] // a report; intrinsics for the machine's limits
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use medley_kernels::{BlockType, PackedMatrix, isa, pool};
+
+/// Bytes that are surely not in a cache.
+const COLD: usize = 192 << 20;
+
+struct Args {
+    types: Vec<BlockType>,
+    threads: Vec<usize>,
+    shapes: Vec<(usize, usize)>,
+    rows: Vec<usize>,
+}
+
+fn main() {
+    let args = parse();
+    println!("isa {}", isa().name());
+    for &threads in &args.threads {
+        pool::set_threads(threads);
+        let read = read_bandwidth();
+        let peak = int8_peak();
+        println!(
+            "\n{threads} threads: reads {read:.1} GB/s, {peak:.0} GOP/s of 8-bit products\n\
+             {:<8}{:>14}{:>8}{:>12}{:>9}{:>12}{:>9}",
+            "type", "shape", "rows", "GB/s", "of read", "GOP/s", "of peak"
+        );
+        for &ty in &args.types {
+            for &(rows, cols) in &args.shapes {
+                for &n in &args.rows {
+                    report(ty, rows, cols, n, read, peak);
+                }
+            }
+        }
+    }
+}
+
+fn parse() -> Args {
+    let mut args = Args {
+        types: Vec::new(),
+        threads: Vec::new(),
+        shapes: Vec::new(),
+        rows: Vec::new(),
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|w| w.parse().ok()).unwrap_or(1);
+        match word.as_str() {
+            "--threads" => args.threads.push(number()),
+            "--rows" => args.rows.push(number()),
+            "--shape" => {
+                let shape = words.next().unwrap_or_default();
+                if let Some((r, c)) = shape.split_once('x') {
+                    args.shapes.extend(r.parse().ok().zip(c.parse().ok()));
+                }
+            }
+            name => args.types.extend(BlockType::from_name(name)),
+        }
+    }
+    if args.types.is_empty() {
+        args.types = BlockType::ALL.to_vec();
+    }
+    if args.threads.is_empty() {
+        args.threads = vec![1, 2];
+    }
+    if args.shapes.is_empty() {
+        args.shapes = vec![(2048, 2048)];
+    }
+    if args.rows.is_empty() {
+        args.rows = vec![1, 8, 512];
+    }
+    args
+}
+
+/// The shortest of some runs of `f`, in seconds: what the machine can do when left alone.
+fn seconds(mut f: impl FnMut()) -> f64 {
+    f();
+    let mut best = f64::INFINITY;
+    let start = Instant::now();
+    let mut runs = 0;
+    while runs < 5 || start.elapsed().as_secs_f64() < 0.5 {
+        let t = Instant::now();
+        f();
+        best = best.min(t.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    best
+}
+
+fn report(ty: BlockType, rows: usize, cols: usize, n: usize, read: f64, peak: f64) {
+    if cols % ty.block_len() != 0 {
+        return;
+    }
+    let Some(bytes) = ty.bytes_for(rows * cols) else {
+        return;
+    };
+    // Bytes below 0x60 are finite in every float format, and those from 0x30 not tiny.
+    let data: Vec<u8> = (0..bytes as u32)
+        .map(|i| 0x30 + (i.wrapping_mul(2_654_435_761) >> 13) as u8 % 0x30)
+        .collect();
+    let copies = if n <= 8 { COLD.div_ceil(bytes) } else { 1 };
+    let packed: Vec<_> = (0..copies)
+        .filter_map(|_| PackedMatrix::pack(ty, rows, cols, &data).ok())
+        .collect();
+    let x: Vec<f32> = (0..n * cols)
+        .map(|i| ((i % 977) as f32 * 0.37).sin())
+        .collect();
+    let mut out = vec![0.0; n * rows];
+    let time = seconds(|| {
+        for m in &packed {
+            m.matmul(&x, &mut out);
+        }
+        black_box(&out);
+    });
+    let gigabytes = (bytes * copies) as f64 / time * 1e-9;
+    let operations = 2.0 * (rows * cols * n * copies) as f64 / time * 1e-9;
+    println!(
+        "{:<8}{:>14}{n:>8}{gigabytes:>12.1}{:>8.0}%{operations:>12.1}{:>8.0}%",
+        ty.name(),
+        format!("{rows}x{cols}"),
+        100.0 * gigabytes / read,
+        100.0 * operations / peak,
+    );
+}
+
+/// GB/s of sequential reads of cold memory, all threads together.
+fn read_bandwidth() -> f64 {
+    let data = vec![1u64; COLD / 8];
+    let parts = pool::split(data.len(), 512);
+    let time = seconds(|| {
+        pool::parallel_for(parts.len(), |i| {
+            let part = &data[parts.range(i)];
+            // Two streams, which is what a matrix with its scales is.
+            let (a, b) = part.split_at(part.len() / 2);
+            let mut sums = [0u64; 16];
+            for (a, b) in a.chunks_exact(16).zip(b.chunks_exact(16)) {
+                for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+                    *sum ^= a ^ b;
+                }
+            }
+            black_box(sums);
+        });
+    });
+    COLD as f64 / time * 1e-9
+}
+
+/// GOP/s of `vpmaddubsw` and 16-bit additions from registers, all threads together.
+fn int8_peak() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if isa() == medley_kernels::Isa::Avx2 {
+        const TURNS: usize = 100_000;
+        let threads = pool::threads();
+        let time = seconds(|| {
+            pool::parallel_for(threads, |_| {
+                // SAFETY: the instruction set was found on this processor.
+                unsafe { multiply(TURNS) };
+            });
+        });
+        return (threads * TURNS * 8 * 64) as f64 / time * 1e-9;
+    }
+    f64::NAN
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn multiply(turns: usize) {
+    use std::arch::x86_64::*;
+    let x = _mm256_set1_epi8(3);
+    let mut sums = [_mm256_setzero_si256(); 8];
+    for _ in 0..turns {
+        for sum in &mut sums {
+            // SAFETY: AVX2 is enabled. Not the intrinsic, which would be moved out of the loop.
+            unsafe {
+                std::arch::asm!(
+                    "vpmaddubsw {p}, {x}, {x}",
+                    "vpaddw {s}, {s}, {p}",
+                    p = out(ymm_reg) _,
+                    x = in(ymm_reg) x,
+                    s = inout(ymm_reg) *sum,
+                    options(nomem, nostack),
+                );
+            }
+        }
+    }
+    black_box(sums);
+}
