@@ -134,8 +134,7 @@ fn vocabulary(meta: &Metadata, model: Model, named: Named, tokens: &StringArray)
             _ if kind.is_hidden() => vocab.push(text, kind, false),
             _ if byte_level => {
                 decoded.clear();
-                let spelled = std::str::from_utf8(text)
-                    .is_ok_and(|text| decode_byte_level(text, &mut decoded));
+                let spelled = decode_byte_level(text, &mut decoded);
                 let piece = if spelled && !raw { &decoded } else { text };
                 vocab.push(piece, kind, spelled && (!raw || text.is_ascii()));
             }

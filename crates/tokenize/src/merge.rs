@@ -4,6 +4,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use hashbrown::HashTable;
+
+use crate::vocab::hash_bytes;
+
 /// A symbol that is no token: a place holder for bytes that the vocabulary cannot spell.
 pub(crate) const NO_TOKEN: u32 = u32::MAX;
 
@@ -131,6 +135,57 @@ impl Merger {
         symbols.retain(|s| s.start != s.end);
     }
 }
+
+/// Words seen before in a text, and the ids they became: in long texts most words are repetitions.
+#[derive(Default)]
+pub(crate) struct Seen {
+    words: HashTable<SeenWord>,
+}
+
+#[derive(Clone, Copy)]
+struct SeenWord {
+    word: (u32, u32),
+    ids: (u32, u32),
+}
+
+impl Seen {
+    /// Appends the ids of `text[start..end]`: those of an equal word before it, else what `encode` appends.
+    pub(crate) fn encode(
+        &mut self,
+        text: &[u8],
+        (start, end): (usize, usize),
+        out: &mut Vec<u32>,
+        encode: impl FnOnce(&[u8], &mut Vec<u32>),
+    ) {
+        let word = &text[start..end];
+        // Offsets are kept in 32 bits; beyond those words are just encoded.
+        let fits = u32::try_from(end).is_ok() && u32::try_from(out.len() + 4 * word.len()).is_ok();
+        if word.len() < 2 || word.len() > SEEN_LENGTH || !fits {
+            encode(word, out);
+            return;
+        }
+        let range = |(from, to): (u32, u32)| from as usize..to as usize;
+        let hash = hash_bytes(word);
+        if let Some(seen) = self
+            .words
+            .find(hash, |seen| &text[range(seen.word)] == word)
+        {
+            out.extend_from_within(range(seen.ids));
+            return;
+        }
+        let first = out.len() as u32;
+        encode(word, out);
+        let seen = SeenWord {
+            word: (start as u32, end as u32),
+            ids: (first, out.len() as u32),
+        };
+        self.words
+            .insert_unique(hash, seen, |other| hash_bytes(&text[range(other.word)]));
+    }
+}
+
+/// Longer words are too rare to be kept.
+const SEEN_LENGTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -84,13 +84,26 @@ static CHAR_TO_BYTE: LazyLock<[u16; 324]> = LazyLock::new(|| {
 
 /// Appends the bytes that byte-level text stands for; `false` (and nothing appended) if a character is not of
 /// that alphabet.
-pub(crate) fn decode_byte_level(text: &str, out: &mut Vec<u8>) -> bool {
+pub(crate) fn decode_byte_level(text: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
     let table = &*CHAR_TO_BYTE;
-    for c in text.chars() {
-        match table.get(c as usize) {
-            Some(&byte) if byte != u16::MAX => out.push(byte as u8),
-            _ => {
+    let mut rest = text.iter();
+    while let Some(&lead) = rest.next() {
+        // The alphabet ends at U+0143: one or two bytes a character.
+        let byte = match lead {
+            0x21..=0x7E => Some(lead),
+            0xC2..=0xC5 => rest
+                .next()
+                .filter(|&&next| next & 0xC0 == 0x80)
+                .and_then(|&next| {
+                    table.get(usize::from(lead & 0x1F) << 6 | usize::from(next & 0x3F))
+                })
+                .and_then(|&byte| u8::try_from(byte).ok()),
+            _ => None,
+        };
+        match byte {
+            Some(byte) => out.push(byte),
+            None => {
                 out.truncate(start);
                 return false;
             }
@@ -174,9 +187,13 @@ mod tests {
     #[test]
     fn byte_alphabet_is_gpt2s() {
         let mut out = Vec::new();
-        assert!(decode_byte_level("ĠhiĊÃ©Ń", &mut out));
+        assert!(decode_byte_level("ĠhiĊÃ©Ń".as_bytes(), &mut out));
         assert_eq!(out, [b' ', b'h', b'i', b'\n', 0xC3, 0xA9, 0xAD]);
-        assert!(!decode_byte_level("a b", &mut out));
+        assert!(!decode_byte_level(b"a b", &mut out));
+        assert!(
+            !decode_byte_level("ań".as_bytes(), &mut out),
+            "one beyond the alphabet"
+        );
         assert_eq!(out.len(), 7, "a failed decode leaves nothing behind");
     }
 

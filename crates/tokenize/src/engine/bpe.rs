@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::{named_byte, unescape_spaces};
 use crate::error::Result;
-use crate::merge::{Merger, Merges, Symbol};
+use crate::merge::{Merger, Merges, Seen, Symbol};
 use crate::pre::{Named, PreTokenizer};
 use crate::unicode::{SPACE, announced_len, class_of, decode_byte_level, lenient};
 use crate::vocab::Vocab;
@@ -154,9 +154,12 @@ impl Bpe {
         }
         let mut ends = Vec::with_capacity(read.text.len() / 4);
         self.pre.split(&read.text, &mut ends)?;
+        let mut seen = Seen::default();
         let mut start = 0;
         for end in ends {
-            self.word(vocab, &read.bytes[start..end], merger, out);
+            seen.encode(&read.bytes, (start, end), out, |word, out| {
+                self.word(vocab, word, merger, out);
+            });
             start = end;
         }
         Ok(())
@@ -247,7 +250,7 @@ fn halves(merge: &[u8]) -> Option<(&[u8], &[u8])> {
 fn spell(side: &[u8], plain: bool, out: &mut Vec<u8>) -> Option<usize> {
     if plain {
         out.extend_from_slice(&unescape_spaces(side));
-    } else if !decode_byte_level(std::str::from_utf8(side).ok()?, out) {
+    } else if !decode_byte_level(side, out) {
         return None;
     }
     Some(out.len())

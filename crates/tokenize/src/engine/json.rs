@@ -178,7 +178,7 @@ fn spelling(spelled: &Value) -> Spelling {
 fn spell(spelling: Spelling, text: &str, piece: &mut Vec<u8>) -> TokenKind {
     match spelling {
         Spelling::ByteLevel => {
-            if !crate::unicode::decode_byte_level(text, piece) {
+            if !crate::unicode::decode_byte_level(text.as_bytes(), piece) {
                 piece.extend_from_slice(text.as_bytes());
             }
         }

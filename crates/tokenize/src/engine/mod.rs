@@ -91,16 +91,26 @@ fn without(text: &[u8], drop: char, buffer: &mut Vec<u8>) {
 
 /// Replaces U+2581 by the space it stands for.
 pub(crate) fn unescape_spaces(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    let mark = SPACE_MARK.as_bytes();
-    if memchr::memmem::find(text, mark).is_none() {
+    let [lead, tail @ ..] = SPACE_MARK.as_bytes() else {
         return text.into();
-    }
+    };
+    let Some(first) = memchr::memchr(*lead, text) else {
+        return text.into();
+    };
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = memchr::memmem::find(rest, mark) {
+    let mut next = Some(first);
+    while let Some(at) = next {
         out.extend_from_slice(&rest[..at]);
-        out.push(b' ');
-        rest = &rest[at + mark.len()..];
+        rest = &rest[at + 1..];
+        match rest.strip_prefix(tail) {
+            Some(after) => {
+                out.push(b' ');
+                rest = after;
+            }
+            None => out.push(*lead),
+        }
+        next = memchr::memchr(*lead, rest);
     }
     out.extend_from_slice(rest);
     out.into()

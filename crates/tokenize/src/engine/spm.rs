@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{SPACE_MARK, unescape_spaces};
-use crate::merge::{Merger, Merges, NO_TOKEN, Symbol};
+use crate::merge::{Merger, Merges, NO_TOKEN, Seen, Symbol};
 use crate::unicode::announced_len;
 use crate::vocab::Vocab;
 
@@ -100,14 +100,19 @@ impl Spm {
             self.word::<true>(vocab, &escape_spaces(&text), merger, out);
             return;
         }
+        let mut seen = Seen::default();
         let mut start = 0;
-        for at in memchr::memchr_iter(b' ', &text) {
-            if at > start && text[at - 1] != b' ' && !self.joins_space[usize::from(text[at - 1])] {
-                self.word::<false>(vocab, &text[start..at], merger, out);
+        for at in memchr::memchr_iter(b' ', &text).chain([text.len()]) {
+            let cut = at > start
+                && (at == text.len()
+                    || text[at - 1] != b' ' && !self.joins_space[usize::from(text[at - 1])]);
+            if cut {
+                seen.encode(&text, (start, at), out, |word, out| {
+                    self.word::<false>(vocab, word, merger, out);
+                });
                 start = at;
             }
         }
-        self.word::<false>(vocab, &text[start..], merger, out);
     }
 
     fn word<const ESCAPED: bool>(
