@@ -64,7 +64,7 @@ fn main() {
     );
 
     let schema = json!({"type": "object", "required": ["title", "tags", "score"], "properties": {
-        "title": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}},
+        "title": {"type": "string", "maxLength": 60}, "tags": {"type": "array", "items": {"type": "string"}},
         "score": {"type": "number"}}});
     let gbnf = "root ::= object\nvalue ::= object | string | [0-9]+\nobject ::= \"{\" string \":\" value (\",\" string \":\" value)* \"}\"\n\
                 string ::= \"\\\"\" ([^\"\\\\\\x00-\\x1f] | \"\\\\\" [\"\\\\nt])* \"\\\"\"";
