@@ -99,8 +99,16 @@ pub fn available(program: &str, probe: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// The program as users build it: `cargo build --release`, then `target/release/medley`.
+/// The program as users build it: `cargo build --release`, then `target/release/medley`; or the one that `MEDLEY_BIN`
+/// names, such as one of the profile `dist`.
 pub fn build_medley() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("MEDLEY_BIN") {
+        let binary = PathBuf::from(named);
+        if !binary.is_file() {
+            bail!("MEDLEY_BIN names {}, which is no file", binary.display());
+        }
+        return std::path::absolute(&binary).context("there is no current folder");
+    }
     run(cargo().args(["build", "--release", "--bin", "medley"]))?;
     let binary = target_dir()
         .join("release")
