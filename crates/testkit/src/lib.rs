@@ -17,6 +17,7 @@
 pub mod case;
 pub mod compare;
 pub mod fill;
+pub mod text;
 
 pub use case::{Case, CaseError, Tensor, Weights, golden};
 pub use compare::{
