@@ -21,7 +21,7 @@ pub fn prepare(global: &Global) -> Outcome {
     if let Err(error) = medley_engine::requested_isa() {
         return Err(Failure::Usage(
             ErrorReport::new(ErrorCode::InvalidRequest, error.to_string())
-                .with_hint("MEDLEY_ISA may be scalar or avx2"),
+                .with_hint("MEDLEY_ISA may be scalar, avx2 or avx512"),
         ));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

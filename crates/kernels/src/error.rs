@@ -45,7 +45,7 @@ pub enum KernelError {
         bytes: usize,
     },
     /// `MEDLEY_ISA` names no instruction set that Medley has kernels for.
-    #[error("MEDLEY_ISA={value} is unknown; use scalar or avx2, or leave it unset")]
+    #[error("MEDLEY_ISA={value} is unknown; use scalar, avx2 or avx512, or leave it unset")]
     UnknownIsa {
         /// The value found.
         value: String,

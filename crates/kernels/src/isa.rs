@@ -15,17 +15,20 @@ pub enum Isa {
     Scalar,
     /// AVX2 with FMA and F16C (x86-64-v3).
     Avx2,
+    /// AVX-512 F, BW, DQ and VL with VNNI, beside AVX2. BF16 is asked for where a kernel has use for it.
+    Avx512,
 }
 
 impl Isa {
     /// Every instruction set, plainest first.
-    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Avx2];
+    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Avx2, Isa::Avx512];
 
     /// The name that `MEDLEY_ISA` takes.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
         }
     }
 
@@ -39,18 +42,29 @@ impl Isa {
                     && std::arch::is_x86_feature_detected!("fma")
                     && std::arch::is_x86_feature_detected!("f16c")
             }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => {
+                Isa::Avx2.available()
+                    && std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512dq")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
+                    && std::arch::is_x86_feature_detected!("avx512vnni")
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 => false,
+            Isa::Avx2 | Isa::Avx512 => false,
         }
+    }
+
+    /// Whether code compiled for AVX2, FMA and F16C may run.
+    pub fn has_avx2(self) -> bool {
+        matches!(self, Isa::Avx2 | Isa::Avx512)
     }
 
     /// The best that this processor has.
     pub fn best() -> Isa {
-        if Isa::Avx2.available() {
-            Isa::Avx2
-        } else {
-            Isa::Scalar
-        }
+        let usable = |isa: &Isa| isa.available();
+        Isa::ALL.iter().rev().copied().find(usable).unwrap_or(Isa::Scalar)
     }
 }
 

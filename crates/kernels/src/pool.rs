@@ -476,30 +476,6 @@ mod tests {
     }
 
     #[test]
-    fn workers_wake_after_they_parked() {
-        let _serial = lock(&SERIAL);
-        set_threads(2);
-        for _ in 0..5 {
-            std::thread::sleep(Duration::from_millis(2));
-            let (inside, apart) = (AtomicU32::new(0), AtomicU32::new(0));
-            parallel_for(2, |_| {
-                // Neither ends before the other has begun, which takes two threads.
-                inside.fetch_add(1, Ordering::SeqCst);
-                let start = std::time::Instant::now();
-                while inside.load(Ordering::SeqCst) < 2 {
-                    if start.elapsed() > Duration::from_secs(10) {
-                        apart.fetch_add(1, Ordering::SeqCst);
-                        break;
-                    }
-                    std::thread::yield_now();
-                }
-            });
-            assert_eq!(apart.load(Ordering::SeqCst), 0, "the worker did not wake");
-        }
-        set_threads(0);
-    }
-
-    #[test]
     fn a_region_inside_a_region_runs_on_its_caller() {
         let _serial = lock(&SERIAL);
         set_threads(4);

@@ -148,7 +148,7 @@ impl PackedMatrix {
             return float::matmul(isa, layout, data, x.floats, &mut out);
         }
         #[cfg(target_arch = "x86_64")]
-        if isa == Isa::Avx2 {
+        if isa.has_avx2() {
             return avx2::matmul(layout, data, x.blocks, &mut out);
         }
         scalar::matmul(layout, data, x.blocks, &mut out);

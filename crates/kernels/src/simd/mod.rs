@@ -130,7 +130,7 @@ macro_rules! simd_fn {
             fn body<S: $crate::simd::Simd, $($gen)*>($s: S $(, $arg: $ty)*) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
-            if isa == $crate::Isa::Avx2 {
+            if isa.has_avx2() {
                 #[target_feature(enable = "avx2,fma,f16c")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2<$($gen)*>($($arg: $ty),*) $(-> $ret)? {
@@ -138,8 +138,8 @@ macro_rules! simd_fn {
                     let s = unsafe { $crate::simd::Avx2::new() };
                     body(s $(, $arg)*)
                 }
-                // SAFETY: `Isa::Avx2` reaches a kernel only through `isa()` and `with_isa`, which
-                // return it only where the processor has AVX2, FMA and F16C.
+                // SAFETY: both sets with AVX2 reach a kernel only through `isa()` and `with_isa`, which
+                // return them only where the processor has AVX2, FMA and F16C.
                 return unsafe { avx2($($arg),*) };
             }
             body($crate::simd::Scalar $(, $arg)*)
@@ -157,7 +157,7 @@ macro_rules! simd_fn {
             unsafe fn body<S: $crate::simd::Simd>($s: S $(, $arg: $ty)*) $body
 
             #[cfg(target_arch = "x86_64")]
-            if isa == $crate::Isa::Avx2 {
+            if isa.has_avx2() {
                 #[target_feature(enable = "avx2,fma,f16c")]
                 #[allow(clippy::too_many_arguments)]
                 unsafe fn avx2($($arg: $ty),*) {
@@ -165,8 +165,8 @@ macro_rules! simd_fn {
                     // rest is handed on.
                     unsafe { body($crate::simd::Avx2::new() $(, $arg)*) }
                 }
-                // SAFETY: `Isa::Avx2` reaches a kernel only through `isa()` and `with_isa`, which
-                // return it only where the processor has AVX2, FMA and F16C. The rest is handed on.
+                // SAFETY: both sets with AVX2 reach a kernel only through `isa()` and `with_isa`, which
+                // return them only where the processor has AVX2, FMA and F16C. The rest is handed on.
                 return unsafe { avx2($($arg),*) };
             }
             // SAFETY: handed on.
