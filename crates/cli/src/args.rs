@@ -83,34 +83,34 @@ pub enum Command {
 #[derive(Args, Debug, Clone)]
 pub struct SamplingArgs {
     /// Most tokens to write [default: to the end of the context]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
     /// 0 takes the likeliest token each time
-    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, default_value_t = 0.8)]
     pub temperature: f32,
     /// Only the K likeliest tokens; 0 for all
-    #[arg(long, value_name = "K", default_value_t = 40)]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, default_value_t = 40)]
     pub top_k: u32,
     /// Only the likeliest tokens that together have this probability
-    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, default_value_t = 0.95)]
     pub top_p: f32,
     /// Only tokens with at least this share of the likeliest one's probability
-    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, default_value_t = 0.05)]
     pub min_p: f32,
     /// Locally typical sampling; 1 switches it off
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, default_value_t = 1.0)]
     pub typical_p: f32,
     /// Seed of the draw [default: a new one each time]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// A string that ends the text; may be given several times
     #[arg(long, value_name = "S")]
     pub stop: Vec<String>,
     /// Divides the logits of tokens that occurred lately; 1 switches it off
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 1.0)]
     pub repeat_penalty: f32,
     /// Tokens that the penalties look back on
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 64)]
     pub repeat_last_n: u32,
     /// Taken off a logit for each occurrence of its token
     #[arg(
@@ -129,7 +129,7 @@ pub struct SamplingArgs {
     )]
     pub presence_penalty: f32,
     /// Strength of DRY, the penalty on repeated phrases; 0 switches it off
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 0.0)]
     pub dry: f32,
     /// ID=BIAS: added to the logit of a token; may be given several times
     #[arg(long, value_name = "ID=BIAS", value_parser = parse_bias, allow_hyphen_values = true)]
@@ -156,6 +156,10 @@ pub struct TextArgs {
     /// What the model is told before the prompt
     #[arg(long, value_name = "S", conflicts_with = "raw")]
     pub system: Option<String>,
+    /// What to do with the prompt: answer, write, summarize, translate:LANGUAGE, rewrite, correct, explain, keywords,
+    /// classify:LABEL,LABEL or reply
+    #[arg(long, value_name = "T", conflicts_with = "raw")]
+    pub task: Option<String>,
     /// How tokens are drawn
     #[command(flatten)]
     pub sampling: SamplingArgs,
@@ -169,13 +173,13 @@ pub struct TextArgs {
     #[arg(long, value_name = "FILE", group = "constraint")]
     pub grammar: Option<PathBuf>,
     /// Report each token's log-probability and N alternatives (with --json)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000), requires = "json")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(0..=1000), requires = "json")]
     pub logprobs: Option<u16>,
     /// No chat template: go on with the prompt as it stands
     #[arg(long)]
     pub raw: bool,
     /// Most tokens of prompt and text together [default: the model's limit]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub context: Option<usize>,
     /// Element type of the KV cache
     #[arg(long, value_enum, default_value_t = Kv::F16)]
@@ -303,13 +307,13 @@ pub enum BenchCommand {
         #[arg(long, value_name = "M")]
         model: Option<String>,
         /// Tokens to read
-        #[arg(long, value_name = "N", default_value_t = 512)]
+        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 512)]
         prefill: usize,
         /// Tokens to write
-        #[arg(long, value_name = "N", default_value_t = 128)]
+        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 128)]
         decode: usize,
         /// Sequences that are written together
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
         batch: u16,
     },
     /// Speed of an encoder: texts per second
@@ -327,7 +331,7 @@ pub enum BenchCommand {
         #[arg(long, value_name = "F")]
         file: PathBuf,
         /// Tokens of a chunk
-        #[arg(long, value_name = "N", default_value_t = 512)]
+        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 512)]
         context: usize,
     },
 }

@@ -23,6 +23,19 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error, json),
     };
+    let cli = match cli.command {
+        Command::Prompt(words) => {
+            let line = std::env::args_os().collect();
+            match commands::text::with_command(line, &words, &cli.global) {
+                Err(failure) => return end(Err(failure), json),
+                Ok(line) => match Cli::try_parse_from(line) {
+                    Ok(cli) => cli,
+                    Err(error) => return wrong_usage(&error, json),
+                },
+            }
+        }
+        command => Cli { command, ..cli },
+    };
     let json = cli.global.json;
     end(run(cli), json)
 }
@@ -82,6 +95,6 @@ fn run(cli: Cli) -> Outcome {
         Command::Completions { shell } => commands::help::completions(shell),
         Command::Man => commands::help::man(),
         Command::HelpMarkdown => commands::help::markdown(),
-        Command::Prompt(words) => commands::text::prompt(words, &global),
+        Command::Prompt(_) => Err(Failure::usage("a command is missing")),
     }
 }

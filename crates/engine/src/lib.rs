@@ -17,17 +17,19 @@ pub mod doctor;
 pub mod inspect;
 #[cfg(feature = "generators")]
 mod machine;
+mod medium;
 #[cfg(feature = "generators")]
 pub mod work_file;
 
 #[cfg(feature = "generators")]
+pub use medium::medium_of;
 pub use machine::{Device, device, requested_isa, set_threads, threads};
 #[cfg(feature = "generators")]
 pub use medley_nn::KvType;
 #[cfg(feature = "generators")]
 pub use medley_pipelines::embed::EmbeddingModel;
 #[cfg(feature = "generators")]
-pub use medley_pipelines::text::{LoadOptions, Session, TextModel};
+pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel};
 #[cfg(feature = "generators")]
 pub use medley_pipelines::{CancelToken, PipelineError, Run, TextGenerator};
 

@@ -1,3 +1,4 @@
+use medley_tokenize::TokenizeError;
 use medley_types::{ErrorCode, ErrorReport};
 
 /// Why a generator gave no work.
@@ -22,9 +23,6 @@ pub enum PipelineError {
         /// Name of the model.
         model: String,
     },
-    /// A chat template that does not take this conversation.
-    #[error("the chat template failed: {0}")]
-    Template(String),
     /// A value of the request that cannot be used.
     #[error("{0}")]
     InvalidRequest(String),
@@ -66,9 +64,9 @@ impl PipelineError {
                 ErrorCode::InvalidRequest,
                 Some("use --raw to continue plain text"),
             ),
-            Self::InvalidRequest(_) | Self::Sampling(_) | Self::Template(_) => {
-                (ErrorCode::InvalidRequest, None)
-            }
+            Self::InvalidRequest(_)
+            | Self::Sampling(_)
+            | Self::Tokenize(TokenizeError::Template { .. }) => (ErrorCode::InvalidRequest, None),
             Self::File { .. } => (ErrorCode::File, None),
             Self::Format(_) | Self::Tokenize(_) | Self::Model(_) => (ErrorCode::InvalidModel, None),
         };

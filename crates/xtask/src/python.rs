@@ -73,16 +73,6 @@ impl Venv {
         Ok(command)
     }
 
-    /// Install packages unless their programs are there already.
-    pub fn need_programs(&self, programs: &[&str], packages: &[&str]) -> Result<()> {
-        if programs.iter().all(|name| self.program(name).is_file()) {
-            return Ok(());
-        }
-        let mut args = vec!["install", "--quiet"];
-        args.extend(packages);
-        process::run(&mut self.pip(&args)?)
-    }
-
     /// Install the lines of a requirements file that were not installed before. Packages whose source is the point
     /// (see [`SOURCE_ONLY`]) are left to those who build them.
     pub fn need_requirements(&self, file: &Path) -> Result<()> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::app::{Bar, pull_options, store};
 use crate::args::{Global, ModelsCommand};
-use crate::output::{Failure, Outcome, note, print_json, print_now};
+use crate::output::{Outcome, note, print_json, print_now};
 
 /// `medley models`
 pub fn run(command: ModelsCommand, global: &Global) -> Outcome {

@@ -1,8 +1,9 @@
 use std::path::Path;
 
-use medley_engine::{KvType, LoadOptions, PipelineError, Run, TextGenerator, TextModel, work_file};
+use medley_engine::{KvType, LoadOptions, PipelineError, Run, Task, TextGenerator, TextModel, medium_of, work_file};
 use medley_types::{
-    Constraint, Event, FinishReason, Message, Prompt, Request, Sampling, TextRequest, TextWork,
+    Constraint, ErrorCode, ErrorReport, Event, FinishReason, Medium, Message, Prompt, Request,
+    Sampling, TextRequest, TextWork,
 };
 use serde_json::{Value, json};
 
@@ -10,22 +11,38 @@ use crate::app::{DEFAULT_TEXT, cancel_token, fresh_seed, load_text, prompt_text}
 use crate::args::{Global, Kv, SamplingArgs, TextArgs};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
-/// A prompt without a command: the medium is told from its words. Only text is there so far.
-pub fn prompt(words: Vec<String>, global: &Global) -> Outcome {
-    let [prompt] = words.as_slice() else {
-        return Err(Failure::usage(format!(
-            "unrecognized subcommand '{}'; see --help for the commands",
-            words.first().map_or("", String::as_str)
-        )));
-    };
+/// The command line that a prompt without a command stands for: the medium is told from its words. The prompt is the
+/// first of the last `words` of `line`; flags may stand around it.
+pub fn with_command(
+    mut line: Vec<std::ffi::OsString>,
+    words: &[String],
+    global: &Global,
+) -> Outcome<Vec<std::ffi::OsString>> {
+    let prompt = words.first().map_or("", String::as_str);
     if !prompt.trim().contains(char::is_whitespace) {
         return Err(Failure::usage(format!(
-            "unrecognized subcommand '{prompt}'; a prompt without a command needs more than one word"
+            "unrecognized subcommand '{prompt}'; a prompt without a command needs more than one word (see --help)"
         )));
     }
-    note(global, "text:");
-    let args = crate::args::Cli::command_line_text(prompt);
-    run(&args, global)
+    let (command, what) = match medium_of(prompt) {
+        Medium::Image => ("image", "pictures"),
+        Medium::Speech => ("speech", "speech"),
+        Medium::Music => ("music", "music"),
+        Medium::Video => ("video", "films"),
+        _ => ("text", "text"),
+    };
+    if command != "text" {
+        let report = ErrorReport::new(
+            ErrorCode::InvalidRequest,
+            format!("this prompt asks for {what}, which Medley does not make yet"),
+        );
+        return Err(Failure::Failed(report.with_hint(
+            "`medley text` writes about it instead",
+        )));
+    }
+    note(global, &format!("{command}:"));
+    line.insert(line.len() - words.len(), command.into());
+    Ok(line)
 }
 
 /// `medley text`
@@ -33,13 +50,22 @@ pub fn run(args: &TextArgs, global: &Global) -> Outcome {
     if let Some(path) = &args.output {
         work_file::check_text_output(path)?;
     }
-    let constraint = constraint(args)?;
+    let mut constraint = constraint(args)?;
+    let task: Option<Task> = args
+        .task
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|e: PipelineError| Failure::Usage(e.report()))?;
     let prompt = prompt_text(&args.prompt)?;
     if prompt.trim().is_empty() {
         return Err(Failure::Usage(PipelineError::EmptyPrompt.report()));
     }
     let prompt = if args.raw {
         Prompt::Raw(prompt)
+    } else if let Some(task) = task {
+        constraint = constraint.or(task.pattern().map(Constraint::Regex));
+        Prompt::Messages(task.messages(args.system.as_deref(), &prompt))
     } else {
         let system = args.system.iter().map(|s| Message::new("system", s));
         Prompt::Messages(system.chain([Message::new("user", prompt)]).collect())
@@ -187,15 +213,4 @@ fn constraint(args: &TextArgs) -> Outcome<Option<Constraint>> {
         return Ok(Some(Constraint::Grammar(read(path)?)));
     }
     Ok(args.regex.clone().map(Constraint::Regex))
-}
-
-impl crate::args::Cli {
-    /// The arguments of `medley text PROMPT` with every default.
-    fn command_line_text(prompt: &str) -> TextArgs {
-        use clap::Parser;
-        match Self::parse_from(["medley", "text", "--", prompt]).command {
-            crate::args::Command::Text(args) => args,
-            _ => unreachable!("the command line above names the text command"),
-        }
-    }
 }

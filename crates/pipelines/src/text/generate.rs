@@ -1,9 +1,12 @@
 use std::time::Instant;
 
 use medley_models::decoder::Wanted;
-use medley_sampling::{Dry, Sampler, SamplerConfig, top_logprobs};
-use medley_tokenize::{StreamDecoder, Tokenizer};
-use medley_types::{Event, FinishReason, Prompt, TextRequest, TextTimings, TextWork, TokenLogprob};
+use medley_sampling::{Constraint, Dry, Sampler, SamplerConfig, top_logprobs};
+use medley_tokenize::{ChatInput, StreamDecoder, Tokenizer, encode_chat};
+use medley_types::{
+    Event, FinishReason, Message, Prompt, TextRequest, TextTimings, TextWork, TokenLogprob,
+};
+use serde_json::json;
 
 use super::{Session, TextModel};
 use crate::{PipelineError, Run, TextGenerator};
@@ -21,9 +24,6 @@ impl TextModel {
             return Err(PipelineError::InvalidRequest(
                 "a stop string must not be empty".into(),
             ));
-        }
-        if request.constraint.is_some() {
-            return Err(PipelineError::InvalidRequest("text that must follow a schema, a regular expression or a grammar is not implemented yet".into()));
         }
         let config = SamplerConfig {
             dry: None,
@@ -47,7 +47,14 @@ impl TextModel {
                     .ok_or_else(|| PipelineError::NoTemplate {
                         model: self.name.clone(),
                     })?;
-                template.encode(messages, &self.tokenizer)?
+                let turn = |m: &Message| json!({"role": m.role, "content": m.content});
+                let messages: Vec<_> = messages.iter().map(turn).collect();
+                let input = ChatInput {
+                    messages: &messages,
+                    add_generation_prompt: true,
+                    ..ChatInput::default()
+                };
+                encode_chat(&self.tokenizer, template, &input)?
             }
         };
         if ids.is_empty() {
@@ -61,6 +68,21 @@ impl TextModel {
             });
         }
         Ok(ids)
+    }
+
+    /// What the text must conform to, compiled for this model's tokens.
+    fn constraint(&self, request: &TextRequest) -> Result<Option<Constraint>, PipelineError> {
+        use medley_types::Constraint as Wanted;
+        let Some(wanted) = &request.constraint else {
+            return Ok(None);
+        };
+        let vocabulary = self.vocabulary()?;
+        let compiled = match wanted {
+            Wanted::JsonSchema(schema) => Constraint::json_schema(vocabulary, schema)?,
+            Wanted::Regex(pattern) => Constraint::regex(vocabulary, pattern)?,
+            Wanted::Grammar(grammar) => Constraint::grammar(vocabulary, grammar)?,
+        };
+        Ok(Some(compiled))
     }
 
     /// As [`TextGenerator::generate`], going on from what `session` has read where the prompt begins with it.
@@ -125,6 +147,7 @@ impl TextModel {
 struct Writer<'m> {
     model: &'m TextModel,
     sampler: Sampler,
+    constraint: Option<Constraint>,
     stop: Vec<String>,
     alternatives: Option<usize>,
     decoder: StreamDecoder,
@@ -147,6 +170,7 @@ impl<'m> Writer<'m> {
         Ok(Self {
             model,
             sampler: Sampler::new(&config, model.decoder.config().vocab_size)?,
+            constraint: model.constraint(request)?,
             stop: request.stop.clone(),
             alternatives: request.logprobs,
             decoder: StreamDecoder::new(&model.tokenizer),
@@ -172,7 +196,11 @@ impl<'m> Writer<'m> {
             if run.cancel.is_cancelled() {
                 break FinishReason::Cancelled;
             }
-            let drawn = self.sampler.sample(&logits, None)?;
+            let mask = self.constraint.as_mut().map(Constraint::mask).transpose()?;
+            let drawn = self.sampler.sample(&logits, mask.as_ref())?;
+            if let Some(constraint) = &mut self.constraint {
+                constraint.accept(drawn.id)?;
+            }
             if self.model.tokenizer.end_of_generation().contains(&drawn.id) {
                 break FinishReason::Stop;
             }
@@ -184,6 +212,9 @@ impl<'m> Writer<'m> {
             let piece = self.decoder.push(drawn.id);
             if self.emit(&piece, run) {
                 return Ok(FinishReason::Stop);
+            }
+            if self.constraint.as_ref().is_some_and(Constraint::is_done) {
+                break FinishReason::Stop;
             }
             if self.tokens < budget {
                 logits = session.step(self.model, &[drawn.id], Wanted::Last)?;

@@ -4,10 +4,10 @@ use std::time::Instant;
 use medley_formats::WeightFile;
 use medley_models::decoder;
 use medley_nn::{Device, KvType};
-use medley_tokenize::Tokenizer;
+use medley_tokenize::{ChatTemplate, Tokenizer};
 use serde_json::Value;
 
-use super::{ChatTemplate, TextModel};
+use super::TextModel;
 use crate::PipelineError;
 
 /// How a language model is loaded.
@@ -50,7 +50,7 @@ impl TextModel {
                 };
                 let config = read_json(&folder.join("config.json"))?;
                 let tokenizer = Tokenizer::from_file(folder)?;
-                let template = ChatTemplate::from_folder(folder, &tokenizer)?;
+                let template = ChatTemplate::from_folder(folder)?;
                 (tokenizer, template, Some(config))
             }
         };
@@ -72,6 +72,7 @@ impl TextModel {
             decoder,
             tokenizer,
             template,
+            vocabulary: std::sync::OnceLock::new(),
             kv_type: options.kv_type,
             context,
             load_s: start.elapsed().as_secs_f64(),

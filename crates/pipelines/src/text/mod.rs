@@ -4,16 +4,19 @@ mod generate;
 mod load;
 pub mod measure;
 mod session;
-mod template;
+mod task;
+
+use std::sync::OnceLock;
 
 use medley_models::decoder::Decoder;
 use medley_nn::{Cache, KvType};
-use medley_tokenize::Tokenizer;
+use medley_sampling::{SamplingError, Vocabulary};
+use medley_tokenize::{ChatTemplate, Tokenizer};
 
 pub use load::LoadOptions;
 pub(crate) use load::read_json;
 pub use session::Session;
-pub use template::ChatTemplate;
+pub use task::{TASKS, Task};
 
 /// Tokens that a prompt is read by at a time: enough to reuse each weight often, few enough to cancel soon.
 const PREFILL_CHUNK: usize = 512;
@@ -24,6 +27,7 @@ pub struct TextModel {
     decoder: Decoder,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    vocabulary: OnceLock<Result<Vocabulary, SamplingError>>,
     kv_type: KvType,
     context: usize,
     load_s: f64,
@@ -48,6 +52,27 @@ impl TextModel {
     /// Its chat template, where the files have one.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
+    }
+
+    /// The tokens as constrained output needs them; put together when they are first asked for.
+    fn vocabulary(&self) -> Result<&Vocabulary, SamplingError> {
+        let built = self.vocabulary.get_or_init(|| {
+            // Logits may have more entries than the tokenizer has tokens: padding, which no text holds.
+            let size = self.decoder.config().vocab_size;
+            let mut tokens = self.tokenizer.vocabulary_bytes();
+            tokens.resize(size, Vec::new());
+            let special: Vec<bool> = (0..size as u32)
+                .map(|id| self.tokenizer.is_special(id))
+                .collect();
+            let vocabulary = Vocabulary::new(tokens, &special, self.tokenizer.end_of_generation())?;
+            let tokenizer = self.tokenizer.clone();
+            Ok(vocabulary.with_tokenizer(move |bytes| {
+                tokenizer
+                    .encode_bytes(bytes, false, false)
+                    .unwrap_or_default()
+            }))
+        });
+        built.as_ref().map_err(Clone::clone)
     }
 
     /// Most tokens of prompt and text together.

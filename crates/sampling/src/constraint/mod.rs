@@ -81,7 +81,8 @@ impl Clone for Constraint {
 }
 
 impl Constraint {
-    /// JSON that conforms to a schema. Properties come in the schema's order. Between the parts
+    /// JSON that conforms to a schema. Properties come in the schema's order; an object that lists its properties has no
+    /// others unless the schema says `additionalProperties`. Between the parts
     /// there may be one space, or a line break with up to 20 spaces: enough for the layouts that
     /// models have learnt, and too little for a weak model to go on with for ever.
     ///

@@ -17,6 +17,8 @@ const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 const MAPS: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
 
 pub(super) fn compile(vocabulary: &Vocabulary, schema: &Value) -> Result<Matcher, SamplingError> {
+    let closed = close(schema);
+    let schema = &closed;
     let root = match schema {
         Value::Object(map) => map.clone(),
         Value::Bool(true) => Map::new(),
@@ -32,6 +34,44 @@ pub(super) fn compile(vocabulary: &Vocabulary, schema: &Value) -> Result<Matcher
         };
         fail(&search.narrow(schema, String::new()), &message)
     })
+}
+
+/// Objects that list their properties get no others, as in the field's other engines: what comes out still conforms,
+/// and a weak model cannot go on with properties of its own for ever. Schemas with `allOf` stay as they are, for one part may
+/// list what another does not.
+fn close(schema: &Value) -> Value {
+    fn combines(node: &Value) -> bool {
+        match node {
+            Value::Object(map) => map.contains_key("allOf") || map.values().any(combines),
+            Value::Array(list) => list.iter().any(combines),
+            _ => false,
+        }
+    }
+    fn walk(node: &mut Value) {
+        let Value::Object(map) = node else { return };
+        if map.get("properties").is_some_and(Value::is_object)
+            && !map.contains_key("patternProperties")
+        {
+            map.entry("additionalProperties").or_insert(false.into());
+        }
+        for (key, value) in map.iter_mut() {
+            match value {
+                Value::Object(parts) if MAPS.contains(&key.as_str()) => {
+                    parts.values_mut().for_each(walk);
+                }
+                Value::Array(parts) if LISTS.contains(&key.as_str()) || key == "items" => {
+                    parts.iter_mut().for_each(walk);
+                }
+                value if SINGLE.contains(&key.as_str()) => walk(value),
+                _ => {}
+            }
+        }
+    }
+    let mut schema = schema.clone();
+    if !combines(&schema) {
+        walk(&mut schema);
+    }
+    schema
 }
 
 /// The search for the innermost part of a schema that alone gives the same error.

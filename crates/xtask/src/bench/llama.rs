@@ -92,10 +92,8 @@ impl Llama {
     fn build(home: &Path) -> Result<Self> {
         let venv = Venv::open()?;
         // scikit-build-core must be there first: without build isolation pip runs the package's own metadata step.
-        venv.need_programs(
-            &["cmake", "ninja"],
-            &["cmake", "ninja", "scikit-build-core"],
-        )?;
+        let tools = ["install", "--quiet", "cmake", "ninja", "scikit-build-core"];
+        process::run(&mut venv.pip(&tools)?)?;
         let sources = Self::fetch(home, &venv)?;
         let build = home.join("llama-build");
         println!("building llama.cpp in {}", build.display());
