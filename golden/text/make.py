@@ -35,7 +35,9 @@ STEPS = 48
 CONTEXT = 512
 FIRST = CONTEXT // 2
 STRIDE = 6
-TOP = 128
+TOP = 64
+NEAR_TIE = 0.05
+COMPARED = 32
 
 
 def load_binding(package: Path, build: Path):
@@ -53,7 +55,8 @@ def load_binding(package: Path, build: Path):
 class Llama:
     """A model and one context of llama.cpp."""
 
-    def __init__(self, binding, file: Path, n_ctx: int = 2048):
+    def __init__(self, binding, file: Path, n_ctx: int = 2048, plain: bool = False):
+        """`plain` is its other way to compute the same: f32 KV cache, no flash attention."""
         self.c = binding
         self.quiet = binding.llama_log_callback(lambda *_: None)
         binding.llama_log_set(self.quiet, None)
@@ -66,6 +69,9 @@ class Llama:
         params.n_batch = n_ctx
         params.n_outputs_max = FIRST
         params.n_threads = params.n_threads_batch = 1
+        if plain:
+            params.type_k = params.type_v = 0
+            params.flash_attn_type = 0
         self.context = binding.llama_init_from_model(self.model, params)
         self.vocab = binding.llama_model_get_vocab(self.model)
         self.size = binding.llama_vocab_n_tokens(self.vocab)
@@ -209,6 +215,30 @@ def heldout(llama: Llama) -> tuple[dict, dict]:
     return figures, arrays
 
 
+def own_spread(arrays: dict, plain: dict) -> float:
+    """How far llama.cpp's two ways are apart, measured as golden/README.md says."""
+    total = 0.0
+    rows = arrays["kl.ids"].reshape(-1, TOP), arrays["kl.logprobs"].reshape(-1, TOP).astype(np.float64)
+    others = plain["kl.ids"].reshape(-1, TOP), plain["kl.logprobs"].reshape(-1, TOP).astype(np.float64)
+    for ids, p, other_ids, q in zip(*rows, *others):
+        common, mine, theirs = np.intersect1d(ids, other_ids, return_indices=True)
+        p, q = p[mine], q[theirs]
+        rest, other_rest = 1 - np.exp(p).sum(), 1 - np.exp(q).sum()
+        total += (np.exp(p) * (p - q)).sum() + rest * np.log(rest / other_rest)
+    return total / len(rows[0])
+
+
+def own_agreement(prompts: list[dict], plain: list[dict]) -> int:
+    """On how many prompts the greedy texts of llama.cpp's two ways are equal, near ties forgiven."""
+    equal = 0
+    for one, other in zip(prompts, plain):
+        ids = [step[0] for step in other["steps"]]
+        steps = one["steps"][:COMPARED]
+        first = next((s for i, s in enumerate(steps) if i >= len(ids) or ids[i] != s[0]), None)
+        equal += first is None or first[1] - first[3] <= NEAR_TIE
+    return equal
+
+
 def llama_perplexity(build: Path, file: Path) -> float:
     command = [build / "bin/llama-perplexity", "-m", file, "-f", HERE / "heldout.txt", "-c", CONTEXT, "-t", 1]
     run = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=True)
@@ -222,7 +252,7 @@ def main() -> None:
         name, file = argument.split("=", 1)
         file = Path(file)
         print(name)
-        llama = Llama(binding, file)
+        llama, plain = Llama(binding, file), Llama(binding, file, plain=True)
         reference = f"llama.cpp of {package.name}"
         system = binding.llama_print_system_info().decode().strip(" |")
         source = {
@@ -234,10 +264,12 @@ def main() -> None:
         folder = HERE / name
         folder.mkdir(exist_ok=True)
         prompts = greedy(llama, file)
+        source["own_agreement"] = own_agreement(prompts, greedy(plain, file))
         lines = ",\n".join(json.dumps(p, ensure_ascii=False) for p in prompts)
         head = json.dumps(source)[:-1]
         (folder / "greedy.json").write_text(f'{head},\n"prompts": [\n{lines}\n]}}\n', encoding="utf-8")
         figures, arrays = heldout(llama)
+        figures["own_spread"] = own_spread(arrays, heldout(plain)[1])
         figures["perplexity_of_llama_perplexity"] = llama_perplexity(build, file)
         ratio = figures["perplexity"] / figures["perplexity_of_llama_perplexity"]
         print(f"  perplexity {figures}")

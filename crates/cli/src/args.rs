@@ -86,19 +86,44 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
     /// 0 takes the likeliest token each time
-    #[arg(long, value_name = "T", allow_negative_numbers = true, default_value_t = 0.8)]
+    #[arg(
+        long,
+        value_name = "T",
+        allow_negative_numbers = true,
+        default_value_t = 0.8
+    )]
     pub temperature: f32,
     /// Only the K likeliest tokens; 0 for all
-    #[arg(long, value_name = "K", allow_negative_numbers = true, default_value_t = 40)]
+    #[arg(
+        long,
+        value_name = "K",
+        allow_negative_numbers = true,
+        default_value_t = 40
+    )]
     pub top_k: u32,
     /// Only the likeliest tokens that together have this probability
-    #[arg(long, value_name = "P", allow_negative_numbers = true, default_value_t = 0.95)]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        default_value_t = 0.95
+    )]
     pub top_p: f32,
     /// Only tokens with at least this share of the likeliest one's probability
-    #[arg(long, value_name = "P", allow_negative_numbers = true, default_value_t = 0.05)]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        default_value_t = 0.05
+    )]
     pub min_p: f32,
     /// Locally typical sampling; 1 switches it off
-    #[arg(long, value_name = "P", allow_negative_numbers = true, default_value_t = 1.0)]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        default_value_t = 1.0
+    )]
     pub typical_p: f32,
     /// Seed of the draw [default: a new one each time]
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
@@ -107,10 +132,20 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "S")]
     pub stop: Vec<String>,
     /// Divides the logits of tokens that occurred lately; 1 switches it off
-    #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 1.0)]
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 1.0
+    )]
     pub repeat_penalty: f32,
     /// Tokens that the penalties look back on
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 64)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        default_value_t = 64
+    )]
     pub repeat_last_n: u32,
     /// Taken off a logit for each occurrence of its token
     #[arg(
@@ -129,7 +164,12 @@ pub struct SamplingArgs {
     )]
     pub presence_penalty: f32,
     /// Strength of DRY, the penalty on repeated phrases; 0 switches it off
-    #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = 0.0)]
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 0.0
+    )]
     pub dry: f32,
     /// ID=BIAS: added to the logit of a token; may be given several times
     #[arg(long, value_name = "ID=BIAS", value_parser = parse_bias, allow_hyphen_values = true)]
@@ -307,10 +347,20 @@ pub enum BenchCommand {
         #[arg(long, value_name = "M")]
         model: Option<String>,
         /// Tokens to read
-        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 512)]
+        #[arg(
+            long,
+            value_name = "N",
+            allow_negative_numbers = true,
+            default_value_t = 512
+        )]
         prefill: usize,
         /// Tokens to write
-        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 128)]
+        #[arg(
+            long,
+            value_name = "N",
+            allow_negative_numbers = true,
+            default_value_t = 128
+        )]
         decode: usize,
         /// Sequences that are written together
         #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -331,7 +381,12 @@ pub enum BenchCommand {
         #[arg(long, value_name = "F")]
         file: PathBuf,
         /// Tokens of a chunk
-        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 512)]
+        #[arg(
+            long,
+            value_name = "N",
+            allow_negative_numbers = true,
+            default_value_t = 512
+        )]
         context: usize,
     },
 }

@@ -21,9 +21,9 @@ mod medium;
 #[cfg(feature = "generators")]
 pub mod work_file;
 
+pub use machine::{Device, device, requested_isa, set_threads, threads};
 #[cfg(feature = "generators")]
 pub use medium::medium_of;
-pub use machine::{Device, device, requested_isa, set_threads, threads};
 #[cfg(feature = "generators")]
 pub use medley_nn::KvType;
 #[cfg(feature = "generators")]

@@ -337,9 +337,7 @@ fn shards_that_do_not_fit_are_refused() {
         "the file \"model-00002-of-00002.safetensors\" that it names is missing; put it into",
     );
     spoil(
-        &|f| {
-            drop(std::fs::copy(f.join(second), f.join("model-00003-of-00002.safetensors")).unwrap())
-        },
+        &|f| _ = std::fs::copy(f.join(second), f.join("model-00003-of-00002.safetensors")).unwrap(),
         "the file \"model-00003-of-00002.safetensors\" beside it is not in its weight_map",
     );
     spoil(
@@ -385,7 +383,7 @@ fn shards_that_do_not_fit_are_refused() {
         "tensor \"b.weight\" lies at bytes",
     );
     spoil(
-        &|f| drop(std::fs::copy(fixture("state.pt"), f.join(second)).unwrap()),
+        &|f| _ = std::fs::copy(fixture("state.pt"), f.join(second)).unwrap(),
         "the index does not place tensor",
     );
 }

@@ -19,7 +19,8 @@ fn load(model: &str) -> Option<TextModel> {
         return None;
     };
     let folder = PathBuf::from(folder).join(model);
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let entries =
+        std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let file = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|e| e == "gguf"))
@@ -39,7 +40,12 @@ fn greedy(model: &str) {
                 Some(messages) => Prompt::Messages(
                     messages
                         .iter()
-                        .map(|m| Message::new(m["role"].as_str().unwrap(), m["content"].as_str().unwrap()))
+                        .map(|m| {
+                            Message::new(
+                                m["role"].as_str().unwrap(),
+                                m["content"].as_str().unwrap(),
+                            )
+                        })
                         .collect(),
                 ),
                 None => Prompt::Raw(prompt.prompt.clone()),
@@ -70,7 +76,13 @@ fn greedy(model: &str) {
         eprintln!("{model} {}: {agreement:?}", prompt.id);
         equal += usize::from(agreement.is_equal());
     }
-    assert!(equal >= 9, "{equal} of {} texts agree", reference.prompts.len());
+    // Nine of ten, or as many as llama.cpp has in common with itself.
+    let wanted = reference.own_agreement.min(9);
+    assert!(
+        equal >= wanted,
+        "{equal} of {} texts agree",
+        reference.prompts.len()
+    );
 }
 
 /// Mean divergence from llama.cpp's distributions and the perplexity, over a held-out text.
@@ -104,7 +116,12 @@ fn heldout(model: &str) {
         relative * 100.0,
         heldout.perplexity()
     );
-    assert!(score.mean_kl() <= 2e-3, "mean divergence {}", score.mean_kl());
+    // 2e-3, or as far as llama.cpp is from itself.
+    assert!(
+        score.mean_kl() <= heldout.own_spread().max(2e-3),
+        "mean divergence {}",
+        score.mean_kl()
+    );
     assert!(relative.abs() <= 5e-3, "perplexity differs by {relative}");
 }
 

@@ -15,6 +15,8 @@ pub struct Greedy {
     pub file: String,
     /// Its SHA-256, in hexadecimal.
     pub sha256: String,
+    /// On how many of the prompts two ways of llama.cpp to compute the same agree.
+    pub own_agreement: usize,
     /// The prompts with their continuations.
     pub prompts: Vec<Prompt>,
 }
@@ -140,6 +142,7 @@ struct Figures {
     bos_at_chunk_start: bool,
     perplexity: f64,
     perplexity_of_llama_perplexity: f64,
+    own_spread: f64,
 }
 
 /// llama.cpp on golden/text/heldout.txt, by llama-perplexity's protocol: chunks of
@@ -213,6 +216,11 @@ impl Heldout {
     /// llama.cpp's perplexity (llama-perplexity itself prints this to four decimals).
     pub fn perplexity(&self) -> f64 {
         self.figures.perplexity
+    }
+
+    /// Mean divergence between two ways of llama.cpp to compute the same.
+    pub fn own_spread(&self) -> f64 {
+        self.figures.own_spread
     }
 
     /// What llama-perplexity printed.
@@ -332,7 +340,12 @@ mod tests {
             assert_eq!(greedy.sha256.len(), 64);
             for prompt in &greedy.prompts {
                 assert!(prompt.steps.len() >= 32, "{model} {}", prompt.id);
-                assert!(prompt.steps.iter().all(|s| s.gap() >= 0.0 && s.logprob <= 0.0));
+                assert!(
+                    prompt
+                        .steps
+                        .iter()
+                        .all(|s| s.gap() >= 0.0 && s.logprob <= 0.0)
+                );
                 assert_eq!(prompt.chat, prompt.messages.is_some());
             }
         }
@@ -360,7 +373,17 @@ mod tests {
         assert!(prompt.agreement(&[1, 9, 9], 32).is_equal());
         assert!(!prompt.agreement(&[9, 2, 3], 32).is_equal());
         let ended = prompt.agreement(&[1], 32);
-        assert!(matches!(ended, Agreement::Differs { step: 1, actual: None, .. }), "{ended:?}");
+        assert!(
+            matches!(
+                ended,
+                Agreement::Differs {
+                    step: 1,
+                    actual: None,
+                    ..
+                }
+            ),
+            "{ended:?}"
+        );
     }
 
     /// The stored log-probabilities of the scored tokens give the stored perplexity, and that is
@@ -375,7 +398,10 @@ mod tests {
             let mean = scores.iter().map(|x| f64::from(*x)).sum::<f64>() / scores.len() as f64;
             assert!(((-mean).exp() / heldout.perplexity() - 1.0).abs() < 1e-5);
             let printed = heldout.perplexity_of_llama_perplexity();
-            assert!((heldout.perplexity() / printed - 1.0).abs() < 2e-3, "{model}");
+            assert!(
+                (heldout.perplexity() / printed - 1.0).abs() < 2e-3,
+                "{model}"
+            );
         }
     }
 
@@ -406,7 +432,11 @@ mod tests {
         let mut score = heldout.score();
         score.add(chunk, position, &logits).unwrap();
         let expected = (1.0 + p).ln() - p * 2f64.ln();
-        assert!((score.mean_kl() - expected).abs() < 1e-5, "{} {expected}", score.mean_kl());
+        assert!(
+            (score.mean_kl() - expected).abs() < 1e-5,
+            "{} {expected}",
+            score.mean_kl()
+        );
     }
 
     #[test]

@@ -109,7 +109,8 @@ pub fn build_medley() -> Result<PathBuf> {
         }
         return std::path::absolute(&binary).context("there is no current folder");
     }
-    run(cargo().args(["build", "--release", "--bin", "medley"]))?;
+    // With the features of the whole workspace, as the tests are compiled: nothing is compiled twice.
+    run(cargo().args(["build", "--release", "--workspace", "--bin", "medley"]))?;
     let binary = target_dir()
         .join("release")
         .join(format!("medley{}", std::env::consts::EXE_SUFFIX));

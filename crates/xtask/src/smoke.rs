@@ -18,6 +18,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(600);
 
 type Case = fn(&Program) -> Result<()>;
 
+/// The real models of the tests.
+const MODELS: [&str; 3] = ["smollm2-135m", "gemma3-270m", "minilm"];
+
 /// Every case with its name, cheapest first.
 const CASES: &[(&str, Case)] = &[
     ("smoke::version", version),
@@ -280,10 +283,17 @@ fn wrong_usage(program: &Program) -> Result<()> {
 }
 
 fn pull(program: &Program) -> Result<()> {
-    for name in ["smollm2-135m", "minilm"] {
+    for name in MODELS {
         program.run(&["models", "pull", name])?.succeeded()?;
     }
     Ok(())
+}
+
+/// Fetches the real models that tests use; the folder that holds one folder for each.
+pub fn pull_models() -> Result<PathBuf> {
+    let program = Program::build()?;
+    pull(&program)?;
+    Ok(program.home.join("models"))
 }
 
 /// The form that `--json` promises, and the same text twice.

@@ -9,7 +9,7 @@ use crate::{check, docs, smoke};
 
 #[derive(Args)]
 pub struct TestArgs {
-    /// Run only these groups or steps: check, fmt, clippy, rustdoc, test, docs, smoke, or one such as check::layers
+    /// Run only these groups or steps: check, fmt, clippy, rustdoc, models, test, docs, smoke, or one such as check::layers
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -21,9 +21,19 @@ pub fn run(args: &TestArgs) -> Result<()> {
     steps.step("fmt", || fmt(true));
     steps.step("clippy", clippy);
     steps.step("rustdoc", rustdoc);
+    let mut models = None;
+    steps.step("models", || {
+        models = Some(smoke::pull_models()?);
+        Ok(())
+    });
     // One profile for all: what is tested is what runs. Doc tests are among them.
     steps.step("test", || {
-        process::run(cargo().args(["test", "--release", "--workspace", "--no-fail-fast"]))
+        let mut command = cargo();
+        command.args(["test", "--release", "--workspace", "--no-fail-fast"]);
+        if let Some(folder) = &models {
+            command.env("MEDLEY_MODELS", folder);
+        }
+        process::run(&mut command)
     });
     steps.step("docs", || docs::run(true));
     smoke::add_to(&mut steps);

@@ -1,6 +1,8 @@
 use std::path::Path;
 
-use medley_engine::{KvType, LoadOptions, PipelineError, Run, Task, TextGenerator, TextModel, medium_of, work_file};
+use medley_engine::{
+    KvType, LoadOptions, PipelineError, Run, Task, TextGenerator, TextModel, medium_of, work_file,
+};
 use medley_types::{
     Constraint, ErrorCode, ErrorReport, Event, FinishReason, Medium, Message, Prompt, Request,
     Sampling, TextRequest, TextWork,
@@ -36,9 +38,9 @@ pub fn with_command(
             ErrorCode::InvalidRequest,
             format!("this prompt asks for {what}, which Medley does not make yet"),
         );
-        return Err(Failure::Failed(report.with_hint(
-            "`medley text` writes about it instead",
-        )));
+        return Err(Failure::Failed(
+            report.with_hint("`medley text` writes about it instead"),
+        ));
     }
     note(global, &format!("{command}:"));
     line.insert(line.len() - words.len(), command.into());

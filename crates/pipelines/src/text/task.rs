@@ -62,12 +62,15 @@ impl FromStr for Task {
             ("translate", _) => {
                 return wrong("the task translate needs a language, as in translate:French".into());
             }
-            ("classify", Some(labels)) if labels.split(',').filter(|l| !l.trim().is_empty()).count() > 1 => {
+            ("classify", Some(labels))
+                if labels.split(',').filter(|l| !l.trim().is_empty()).count() > 1 =>
+            {
                 return Ok(Self::Classify(labels.to_owned()));
             }
             ("classify", _) => {
                 return wrong(
-                    "the task classify needs two labels or more, as in classify:praise,complaint".into(),
+                    "the task classify needs two labels or more, as in classify:praise,complaint"
+                        .into(),
                 );
             }
             ("answer" | "question", None) => Self::Answer,
@@ -79,7 +82,10 @@ impl FromStr for Task {
             ("keywords", None) => Self::Keywords,
             ("reply", None) => Self::Reply,
             _ => {
-                return wrong(format!("there is no task {text:?}; use {}", TASKS.join(", ")));
+                return wrong(format!(
+                    "there is no task {text:?}; use {}",
+                    TASKS.join(", ")
+                ));
             }
         };
         Ok(task)
@@ -107,7 +113,10 @@ impl Task {
     /// The conversation that asks for the task with `prompt` as its material; `system` is said first.
     pub fn messages(&self, system: Option<&str>, prompt: &str) -> Vec<Message> {
         let (role, request) = match self {
-            Self::Answer => ("You answer questions correctly and briefly.", prompt.to_owned()),
+            Self::Answer => (
+                "You answer questions correctly and briefly.",
+                prompt.to_owned(),
+            ),
             Self::Write => (
                 "You are a skilled writer. You write what is asked for and nothing else.",
                 prompt.to_owned(),
@@ -149,7 +158,10 @@ impl Task {
             Some(system) => format!("{system}\n{role}"),
             None => role.to_owned(),
         };
-        vec![Message::new("system", system), Message::new("user", request)]
+        vec![
+            Message::new("system", system),
+            Message::new("user", request),
+        ]
     }
 
     /// A regular expression that the answer must match, where a task leaves only few answers.
@@ -184,11 +196,23 @@ mod tests {
 
     #[test]
     fn names_are_read_back_and_wrong_ones_list_the_right_ones() {
-        for name in ["answer", "summarize", "translate:Old Norse", "classify:a,b", "reply"] {
+        for name in [
+            "answer",
+            "summarize",
+            "translate:Old Norse",
+            "classify:a,b",
+            "reply",
+        ] {
             assert_eq!(name.parse::<Task>().unwrap().to_string(), name);
         }
         assert_eq!("Summarise".parse::<Task>().unwrap(), Task::Summarize);
-        for wrong in ["translate", "translate:", "classify:one", "dance", "answer:x"] {
+        for wrong in [
+            "translate",
+            "translate:",
+            "classify:one",
+            "dance",
+            "answer:x",
+        ] {
             assert!(wrong.parse::<Task>().is_err(), "{wrong}");
         }
         let message = "dance".parse::<Task>().unwrap_err().to_string();

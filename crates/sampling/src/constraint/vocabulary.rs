@@ -17,10 +17,7 @@ const MOST_TOKENS: usize = (1 << 24) - 2;
 /// Sets of tokens that are allowed all at once, without looking at each, inside a JSON string that
 /// is still free for as many characters. Each set takes three more prefix trees: llguidance's own
 /// choice of four takes twice the time for little.
-const SLICES: [&str; 2] = [
-    r#"[^"\\\x00-\x1F\x7F]{1,10}"#,
-    r#"[^"\\\x00-\x1F\x7F]+"#,
-];
+const SLICES: [&str; 2] = [r#"[^"\\\x00-\x1F\x7F]{1,10}"#, r#"[^"\\\x00-\x1F\x7F]+"#];
 
 /// Cuts bytes into tokens.
 type Tokenize = dyn Fn(&[u8]) -> Vec<u32> + Send + Sync;

@@ -88,6 +88,10 @@ pub fn unfinished(path: &Path, text: &str) -> Vec<String> {
 
 /// Paths that hold on one machine only.
 pub fn machine_paths(path: &Path, text: &str) -> Vec<String> {
+    // Templates that others published are kept as they are.
+    if has_extension(path, &["jinja"]) {
+        return Vec::new();
+    }
     find_lines(text, |line| {
         MACHINE_PATHS
             .iter()
