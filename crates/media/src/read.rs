@@ -112,7 +112,8 @@ fn read_bytes(path: &Path, limits: &Limits) -> Result<Vec<u8>, MediaError> {
 }
 
 /// A picture from the bytes of a PNG, JPEG, WebP or GIF file; of an animation the first frame. Turned
-/// upright where the file says how; 16-bit colours are rounded to 8, grey ones widened.
+/// upright where the file says how; 16-bit colours are rounded to 8, grey ones widened, and an opacity
+/// that is full everywhere is left out.
 ///
 /// # Errors
 /// [`MediaError::UnknownFormat`], [`MediaError::TooLarge`], [`MediaError::Damaged`].
@@ -169,7 +170,17 @@ fn picture(image: DynamicImage) -> Result<Picture, MediaError> {
     let (width, height) = (image.width(), image.height());
     if image.color().has_alpha() {
         let pixels = image.into_rgba8().into_raw();
-        Picture::new(width, height, Layout::Rgba, pixels)
+        let opaque = pixels
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .all(|pixel| pixel[3] == 255);
+        let picture = Picture::new(width, height, Layout::Rgba, pixels)?;
+        Ok(if opaque {
+            picture.over([0; 3])
+        } else {
+            picture
+        })
     } else {
         let pixels = image.into_rgb8().into_raw();
         Picture::new(width, height, Layout::Rgb, pixels)

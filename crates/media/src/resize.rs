@@ -1,9 +1,9 @@
 //! Resampling.
 //!
 //! Each output pixel is a weighted mean over the source pixels under a filter that is as wide as the
-//! scale demands, rows and columns apart, as in Pillow
-//! ([its documentation](https://pillow.readthedocs.io/en/stable/handbook/concepts.html#filters)), so that
-//! shrinking does not alias.
+//! scale demands, so that shrinking does not alias; rows first, rounded to bytes, then columns. This is what
+//! Pillow does ([its documentation](https://pillow.readthedocs.io/en/stable/handbook/concepts.html#filters)),
+//! and with it most training data.
 
 use std::f64::consts::PI;
 
@@ -68,14 +68,15 @@ fn taps(from: u32, to: u32, filter: Filter) -> Vec<Taps> {
     let last = from as usize - 1;
     let stretch = scale.max(1.0);
     let of = |i: u32| {
-        let centre = (f64::from(i) + 0.5) * scale;
         if filter == Filter::Nearest {
-            let first = (centre as usize).min(last);
+            // In whole numbers, so that a centre between two pixels is always the later one's.
+            let first = (u64::from(2 * i + 1) * u64::from(from) / u64::from(2 * to)) as usize;
             return Taps {
-                first,
+                first: first.min(last),
                 weights: vec![1.0],
             };
         }
+        let centre = (f64::from(i) + 0.5) * scale;
         let reach = filter.support() * stretch;
         let first = (centre - reach + 0.5).max(0.0) as usize;
         let end = ((centre + reach + 0.5) as usize).min(last + 1);
@@ -152,6 +153,7 @@ impl Picture {
                     *sum += weight * value;
                 }
             }
+            let sums = sums.map(|sum| sum.round().clamp(0.0, 255.0));
             row.extend_from_slice(&sums[..channels]);
         }
         row
