@@ -25,11 +25,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 256 MiB, 128 million pixels, 1000 frames.
+    /// 256 MiB, 64 million pixels, 1000 frames.
     fn default() -> Self {
         Self {
             file_bytes: 256 << 20,
-            pixels: 128_000_000,
+            pixels: 64_000_000,
             frames: 1000,
         }
     }

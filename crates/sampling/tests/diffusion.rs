@@ -429,3 +429,20 @@ fn every_setting_reaches_the_data() {
         }
     }
 }
+
+#[test]
+fn steps_of_two_evaluations_have_an_inside() {
+    let mut rng = TorchRng::new(1);
+    let mut sample = vec![0.5; 8];
+    let mut run = diffusion(Sampler::Heun).build(3).unwrap();
+    assert_eq!((run.table().steps(), run.table().timesteps().len()), (3, 5));
+    let mut between = vec![run.table().is_between_steps()];
+    while run.table().timestep().is_some() {
+        run.step(&[0.1; 8], &mut sample, &mut rng).unwrap();
+        between.push(run.table().is_between_steps());
+    }
+    assert_eq!(between, [true, false, true, false, true, true]);
+    // 70 % of three steps are two.
+    let run = diffusion(Sampler::Heun).build_from(3, 0.7).unwrap();
+    assert_eq!((run.table().steps(), run.table().timesteps().len()), (2, 3));
+}

@@ -9,6 +9,8 @@
 //!   leading spacing, and for trailing spacing where the number of steps divides that of timesteps.
 //! - The multistep solvers round the timesteps of Karras, exponential and beta levels; diffusers cuts
 //!   off the fraction of the latter two. DPM2 does not round those of Karras levels.
+//! - A run from a picture takes the last part of the steps for LCM too, where diffusers chooses other
+//!   timesteps below the strength.
 //! - No noise is drawn where none is added, in the last step.
 
 mod ancestral;

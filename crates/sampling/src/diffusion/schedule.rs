@@ -2,6 +2,7 @@
 
 use super::error::{DiffusionError, in_range};
 use super::names::named;
+use super::table::Point;
 
 named! {
     /// How the variance β that each training timestep adds grows over the timesteps.
@@ -61,9 +62,15 @@ impl NoiseSchedule {
             product *= f64::from(1.0 - beta);
             product as f32
         });
-        Ok(Self {
-            alphas_cumprod: alphas_cumprod.collect(),
-        })
+        let alphas_cumprod: Vec<f32> = alphas_cumprod.collect();
+        // A subnormal ᾱ has too few digits to divide by.
+        in_range(
+            alphas_cumprod[timesteps - 1] >= f32::MIN_POSITIVE,
+            "the signal left at the last timestep",
+            alphas_cumprod[timesteps - 1],
+            "above 1e-38: use fewer timesteps or a smaller beta",
+        )?;
+        Ok(Self { alphas_cumprod })
     }
 
     /// The schedule of Stable Diffusion 1, 2 and XL: scaled linear, 1000 timesteps, 0.00085 to 0.012.
@@ -102,6 +109,15 @@ impl NoiseSchedule {
     /// ᾱ by training timestep.
     pub fn alphas_cumprod(&self) -> &[f32] {
         &self.alphas_cumprod
+    }
+
+    /// Signal √ᾱ and noise √(1-ᾱ) by training timestep.
+    pub fn points(&self) -> Vec<Point> {
+        let of = |&alpha: &f32| Point {
+            alpha: f64::from(alpha).sqrt(),
+            sigma: f64::from(1.0 - alpha).sqrt(),
+        };
+        self.alphas_cumprod.iter().map(of).collect()
     }
 
     /// Noise over signal √((1-ᾱ)/ᾱ) by training timestep, rising.
@@ -205,6 +221,7 @@ mod tests {
             "beta is 0.3 to 0.2, but it must be from above 0 up to below 1"
         );
         assert!(of(10, f64::NAN, 0.2).contains("NaN"));
+        assert!(of(100_000, 0.1, 0.2).contains("fewer timesteps"));
         let error = "sigmoid".parse::<BetaShape>().unwrap_err().to_string();
         assert_eq!(
             error,

@@ -377,7 +377,7 @@ impl SchedulerConfig {
 
     fn discrete(&self, schedule: &NoiseSchedule, steps: usize) -> (Vec<f64>, Vec<Point>) {
         let total = schedule.timesteps();
-        let chosen = if self.sampler == Sampler::Lcm {
+        let chosen: Vec<usize> = if self.sampler == Sampler::Lcm {
             let original = self.original_steps.min(total);
             let stride = total / original;
             (0..steps)
@@ -386,16 +386,10 @@ impl SchedulerConfig {
         } else {
             whole_timesteps(self.timestep_spacing, total, steps, self.steps_offset)
         };
-        let at = |&timestep: &usize| {
-            let alpha = schedule.alphas_cumprod()[timestep];
-            Point {
-                alpha: f64::from(alpha).sqrt(),
-                sigma: f64::from(1.0 - alpha).sqrt(),
-            }
-        };
-        let mut points: Vec<Point> = chosen.iter().map(at).collect();
+        let trained = schedule.points();
+        let mut points: Vec<Point> = chosen.iter().map(|&t| trained[t]).collect();
         points.push(if self.keep_last_noise {
-            at(&0)
+            trained[0]
         } else {
             Point::CLEAN
         });

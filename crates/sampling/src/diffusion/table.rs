@@ -21,23 +21,21 @@ impl Point {
     };
 
     /// Unit variance: α² + σ² = 1, at the ratio `sigma` of noise over signal.
-    pub(crate) fn preserving(sigma: f64) -> Self {
+    pub fn preserving(sigma: f64) -> Self {
         let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
-        let sigma = if sigma.is_finite() {
-            sigma * alpha
-        } else {
-            1.0
-        };
-        Self { alpha, sigma }
+        Self {
+            alpha,
+            sigma: sigma * alpha,
+        }
     }
 
     /// Unit signal: α = 1.
-    pub(crate) fn exploding(sigma: f64) -> Self {
+    pub fn exploding(sigma: f64) -> Self {
         Self { alpha: 1.0, sigma }
     }
 
     /// A straight line between data and noise: α = 1 - σ.
-    pub(crate) fn flow(sigma: f64) -> Self {
+    pub fn flow(sigma: f64) -> Self {
         Self {
             alpha: 1.0 - sigma,
             sigma,
@@ -45,12 +43,23 @@ impl Point {
     }
 
     /// √(α² + σ²).
-    pub(crate) fn norm(self) -> f64 {
+    pub fn norm(self) -> f64 {
         self.alpha.hypot(self.sigma)
     }
 
+    /// α·`original` + σ·`noise`.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Length`] if the two differ in length.
+    pub fn mix(self, original: &[f32], noise: &[f32]) -> Result<Vec<f32>, DiffusionError> {
+        same_length("the noise", noise.len(), original.len())?;
+        let mut mixed = original.to_vec();
+        blend(&mut mixed, self.alpha, noise, self.sigma);
+        Ok(mixed)
+    }
+
     /// Half the logarithm of the signal-to-noise ratio, λ = ln(α/σ).
-    pub(crate) fn lambda(self) -> f64 {
+    pub fn lambda(self) -> f64 {
         self.alpha.ln() - self.sigma.ln()
     }
 }
@@ -86,6 +95,17 @@ impl Table {
     /// Evaluations done so far.
     pub fn done(&self) -> usize {
         self.done
+    }
+
+    /// Steps of the run.
+    pub fn steps(&self) -> usize {
+        self.timesteps.len().div_ceil(self.per_step)
+    }
+
+    /// Whether a whole number of steps is done. Within a step of a sampler that evaluates twice, the
+    /// sample is provisional: what inpainting puts into it would be lost.
+    pub fn is_between_steps(&self) -> bool {
+        self.done.is_multiple_of(self.per_step) || self.done == self.timesteps.len()
     }
 
     /// The timestep of the next evaluation; none when the run is over.
@@ -125,19 +145,15 @@ impl Table {
     /// # Errors
     /// [`DiffusionError::Length`] if the two differ in length.
     pub fn add_noise(&self, original: &[f32], noise: &[f32]) -> Result<Vec<f32>, DiffusionError> {
-        same_length("the noise", noise.len(), original.len())?;
         let point = self.points[self.done.min(self.points.len() - 1)];
-        let mix = |(&x, &n): (&f32, &f32)| {
-            (point.alpha * f64::from(x) + point.sigma * f64::from(n)) as f32
-        };
-        Ok(original.iter().zip(noise).map(mix).collect())
+        point.mix(original, noise)
     }
 
     /// Leaves out the first steps, so that a run does the last `strength` (0 to 1) of them, at least one.
     pub(super) fn keep(&mut self, strength: f64) -> Result<(), DiffusionError> {
         let valid = 0.0 < strength && strength <= 1.0;
         in_range(valid, "the strength", strength, "above 0, at most 1")?;
-        let steps = self.timesteps.len().div_ceil(self.per_step);
+        let steps = self.steps();
         let kept = ((steps as f64 * strength) as usize).clamp(1, steps);
         let dropped = (steps - kept) * self.per_step;
         self.timesteps.drain(..dropped);
