@@ -16,6 +16,8 @@ mod xmp;
 use crate::error::MediaError;
 use crate::format::Format;
 
+pub(crate) use jpeg::is_whole as jpeg_is_whole;
+
 /// The longest recipe that is written or read, in bytes.
 pub const MAX_RECIPE: usize = 1 << 20;
 
@@ -85,8 +87,6 @@ impl Found {
 }
 
 /// `bytes`, a whole file of `format` as the encoders here write it, with its label.
-pub(crate) use jpeg::is_whole as jpeg_is_whole;
-
 pub(crate) fn embed(
     bytes: Vec<u8>,
     format: Format,
