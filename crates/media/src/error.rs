@@ -1,0 +1,133 @@
+//! What can be wrong with a picture, each in one line that says what would be right.
+
+use std::path::{Path, PathBuf};
+
+use crate::format::Format;
+
+/// Why a picture could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// The operating system refused.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried: "read", "create" …
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Something is wrong with a file's contents.
+    #[error("{}: {source}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: Box<MediaError>,
+    },
+    /// The first bytes are those of no format that is read.
+    #[error("this is no PNG, JPEG, WebP or GIF picture")]
+    UnknownFormat,
+    /// A file name whose ending stands for no format that is written.
+    #[error("{name:?} ends in no picture format; use .png, .jpg, .webp or .gif")]
+    UnknownExtension {
+        /// The name that was given.
+        name: String,
+    },
+    /// The contents are damaged or hostile.
+    #[error("the {format} picture is damaged: {reason}")]
+    Damaged {
+        /// The format it claims to be.
+        format: Format,
+        /// What the decoder stumbled over.
+        reason: String,
+    },
+    /// More pixels, frames or bytes than the limits allow.
+    #[error("the picture has {got}, but at most {allowed} are read")]
+    TooLarge {
+        /// What it has, with its unit.
+        got: String,
+        /// What is allowed, with its unit.
+        allowed: String,
+    },
+    /// A width, height, cell or region that cannot be.
+    #[error("{what} is {got}, but it must be {allowed}")]
+    Size {
+        /// What was given.
+        what: &'static str,
+        /// Its value.
+        got: String,
+        /// What would be right.
+        allowed: String,
+    },
+    /// A value that no pixel can have: the model's output is broken.
+    #[error("value {index} of the picture is {value}: it must be finite")]
+    NotFinite {
+        /// Where.
+        index: usize,
+        /// `NaN`, `inf` or `-inf`.
+        value: String,
+    },
+    /// This format cannot hold the picture.
+    #[error("the picture cannot be written as {format}: {reason}")]
+    Encode {
+        /// The format.
+        format: Format,
+        /// Why not.
+        reason: String,
+    },
+    /// A recipe longer than any request.
+    #[error("the recipe has {bytes} bytes, but at most {allowed} are written into a picture")]
+    RecipeTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The most that is written.
+        allowed: usize,
+    },
+}
+
+impl MediaError {
+    pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            action,
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(format: Format, reason: impl ToString) -> Self {
+        Self::Damaged {
+            format,
+            reason: one_line(&reason.to_string()),
+        }
+    }
+
+    pub(crate) fn encode(format: Format, reason: impl ToString) -> Self {
+        Self::Encode {
+            format,
+            reason: one_line(&reason.to_string()),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// [`MediaError::Size`] unless `valid`.
+pub(crate) fn size(
+    valid: bool,
+    what: &'static str,
+    got: impl ToString,
+    allowed: impl Into<String>,
+) -> Result<(), MediaError> {
+    if valid {
+        return Ok(());
+    }
+    Err(MediaError::Size {
+        what,
+        got: got.to_string(),
+        allowed: allowed.into(),
+    })
+}

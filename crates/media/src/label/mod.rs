@@ -1,0 +1,120 @@
+//! What a file says about its own making: the recipe, and the mark of synthetic media.
+//!
+//! The mark is the IPTC property
+//! [DigitalSourceType](https://iptc.org/std/photometadata/specification/IPTC-PhotoMetadata#digital-source-type)
+//! with the value `trainedAlgorithmicMedia`, in an XMP packet where each format keeps one
+//! ([XMP specification, part 3](https://github.com/adobe/XMP-Toolkit-SDK/blob/main/docs/XMPSpecificationPart3.pdf)).
+//! The recipe is JSON text: in PNG an `iTXt` chunk with the keyword `medley`, in JPEG and GIF comments that
+//! begin with `medley:`, in WebP (which has no comments) a property in the XMP packet.
+
+mod gif;
+mod jpeg;
+mod png;
+mod webp;
+mod xmp;
+
+use crate::error::MediaError;
+use crate::format::Format;
+
+pub(crate) use jpeg::is_whole as jpeg_is_whole;
+
+/// The longest recipe that is written or read, in bytes.
+pub const MAX_RECIPE: usize = 1 << 20;
+
+/// What the recipe's comments begin with.
+const COMMENT: &[u8] = b"medley:";
+
+/// How a picture came to be: what is written into its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// A model made it: the file carries the mark of synthetic media and, unless it is left out, the
+    /// recipe.
+    Generated {
+        /// The request as JSON.
+        recipe: Option<&'a str>,
+    },
+    /// It shows what was there before, such as a sheet of training pictures: nothing is written.
+    Collected,
+}
+
+/// What was found in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Label {
+    /// The recipe as it was written, if there is one.
+    pub recipe: Option<String>,
+    /// Whether the file says that a model made it.
+    pub synthetic: bool,
+}
+
+impl Label {
+    /// Reads the label of a PNG, JPEG, WebP or GIF file. Damaged files and those of other formats have
+    /// none, or what could be read of it.
+    pub fn of(bytes: &[u8]) -> Self {
+        let found = match Format::of_bytes(bytes) {
+            Some(Format::Png) => png::read(bytes),
+            Some(Format::Jpeg) => jpeg::read(bytes),
+            Some(Format::WebP) => webp::read(bytes),
+            Some(Format::Gif) => gif::read(bytes),
+            None => Found::default(),
+        };
+        let recipe = found
+            .recipe
+            .filter(|recipe| !recipe.is_empty() && recipe.len() <= MAX_RECIPE)
+            .and_then(|recipe| String::from_utf8(recipe).ok());
+        let packet = found.packet.as_deref().unwrap_or_default();
+        Self {
+            recipe: recipe.or_else(|| xmp::recipe(packet)),
+            synthetic: xmp::is_marked(packet),
+        }
+    }
+}
+
+/// The raw parts of a label.
+#[derive(Default)]
+struct Found {
+    recipe: Option<Vec<u8>>,
+    packet: Option<Vec<u8>>,
+}
+
+impl Found {
+    /// One more piece of the recipe.
+    fn add_recipe(&mut self, piece: &[u8]) {
+        let recipe = self.recipe.get_or_insert_default();
+        // A byte more than allowed marks it as too long.
+        let room = (MAX_RECIPE + 1).saturating_sub(recipe.len());
+        recipe.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+}
+
+/// `bytes`, a whole file of `format` as the encoders here write it, with its label.
+pub(crate) fn embed(
+    bytes: Vec<u8>,
+    format: Format,
+    origin: Origin<'_>,
+) -> Result<Vec<u8>, MediaError> {
+    let Origin::Generated { recipe } = origin else {
+        return Ok(bytes);
+    };
+    let length = recipe.map_or(0, str::len);
+    if length > MAX_RECIPE {
+        return Err(MediaError::RecipeTooLong {
+            bytes: length,
+            allowed: MAX_RECIPE,
+        });
+    }
+    let written = match format {
+        Format::Png => png::write(&bytes, recipe, &xmp::packet(None)),
+        Format::Jpeg => jpeg::write(&bytes, recipe, &xmp::packet(None)),
+        Format::WebP => webp::write(&bytes, &xmp::packet(recipe)),
+        Format::Gif => gif::write(&bytes, recipe, &xmp::packet(None)),
+    };
+    written.ok_or_else(|| MediaError::encode(format, "its encoder wrote an unexpected header"))
+}
+
+/// The next `count` bytes at `*at`, which moves on; none if they are not there.
+fn take<'a>(bytes: &'a [u8], at: &mut usize, count: usize) -> Option<&'a [u8]> {
+    let end = at.checked_add(count)?;
+    let part = bytes.get(*at..end)?;
+    *at = end;
+    Some(part)
+}

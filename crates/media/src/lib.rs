@@ -1,0 +1,31 @@
+//! Files people open: pictures and animations, read within limits, written whole, with the recipe and
+//! the mark of synthetic media inside.
+//!
+//! - [`Picture`]: pixels; cropping, resizing, sheets of several.
+//! - [`read`], [`decode`], [`decode_frames`]: PNG, JPEG, WebP and GIF, safe on hostile files.
+//! - [`encode`], [`encode_animation`]: the same four, and GIF or animated PNG; [`write_file`] puts bytes
+//!   into their place whole or not at all.
+//! - [`Origin`] says what is written inside, [`Label::of`] reads it.
+//!
+//! The same picture and recipe give the same bytes, always.
+
+mod error;
+mod file;
+mod format;
+pub mod label;
+mod palette;
+mod picture;
+mod read;
+mod resize;
+mod sheet;
+mod write;
+
+pub use error::MediaError;
+pub use file::write_file;
+pub use format::Format;
+pub use label::{Label, Origin};
+pub use picture::{Layout, Picture};
+pub use read::{Limits, decode, decode_frames, read};
+pub use resize::Filter;
+pub use sheet::{contact_sheet, grid};
+pub use write::{Frame, encode, encode_animation};
