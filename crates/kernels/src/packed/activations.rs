@@ -15,16 +15,36 @@ const TINY: f32 = 1e-35;
 /// Rows are handed to threads when there are at least this many elements.
 const PARALLEL: usize = 1 << 15;
 
-/// 32 activations `q * d`.
+/// 32 activations `q * d`, in one line of the cache.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(super) struct XBlock {
     pub(super) q: [i8; BLOCK],
     pub(super) d: f32,
     /// `d` times the sum of all `q`: what a minimum or an offset of the weights is multiplied by.
     pub(super) sum: f32,
+    /// `d` times the sums of `q[..16]` and `q[16..]`.
+    pub(super) half_sums: [f32; 2],
     /// Sums of `q[..16]` and `q[16..]`.
     pub(super) halves: [i16; 2],
+    /// The same and their sum, less than zero where those are greater: where an integer sum
+    /// starts if its weights have an offset.
+    pub(super) minus_halves: [i32; 2],
+    pub(super) minus: i32,
+}
+
+impl XBlock {
+    /// Fills in all but `q` from the scale and the sums of `q[..16]` and `q[16..]`.
+    #[inline(always)]
+    pub(super) fn finish(&mut self, d: f32, halves: [i32; 2]) {
+        let sum = halves[0] + halves[1];
+        self.d = d;
+        self.sum = d * sum as f32;
+        self.half_sums = halves.map(|h| d * h as f32);
+        self.halves = halves.map(|h| h as i16);
+        self.minus_halves = halves.map(|h| -h);
+        self.minus = -sum;
+    }
 }
 
 thread_local! {
@@ -97,12 +117,12 @@ fn quantize_block(x: &[f32; BLOCK]) -> XBlock {
             .to_bits()
             .wrapping_sub(SHIFT.to_bits())) as i8
     });
-    let half = |q: &[i8]| q.iter().map(|&q| i16::from(q)).sum::<i16>();
+    let half = |q: &[i8]| q.iter().map(|&q| i32::from(q)).sum();
     let halves = [half(&q[..16]), half(&q[16..])];
-    XBlock {
+    let mut block = XBlock {
         q,
-        d,
-        sum: d * f32::from(halves[0] + halves[1]),
-        halves,
-    }
+        ..XBlock::default()
+    };
+    block.finish(d, halves);
+    block
 }

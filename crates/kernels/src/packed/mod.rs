@@ -30,8 +30,8 @@ const MAX_BLOCK_BYTES: usize = 210;
 
 /// A weight matrix of `rows` outputs and `cols` inputs, repacked for this machine.
 ///
-/// It takes as many bytes as in the file, up to the padding of the last eight rows (sixteen for
-/// floats) and of each panel to 64 bytes.
+/// It takes as many bytes as in the file, up to the padding of the last sixteen rows and of
+/// each panel to 64 bytes.
 pub struct PackedMatrix {
     layout: Layout,
     data: MmapMut,
