@@ -85,6 +85,10 @@ pub(super) fn with_quantized<R>(
 
 fn quantize_rows(isa: Isa, x: &[f32], out: &mut [XBlock]) {
     #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 {
+        return super::avx512::quantize_rows(x, out);
+    }
+    #[cfg(target_arch = "x86_64")]
     if isa.has_avx2() {
         return super::avx2::quantize_rows(x, out);
     }

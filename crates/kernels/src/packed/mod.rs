@@ -7,6 +7,8 @@
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod float;
 mod layout;
 mod output;
@@ -146,6 +148,10 @@ impl PackedMatrix {
         let (layout, data) = (&self.layout, &self.data[..]);
         if layout.ty.is_float() {
             return float::matmul(isa, layout, data, x.floats, &mut out);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Avx512 {
+            return avx512::matmul(layout, data, x.blocks, &mut out);
         }
         #[cfg(target_arch = "x86_64")]
         if isa.has_avx2() {
