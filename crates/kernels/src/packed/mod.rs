@@ -69,6 +69,10 @@ impl PackedMatrix {
         let bytes = layout.bytes();
         let mut packed =
             MmapMut::map_anon(bytes.max(1)).map_err(|_| KernelError::Memory { bytes })?;
+        // Products run through far more pages than the processor remembers. Where the system does
+        // not have large ones, small ones do.
+        #[cfg(target_os = "linux")]
+        let _ = packed.advise(memmap2::Advice::HugePage);
         if bytes > 0 {
             let panels = (TASK_BYTES * 8).div_ceil(layout.panel_bytes);
             let chunk = panels * layout.panel_bytes;

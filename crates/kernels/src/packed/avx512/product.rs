@@ -19,8 +19,8 @@ const STEP: usize = 6;
 /// Rows of activations that go through all panels together, so that their columns of one tile stay
 /// in the second-level cache: 192 kB.
 const BATCH: usize = 32 * STEP;
-/// How far ahead of the product the words are fetched, in bytes.
-const AHEAD: usize = 2048;
+/// How far ahead of a few rows' products the panels are fetched, in bytes of words.
+const AHEAD: usize = 6144;
 
 /// 32 columns of a panel, a byte for each quant.
 #[repr(C, align(64))]
@@ -54,8 +54,10 @@ pub(super) unsafe fn run<Q: Quants>(
     // SAFETY: by this function's contract.
     unsafe {
         if out.n() <= FEW {
-            for panel in out.panels(ROWS) {
-                panels.few::<Q>(panel, x, out);
+            let range = out.panels(ROWS);
+            let mut ahead = Ahead::new(panels, range.start);
+            for panel in range {
+                panels.few::<Q>(panel, x, &mut ahead, out);
             }
         } else {
             panels.many::<Q>(x, out);
@@ -100,20 +102,27 @@ impl Panels<'_> {
 
     /// A few rows of activations, straight from the panel.
     #[inline(always)]
-    unsafe fn few<Q: Quants>(&self, panel: usize, x: &[XBlock], out: &mut OutPart<'_>) {
-        let (mut t, n) = (0, out.n());
+    unsafe fn few<Q: Quants>(
+        &self,
+        panel: usize,
+        x: &[XBlock],
+        ahead: &mut Ahead<'_>,
+        out: &mut OutPart<'_>,
+    ) {
+        let n = out.n();
+        let mut t = 0;
         // SAFETY: the panel and the rows exist, by the caller.
         unsafe {
             while t + 4 <= n {
-                self.direct::<Q, 4>(panel, t, x, out);
+                self.direct::<Q, 4>(panel, t, x, ahead, out);
                 t += 4;
             }
             if t + 2 <= n {
-                self.direct::<Q, 2>(panel, t, x, out);
+                self.direct::<Q, 2>(panel, t, x, ahead, out);
                 t += 2;
             }
             if t < n {
-                self.direct::<Q, 1>(panel, t, x, out);
+                self.direct::<Q, 1>(panel, t, x, ahead, out);
             }
         }
     }
@@ -124,19 +133,20 @@ impl Panels<'_> {
         panel: usize,
         t: usize,
         x: &[XBlock],
+        ahead: &mut Ahead<'_>,
         out: &mut OutPart<'_>,
     ) {
         let stride = self.layout.cols / 32;
-        // SAFETY: the panel and the rows of activations exist, by the caller; prefetching reads
-        // nothing.
+        // SAFETY: the panel and the rows of activations exist, by the caller.
         unsafe {
             let (mut words, mut scales) = self.panel(panel);
-            let end = scales;
             let mut x: [*const XBlock; T] =
                 std::array::from_fn(|i| x.as_ptr().add((t + i) * stride));
             let mut acc = [_mm512_setzero_ps(); T];
             for _ in 0..self.layout.blocks {
-                self.fetch(words, scales, end);
+                if t == 0 {
+                    ahead.fetch();
+                }
                 let head = Q::head(words, scales);
                 block::<Q, T, 0>(words, &head, &x, &mut acc);
                 if Q::SUBS == 8 {
@@ -156,23 +166,6 @@ impl Panels<'_> {
                 out.set(t + i, panel * ROWS, to_array(acc));
             }
         }
-    }
-
-    /// Asks for the words that come `AHEAD` bytes later, those of the next panel behind the last,
-    /// and for the scales of the next panel.
-    #[inline(always)]
-    fn fetch(&self, words: *const u8, scales: *const u8, end: *const u8) {
-        let mut at = words.wrapping_add(AHEAD);
-        if at >= end {
-            at = at.wrapping_add(self.layout.panel_bytes - self.layout.scales_at);
-        }
-        for line in (0..self.words).step_by(64) {
-            // SAFETY: prefetching reads nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(line).cast()) };
-        }
-        let scales = scales.wrapping_add(self.layout.panel_bytes);
-        // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(scales.cast()) };
     }
 
     /// Many rows of activations, by tiles of two panels.
@@ -242,6 +235,55 @@ impl Panels<'_> {
                 }
                 tile = tile.add(Q::SUBS);
             }
+        }
+    }
+}
+
+/// The block that is fetched next: so many blocks ahead that memory has answered when the product
+/// gets there. The processor's own prefetching stops at each page.
+struct Ahead<'a> {
+    panels: Panels<'a>,
+    words: *const u8,
+    scales: *const u8,
+    /// Blocks from here to the end of the panel.
+    left: usize,
+}
+
+impl<'a> Ahead<'a> {
+    fn new(panels: Panels<'a>, panel: usize) -> Self {
+        let layout = panels.layout;
+        let distance = AHEAD.div_ceil(panels.words);
+        let (skip, block) = (distance / layout.blocks, distance % layout.blocks);
+        let base = panels
+            .data
+            .wrapping_add((panel + skip) * layout.panel_bytes);
+        Self {
+            panels,
+            words: base.wrapping_add(block * panels.words),
+            scales: base.wrapping_add(layout.scales_at + block * panels.scales),
+            left: layout.blocks - block,
+        }
+    }
+
+    #[inline(always)]
+    fn fetch(&mut self) {
+        let Panels { words, scales, .. } = self.panels;
+        // SAFETY: prefetching reads nothing. Into the second level: the first one is too small.
+        unsafe {
+            for line in (0..words).step_by(64) {
+                _mm_prefetch::<_MM_HINT_T1>(self.words.wrapping_add(line).cast());
+            }
+            _mm_prefetch::<_MM_HINT_T1>(self.scales.cast());
+        }
+        self.words = self.words.wrapping_add(words);
+        self.scales = self.scales.wrapping_add(scales);
+        self.left -= 1;
+        if self.left == 0 {
+            let layout = self.panels.layout;
+            let (words, scales) = (words * layout.blocks, scales * layout.blocks);
+            self.words = self.words.wrapping_add(layout.panel_bytes - words);
+            self.scales = self.scales.wrapping_add(layout.panel_bytes - scales);
+            self.left = layout.blocks;
         }
     }
 }
