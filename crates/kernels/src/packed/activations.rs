@@ -27,10 +27,10 @@ pub(super) struct XBlock {
     pub(super) half_sums: [f32; 2],
     /// Sums of `q[..16]` and `q[16..]`.
     pub(super) halves: [i16; 2],
-    /// The same and their sum, less than zero where those are greater: where an integer sum
-    /// starts if its weights have an offset.
-    pub(super) minus_halves: [i32; 2],
+    /// The sum of all `q` with the other sign, and those of the halves: a sum of products starts
+    /// at a multiple of them where the weights have an offset.
     pub(super) minus: i32,
+    pub(super) minus_halves: [i32; 2],
 }
 
 impl XBlock {
@@ -42,8 +42,8 @@ impl XBlock {
         self.sum = d * sum as f32;
         self.half_sums = halves.map(|h| d * h as f32);
         self.halves = halves.map(|h| h as i16);
-        self.minus_halves = halves.map(|h| -h);
         self.minus = -sum;
+        self.minus_halves = halves.map(|h| -h);
     }
 }
 
@@ -129,4 +129,33 @@ fn quantize_block(x: &[f32; BLOCK]) -> XBlock {
     };
     block.finish(d, halves);
     block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    #[test]
+    fn every_form_gives_the_same_blocks() {
+        let mut random = Random::new(17);
+        let mut x = random.normal(64 * BLOCK, 1.0);
+        for (i, x) in x.chunks_exact_mut(BLOCK).enumerate() {
+            let scale = [1.0, 0.0, 1e-20, 1e-36, 1e30, -3e-6][i % 6];
+            x.iter_mut().for_each(|x| *x *= scale);
+        }
+        // Halves between two integers.
+        x[..BLOCK].fill(2.5);
+        x[0] = 127.0;
+        let run = |isa| {
+            let mut out = vec![XBlock::default(); 64];
+            quantize_rows(isa, &x, &mut out);
+            out
+        };
+        let scalar = run(Isa::Scalar);
+        assert_eq!((scalar[0].q[1], scalar[0].minus), (2, -(127 + 31 * 2)));
+        for &isa in Isa::ALL.iter().filter(|isa| isa.available()) {
+            assert_eq!(run(isa), scalar, "{isa:?}");
+        }
+    }
 }

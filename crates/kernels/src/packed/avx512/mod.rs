@@ -12,6 +12,7 @@ mod product;
 mod quants;
 
 use std::arch::x86_64::*;
+use std::mem::offset_of;
 
 use super::activations::{BLOCK, XBlock, scales_for};
 use super::layout::Layout;
@@ -66,21 +67,35 @@ fn quantize(x: &[f32], out: &mut [XBlock]) {
         let m = _mm_max_epi32(m, _mm_shuffle_epi32::<0b10_11_00_01>(m));
         let (d, inverse) = scales_for(f32::from_bits(_mm_cvtsi128_si32(m).cast_unsigned()));
         let inverse = _mm512_set1_ps(inverse);
-        // Sixteen bytes, and their sum: products with ones, four by four.
-        let half = |v| {
-            let q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
-            let q = _mm512_cvtsepi32_epi8(q);
-            let s = _mm_dpbusd_epi32(_mm_setzero_si128(), _mm_set1_epi8(1), q);
-            let s = _mm_add_epi32(s, _mm_shuffle_epi32::<0b01_00_11_10>(s));
-            let s = _mm_add_epi32(s, _mm_shuffle_epi32::<0b10_11_00_01>(s));
-            (q, _mm_cvtsi128_si32(s))
-        };
-        let ((q0, s0), (q1, s1)) = (half(a), half(b));
-        // SAFETY: 32 bytes.
+        let bytes = |v| _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v, inverse)));
+        let q = _mm256_set_m128i(bytes(b), bytes(a));
+        // The sums of the halves: products with ones, four by four, then in every lane.
+        let s = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
+        let s = _mm256_add_epi32(s, _mm256_shuffle_epi32::<0b01_00_11_10>(s));
+        let s = _mm256_add_epi32(s, _mm256_shuffle_epi32::<0b10_11_00_01>(s));
+        let (h0, h1) = (_mm256_castsi256_si128(s), _mm256_extracti128_si256::<1>(s));
+        // Twice the whole sum and the two halves; what stands first is replaced.
+        let sums = _mm_mask_mov_epi32(_mm_add_epi32(h0, h1), 0b0100, h0);
+        let sums = _mm_mask_mov_epi32(sums, 0b1000, h1);
+        let d = _mm_set1_ps(d);
+        let floats = _mm_mask_mul_ps(d, 0b1110, _mm_cvtepi32_ps(sums), d);
+        let halves = _mm_blend_epi16::<0b1010_1010>(h0, _mm_slli_epi32::<16>(h1));
+        let integers = _mm_mask_sub_epi32(halves, 0b1110, _mm_setzero_si128(), sums);
+        let rest = _mm256_set_m128i(integers, _mm_castps_si128(floats));
+        let out: *mut XBlock = out;
+        // SAFETY: a block is the 32 bytes of `q` and eight fields of four bytes in this order.
         unsafe {
-            _mm_storeu_si128(out.q.as_mut_ptr().cast(), q0);
-            _mm_storeu_si128(out.q.as_mut_ptr().add(16).cast(), q1);
+            _mm256_store_si256(out.cast(), q);
+            _mm256_store_si256(out.cast::<__m256i>().add(1), rest);
         }
-        out.finish(d, [s0, s1]);
     }
 }
+
+const _: () = assert!(
+    size_of::<XBlock>() == 64
+        && offset_of!(XBlock, d) == 32
+        && offset_of!(XBlock, half_sums) == 40
+        && offset_of!(XBlock, halves) == 48
+        && offset_of!(XBlock, minus) == 52
+        && offset_of!(XBlock, minus_halves) == 56
+);

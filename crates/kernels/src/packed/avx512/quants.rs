@@ -150,6 +150,16 @@ unsafe fn split_nibbles(words: *const u8, at: usize) -> [__m512i; 8] {
     unsafe { eight!(|G| nibble(word(words, at + G % 4), G >= 4)) }
 }
 
+/// Nibbles as by [`split_nibbles`], looked up in a table.
+#[inline(always)]
+unsafe fn split_codes(words: *const u8, at: usize, table: &[u8; 16]) -> [__m512i; 8] {
+    // SAFETY: by the caller.
+    unsafe {
+        let codes = split_nibbles(words, at);
+        eight!(|G| look_up(table, codes[G]))
+    }
+}
+
 #[inline(always)]
 unsafe fn five_bits(words: *const u8) -> [__m512i; 8] {
     // SAFETY: by the caller.
@@ -225,12 +235,12 @@ single! {
 single! {
     /// Codes of a table of signed bytes.
     Iq4Nl: Offset<7>, |scales| half(scales, 0),
-    |words| split_nibbles(words, 0).map(|w| look_up(&IQ4_UNSIGNED, w))
+    |words| split_codes(words, 0, &IQ4_UNSIGNED)
 }
 single! {
     /// Codes of small floats.
     MxFp4: Offset<4>, |scales| exponents(scales),
-    |words| split_nibbles(words, 0).map(|w| look_up(&MXFP4_UNSIGNED, w))
+    |words| split_codes(words, 0, &MXFP4_UNSIGNED)
 }
 
 /// Scales of `Q4_K` and `Q5_K`: bytes of the scales and minima of blocks 0..4 and 4..8.
@@ -364,7 +374,7 @@ impl Quants for Iq4Xs {
     #[inline(always)]
     unsafe fn quants<const J: usize>(words: *const u8) -> [__m512i; 8] {
         // SAFETY: by the trait's contract.
-        unsafe { split_nibbles(words, 1 + J * 4).map(|w| look_up(&IQ4_UNSIGNED, w)) }
+        unsafe { split_codes(words, 1 + J * 4, &IQ4_UNSIGNED) }
     }
 }
 
