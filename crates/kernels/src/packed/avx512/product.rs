@@ -55,7 +55,7 @@ pub(super) unsafe fn run<Q: Quants>(
     unsafe {
         if out.n() <= FEW {
             let range = out.panels(ROWS);
-            let mut ahead = Ahead::new(panels, range.start);
+            let mut ahead = Ahead::new(panels, &range);
             for panel in range {
                 panels.few::<Q>(panel, x, &mut ahead, out);
             }
@@ -144,19 +144,24 @@ impl Panels<'_> {
                 std::array::from_fn(|i| x.as_ptr().add((t + i) * stride));
             let mut acc = [_mm512_setzero_ps(); T];
             for _ in 0..self.layout.blocks {
-                if t == 0 {
-                    ahead.fetch();
-                }
                 let head = Q::head(words, scales);
-                block::<Q, T, 0>(words, &head, &x, &mut acc);
+                macro_rules! sub {
+                    ($j:literal) => {
+                        if t == 0 {
+                            ahead.fetch($j, Q::SUBS);
+                        }
+                        block::<Q, T, $j>(words, &head, &x, &mut acc);
+                    };
+                }
+                sub!(0);
                 if Q::SUBS == 8 {
-                    block::<Q, T, 1>(words, &head, &x, &mut acc);
-                    block::<Q, T, 2>(words, &head, &x, &mut acc);
-                    block::<Q, T, 3>(words, &head, &x, &mut acc);
-                    block::<Q, T, 4>(words, &head, &x, &mut acc);
-                    block::<Q, T, 5>(words, &head, &x, &mut acc);
-                    block::<Q, T, 6>(words, &head, &x, &mut acc);
-                    block::<Q, T, 7>(words, &head, &x, &mut acc);
+                    sub!(1);
+                    sub!(2);
+                    sub!(3);
+                    sub!(4);
+                    sub!(5);
+                    sub!(6);
+                    sub!(7);
                 }
                 words = words.add(self.words);
                 scales = scales.add(self.scales);
@@ -245,38 +250,52 @@ struct Ahead<'a> {
     panels: Panels<'a>,
     words: *const u8,
     scales: *const u8,
-    /// Blocks from here to the end of the panel.
+    /// Blocks from here to the end of the panel, and of all panels.
     left: usize,
+    all: usize,
 }
 
 impl<'a> Ahead<'a> {
-    fn new(panels: Panels<'a>, panel: usize) -> Self {
+    /// Starts at the first of `range`'s panels, and goes no further than the last: the next ones
+    /// may be another thread's.
+    fn new(panels: Panels<'a>, range: &Range<usize>) -> Self {
         let layout = panels.layout;
-        let distance = AHEAD.div_ceil(panels.words);
-        let (skip, block) = (distance / layout.blocks, distance % layout.blocks);
         let base = panels
             .data
-            .wrapping_add((panel + skip) * layout.panel_bytes);
-        Self {
+            .wrapping_add(range.start * layout.panel_bytes);
+        let mut ahead = Self {
             panels,
-            words: base.wrapping_add(block * panels.words),
-            scales: base.wrapping_add(layout.scales_at + block * panels.scales),
-            left: layout.blocks - block,
+            words: base,
+            scales: base.wrapping_add(layout.scales_at),
+            left: layout.blocks,
+            all: layout.blocks * range.len(),
+        };
+        for _ in 0..AHEAD.div_ceil(panels.words) {
+            ahead.fetch(0, 1);
         }
+        ahead
     }
 
+    /// Asks for part `part` of `parts` of a block, and goes on to the next behind the last part.
     #[inline(always)]
-    fn fetch(&mut self) {
-        let Panels { words, scales, .. } = self.panels;
-        // SAFETY: prefetching reads nothing. Into the second level: the first one is too small.
-        unsafe {
-            for line in (0..words).step_by(64) {
-                _mm_prefetch::<_MM_HINT_T1>(self.words.wrapping_add(line).cast());
-            }
-            _mm_prefetch::<_MM_HINT_T1>(self.scales.cast());
+    fn fetch(&mut self, part: usize, parts: usize) {
+        if self.all == 0 {
+            return;
         }
+        let Panels { words, scales, .. } = self.panels;
+        let lines = (words / 64).div_ceil(parts);
+        for line in part * lines..(words / 64).min((part + 1) * lines) {
+            // SAFETY: prefetching reads nothing. Into the second level: the first is too small.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.words.wrapping_add(line * 64).cast()) };
+        }
+        if part + 1 < parts {
+            return;
+        }
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(self.scales.cast()) };
         self.words = self.words.wrapping_add(words);
         self.scales = self.scales.wrapping_add(scales);
+        self.all -= 1;
         self.left -= 1;
         if self.left == 0 {
             let layout = self.panels.layout;
