@@ -20,7 +20,7 @@ const STEP: usize = 6;
 /// in the second-level cache: 192 kB.
 const BATCH: usize = 32 * STEP;
 /// How far ahead of a few rows' products the panels are fetched, in bytes of words.
-const AHEAD: usize = 6144;
+const AHEAD: usize = 8192;
 
 /// 32 columns of a panel, a byte for each quant.
 #[repr(C, align(64))]
@@ -260,9 +260,7 @@ impl<'a> Ahead<'a> {
     /// may be another thread's.
     fn new(panels: Panels<'a>, range: &Range<usize>) -> Self {
         let layout = panels.layout;
-        let base = panels
-            .data
-            .wrapping_add(range.start * layout.panel_bytes);
+        let base = panels.data.wrapping_add(range.start * layout.panel_bytes);
         let mut ahead = Self {
             panels,
             words: base,
