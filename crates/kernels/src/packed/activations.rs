@@ -15,16 +15,36 @@ const TINY: f32 = 1e-35;
 /// Rows are handed to threads when there are at least this many elements.
 const PARALLEL: usize = 1 << 15;
 
-/// 32 activations `q * d`.
+/// 32 activations `q * d`, in one line of the cache.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(super) struct XBlock {
     pub(super) q: [i8; BLOCK],
     pub(super) d: f32,
     /// `d` times the sum of all `q`: what a minimum or an offset of the weights is multiplied by.
     pub(super) sum: f32,
+    /// `d` times the sums of `q[..16]` and `q[16..]`.
+    pub(super) half_sums: [f32; 2],
     /// Sums of `q[..16]` and `q[16..]`.
     pub(super) halves: [i16; 2],
+    /// The sum of all `q` with the other sign, and those of the halves: a sum of products starts
+    /// at a multiple of them where the weights have an offset.
+    pub(super) minus: i32,
+    pub(super) minus_halves: [i32; 2],
+}
+
+impl XBlock {
+    /// Fills in all but `q` from the scale and the sums of `q[..16]` and `q[16..]`.
+    #[inline(always)]
+    pub(super) fn finish(&mut self, d: f32, halves: [i32; 2]) {
+        let sum = halves[0] + halves[1];
+        self.d = d;
+        self.sum = d * sum as f32;
+        self.half_sums = halves.map(|h| d * h as f32);
+        self.halves = halves.map(|h| h as i16);
+        self.minus = -sum;
+        self.minus_halves = halves.map(|h| -h);
+    }
 }
 
 thread_local! {
@@ -65,6 +85,10 @@ pub(super) fn with_quantized<R>(
 
 fn quantize_rows(isa: Isa, x: &[f32], out: &mut [XBlock]) {
     #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 {
+        return super::avx512::quantize_rows(x, out);
+    }
+    #[cfg(target_arch = "x86_64")]
     if isa.has_avx2() {
         return super::avx2::quantize_rows(x, out);
     }
@@ -97,12 +121,41 @@ fn quantize_block(x: &[f32; BLOCK]) -> XBlock {
             .to_bits()
             .wrapping_sub(SHIFT.to_bits())) as i8
     });
-    let half = |q: &[i8]| q.iter().map(|&q| i16::from(q)).sum::<i16>();
+    let half = |q: &[i8]| q.iter().map(|&q| i32::from(q)).sum();
     let halves = [half(&q[..16]), half(&q[16..])];
-    XBlock {
+    let mut block = XBlock {
         q,
-        d,
-        sum: d * f32::from(halves[0] + halves[1]),
-        halves,
+        ..XBlock::default()
+    };
+    block.finish(d, halves);
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    #[test]
+    fn every_form_gives_the_same_blocks() {
+        let mut random = Random::new(17);
+        let mut x = random.normal(64 * BLOCK, 1.0);
+        for (i, x) in x.chunks_exact_mut(BLOCK).enumerate() {
+            let scale = [1.0, 0.0, 1e-20, 1e-36, 1e30, -3e-6][i % 6];
+            x.iter_mut().for_each(|x| *x *= scale);
+        }
+        // Halves between two integers.
+        x[..BLOCK].fill(2.5);
+        x[0] = 127.0;
+        let run = |isa| {
+            let mut out = vec![XBlock::default(); 64];
+            quantize_rows(isa, &x, &mut out);
+            out
+        };
+        let scalar = run(Isa::Scalar);
+        assert_eq!((scalar[0].q[1], scalar[0].minus), (2, -(127 + 31 * 2)));
+        for &isa in Isa::ALL.iter().filter(|isa| isa.available()) {
+            assert_eq!(run(isa), scalar, "{isa:?}");
+        }
     }
 }

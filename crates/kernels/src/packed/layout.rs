@@ -1,24 +1,26 @@
 //! The repacked form of a matrix: panels of rows, side by side in the lanes of a vector.
 //!
-//! A panel holds eight rows of a block type. Every 32-bit word of a block stands beside the same
-//! word of the seven other rows, so that one 32-byte vector holds the same four bytes of eight
-//! rows; the scales (f16, or the exponent bytes of MXFP4) of the eight rows stand side by side
+//! A panel holds sixteen rows of a block type. Every 32-bit word of a block stands beside the same
+//! word of the fifteen other rows, so that one 64-byte vector holds the same four bytes of sixteen
+//! rows; the scales (f16, or the exponent bytes of MXFP4) of the sixteen rows stand side by side
 //! too. That keeps the file's bytes, makes packing one transposition for every type, and lets a
-//! kernel give each of its lanes to one row.
+//! kernel give each of its lanes to one row. Kernels with eight lanes take a panel as two halves.
 //!
 //! ```text
 //! panel := words of block 0, words of block 1, …, scales of block 0, scales of block 1, …, pad
-//! words of a block  := word 0 of rows 0..8, word 1 of rows 0..8, …
-//! scales of a block := scale 0 of rows 0..8, scale 1 of rows 0..8, …
+//! words of a block  := word 0 of rows 0..16, word 1 of rows 0..16, …
+//! scales of a block := scale 0 of rows 0..16, scale 1 of rows 0..16, …
 //! ```
 //!
-//! Floats have panels of sixteen rows: element 0 of rows 0..16, element 1 of rows 0..16, …
+//! Floats: element 0 of rows 0..16, element 1 of rows 0..16, …
 //! Rows that the last panel lacks are zero.
 
 use crate::BlockType;
 
 /// Rows of a panel of a block type.
-pub(super) const ROWS: usize = 8;
+pub(super) const ROWS: usize = 16;
+/// Rows that the kernels with eight lanes take at once.
+pub(super) const HALF: usize = ROWS / 2;
 /// Rows of a panel of floats.
 pub(super) const FLOAT_ROWS: usize = 16;
 /// Panels start at multiples of this many bytes.

@@ -7,6 +7,8 @@
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod float;
 mod layout;
 mod output;
@@ -30,8 +32,8 @@ const MAX_BLOCK_BYTES: usize = 210;
 
 /// A weight matrix of `rows` outputs and `cols` inputs, repacked for this machine.
 ///
-/// It takes as many bytes as in the file, up to the padding of the last eight rows (sixteen for
-/// floats) and of each panel to 64 bytes.
+/// It takes as many bytes as in the file, up to the padding of the last sixteen rows and of
+/// each panel to 64 bytes.
 pub struct PackedMatrix {
     layout: Layout,
     data: MmapMut,
@@ -67,6 +69,10 @@ impl PackedMatrix {
         let bytes = layout.bytes();
         let mut packed =
             MmapMut::map_anon(bytes.max(1)).map_err(|_| KernelError::Memory { bytes })?;
+        // Products run through far more pages than the processor remembers. Where the system does
+        // not have large ones, small ones do.
+        #[cfg(target_os = "linux")]
+        let _ = packed.advise(memmap2::Advice::HugePage);
         if bytes > 0 {
             let panels = (TASK_BYTES * 8).div_ceil(layout.panel_bytes);
             let chunk = panels * layout.panel_bytes;
@@ -146,6 +152,10 @@ impl PackedMatrix {
         let (layout, data) = (&self.layout, &self.data[..]);
         if layout.ty.is_float() {
             return float::matmul(isa, layout, data, x.floats, &mut out);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Avx512 {
+            return avx512::matmul(layout, data, x.blocks, &mut out);
         }
         #[cfg(target_arch = "x86_64")]
         if isa.has_avx2() {

@@ -5,7 +5,6 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::pool::SharedMut;
-use crate::simd::LANES;
 
 /// Columns `part` of an output of `n` rows of activations by `rows` outputs.
 pub(super) struct OutPart<'a> {
@@ -49,25 +48,20 @@ impl<'a> OutPart<'a> {
     }
 
     #[inline(always)]
-    fn lanes(&self, t: usize, row: usize) -> usize {
+    fn lanes<const N: usize>(&self, t: usize, row: usize) -> usize {
         assert!(t < self.n && row >= self.part.start, "outside of the part");
-        self.part.end.saturating_sub(row).min(LANES)
+        self.part.end.saturating_sub(row).min(N)
     }
 
     /// Outputs `row ..` of activations `t`; 0 beyond the last.
     #[inline(always)]
-    pub(super) fn get(&self, t: usize, row: usize) -> [f32; LANES] {
-        let count = self.lanes(t, row);
-        if count == LANES {
+    pub(super) fn get<const N: usize>(&self, t: usize, row: usize) -> [f32; N] {
+        let count = self.lanes::<N>(t, row);
+        if count == N {
             // SAFETY: as below.
-            return unsafe {
-                self.ptr
-                    .add(t * self.rows + row)
-                    .cast::<[f32; LANES]>()
-                    .read()
-            };
+            return unsafe { self.ptr.add(t * self.rows + row).cast::<[f32; N]>().read() };
         }
-        let mut lanes = [0.0; LANES];
+        let mut lanes = [0.0; N];
         for (i, lane) in lanes.iter_mut().enumerate().take(count) {
             // SAFETY: `lanes` keeps to this part, which is ours and inside the slice.
             *lane = unsafe { *self.ptr.add(t * self.rows + row + i) };
@@ -77,14 +71,14 @@ impl<'a> OutPart<'a> {
 
     /// Writes outputs `row ..` of activations `t`, as many as there are.
     #[inline(always)]
-    pub(super) fn set(&mut self, t: usize, row: usize, values: [f32; LANES]) {
-        let count = self.lanes(t, row);
-        if count == LANES {
+    pub(super) fn set<const N: usize>(&mut self, t: usize, row: usize, values: [f32; N]) {
+        let count = self.lanes::<N>(t, row);
+        if count == N {
             // SAFETY: as below.
             unsafe {
                 self.ptr
                     .add(t * self.rows + row)
-                    .cast::<[f32; LANES]>()
+                    .cast::<[f32; N]>()
                     .write(values)
             };
             return;

@@ -1,5 +1,5 @@
-//! Block types in plain Rust, written so that the compiler vectorises it: eight rows are eight
-//! lanes of every loop.
+//! Block types in plain Rust, written so that the compiler vectorises it: half a panel's rows are
+//! the eight lanes of every loop.
 //!
 //! A few blocks of a panel are turned into small integers once (sub-scales multiplied in where a
 //! block of 32 has two), then every row of activations meets them. Sums over 32 elements are exact
@@ -8,7 +8,7 @@
 use half::f16;
 
 use super::activations::XBlock;
-use super::layout::{Fields, Layout, ROWS};
+use super::layout::{Fields, HALF, Layout, ROWS};
 use super::output::OutPart;
 use crate::BlockType;
 use crate::dequant::{IQ4_VALUES, MXFP4_VALUES, e8m0_half, k4_scale_min, q3_k_scales};
@@ -16,44 +16,44 @@ use crate::dequant::{IQ4_VALUES, MXFP4_VALUES, e8m0_half, k4_scale_min, q3_k_sca
 /// Blocks of 32 that are unpacked before the activations meet them.
 const TILE: usize = 16;
 
-type Lanes = [f32; ROWS];
+type Lanes = [f32; HALF];
 
-/// 32 columns of a panel: element `k` of row `r` is `w[k][r] * d[r] + m[k / 16][r]`.
+/// 32 columns of half a panel: element `k` of row `r` is `w[k][r] * d[r] + m[k / 16][r]`.
 #[derive(Clone, Copy)]
 struct Tile {
-    w: [[i16; ROWS]; 32],
+    w: [[i16; HALF]; 32],
     d: Lanes,
     m: [Lanes; 2],
 }
 
 const EMPTY: Tile = Tile {
-    w: [[0; ROWS]; 32],
-    d: [0.0; ROWS],
-    m: [[0.0; ROWS]; 2],
+    w: [[0; HALF]; 32],
+    d: [0.0; HALF],
+    m: [[0.0; HALF]; 2],
 };
 
 /// `out[t][r] = x[t] · w[r]` for the rows of `out`.
 pub(super) fn matmul(layout: &Layout, data: &[u8], x: &[XBlock], out: &mut OutPart<'_>) {
     let blocks = layout.cols / 32;
     let mut tiles = [EMPTY; TILE];
-    for panel in out.panels(ROWS) {
-        let bytes = &data[panel * layout.panel_bytes..][..layout.panel_bytes];
+    for half in out.panels(HALF) {
+        let bytes = &data[half / 2 * layout.panel_bytes..][..layout.panel_bytes];
         for first in (0..blocks).step_by(TILE) {
             let count = TILE.min(blocks - first);
             for (i, tile) in tiles[..count].iter_mut().enumerate() {
-                unpack(layout, bytes, first + i, tile);
+                unpack(layout, bytes, half % 2 * HALF, first + i, tile);
             }
             for t in 0..out.n() {
                 let x = &x[t * blocks + first..][..count];
                 let mut sum = if first == 0 {
-                    [0.0; ROWS]
+                    [0.0; HALF]
                 } else {
-                    out.get(t, panel * ROWS)
+                    out.get(t, half * HALF)
                 };
                 for (tile, x) in tiles.iter().zip(x) {
                     dot(tile, x, &mut sum);
                 }
-                out.set(t, panel * ROWS, sum);
+                out.set(t, half * HALF, sum);
             }
         }
     }
@@ -61,30 +61,32 @@ pub(super) fn matmul(layout: &Layout, data: &[u8], x: &[XBlock], out: &mut OutPa
 
 #[inline(always)]
 fn dot(tile: &Tile, x: &XBlock, sum: &mut Lanes) {
-    let mut acc = [0i32; ROWS];
+    let mut acc = [0i32; HALF];
     for (w, &x) in tile.w.iter().zip(&x.q) {
         for (acc, &w) in acc.iter_mut().zip(w) {
             *acc += i32::from(w) * i32::from(x);
         }
     }
     let (s0, s1) = (x.d * f32::from(x.halves[0]), x.d * f32::from(x.halves[1]));
-    for r in 0..ROWS {
+    for r in 0..HALF {
         sum[r] += acc[r] as f32 * (tile.d[r] * x.d);
         sum[r] += tile.m[0][r] * s0 + tile.m[1][r] * s1;
     }
 }
 
-/// The words and scales of one block.
+/// The words and scales of one block; eight rows of them.
 struct Block<'a> {
     words: &'a [u8],
     scales: &'a [u8],
+    /// The panel's row that row 0 here is.
+    row: usize,
 }
 
 impl Block<'_> {
     /// Byte `c` of word `i` of row `r`.
     #[inline(always)]
     fn byte(&self, i: usize, r: usize, c: usize) -> u8 {
-        self.words[(i * ROWS + r) * 4 + c]
+        self.words[(i * ROWS + self.row + r) * 4 + c]
     }
 
     /// Words `i ..` of row `r` as the file's bytes.
@@ -93,9 +95,9 @@ impl Block<'_> {
     }
 
     /// 16-bit scale `i` of every row.
-    fn bits(&self, i: usize) -> [u16; ROWS] {
+    fn bits(&self, i: usize) -> [u16; HALF] {
         std::array::from_fn(|r| {
-            let at = (i * ROWS + r) * 2;
+            let at = (i * ROWS + self.row + r) * 2;
             u16::from_le_bytes([self.scales[at], self.scales[at + 1]])
         })
     }
@@ -106,7 +108,7 @@ impl Block<'_> {
 
     /// Fills `w[4 g + c][r]` with `f(g, r, c)` for the groups `g` of four columns.
     #[inline(always)]
-    fn fill(&self, w: &mut [[i16; ROWS]; 32], f: impl Fn(&Self, usize, usize, usize) -> i16) {
+    fn fill(&self, w: &mut [[i16; HALF]; 32], f: impl Fn(&Self, usize, usize, usize) -> i16) {
         for g in 0..8 {
             for c in 0..4 {
                 for (r, w) in w[4 * g + c].iter_mut().enumerate() {
@@ -123,8 +125,8 @@ fn split_nibble(b: &Block<'_>, at: usize, g: usize, r: usize, c: usize) -> u8 {
     b.byte(at + g % 4, r, c) >> (g / 4 * 4) & 15
 }
 
-/// Unpacks block `j` of 32 columns.
-fn unpack(layout: &Layout, panel: &[u8], j: usize, t: &mut Tile) {
+/// Unpacks block `j` of 32 columns of rows `row ..` of a panel.
+fn unpack(layout: &Layout, panel: &[u8], row: usize, j: usize, t: &mut Tile) {
     let Some(fields) = Fields::of(layout.ty) else {
         return;
     };
@@ -134,8 +136,9 @@ fn unpack(layout: &Layout, panel: &[u8], j: usize, t: &mut Tile) {
         words: &panel[index * fields.words_stride()..][..fields.words_stride()],
         scales: &panel[layout.scales_at + index * fields.scales_stride()..]
             [..fields.scales_stride()],
+        row,
     };
-    t.m = [[0.0; ROWS]; 2];
+    t.m = [[0.0; HALF]; 2];
     match layout.ty {
         BlockType::F32 | BlockType::F16 | BlockType::BF16 => {}
         BlockType::Q4_0 => {
@@ -174,7 +177,7 @@ fn unpack(layout: &Layout, panel: &[u8], j: usize, t: &mut Tile) {
             b.fill(&mut t.w, |b, g, r, c| {
                 coded(&MXFP4_VALUES, split_nibble(b, 0, g, r, c))
             });
-            t.d = std::array::from_fn(|r| e8m0_half(b.scales[r]));
+            t.d = std::array::from_fn(|r| e8m0_half(b.scales[b.row + r]));
         }
         BlockType::Q2K => unpack_q2k(&b, s, t),
         BlockType::Q3K => unpack_q3k(&b, s, t),
@@ -217,7 +220,7 @@ fn coded(values: &[i8; 16], code: u8) -> i16 {
 
 fn k4_scales(b: &Block<'_>, s: usize, t: &mut Tile) {
     let (d, dmin) = (b.halves(0), b.halves(1));
-    for r in 0..ROWS {
+    for r in 0..HALF {
         let (scale, min) = k4_scale_min(s, &b.bytes::<12>(0, r));
         t.d[r] = d[r] * f32::from(scale);
         let m = -(dmin[r] * f32::from(min));
@@ -244,7 +247,7 @@ fn unpack_q2k(b: &Block<'_>, s: usize, t: &mut Tile) {
 }
 
 fn unpack_q3k(b: &Block<'_>, s: usize, t: &mut Tile) {
-    let scales: [[i8; 16]; ROWS] = std::array::from_fn(|r| q3_k_scales(&b.bytes::<12>(24, r)));
+    let scales: [[i8; 16]; HALF] = std::array::from_fn(|r| q3_k_scales(&b.bytes::<12>(24, r)));
     b.fill(&mut t.w, |b, g, r, c| {
         let high = i16::from(b.byte(g, r, c) >> s & 1) * 4;
         let q = i16::from(two_bits(b, 8, s, g, r, c)) + high - 4;

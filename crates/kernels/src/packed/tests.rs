@@ -83,7 +83,7 @@ fn products_are_the_reference_sums() {
     for &ty in BlockType::ALL {
         let mut random = Random::new(ty.ggml_id().into());
         for cols in columns(ty) {
-            for (rows, n) in [(1, 1), (8, 2), (37, 1), (37, 5), (21, 13)] {
+            for (rows, n) in [(1, 1), (8, 2), (37, 1), (37, 5), (21, 13), (50, 22)] {
                 let data = random_weights(ty, rows * cols, 10, &mut random);
                 let w = floats(ty, &data, rows * cols);
                 let x = exact_activations(n * cols, &mut random);
@@ -123,13 +123,13 @@ fn any_batch_split_gives_the_same_bits() {
     };
     for &ty in BlockType::ALL {
         let mut random = Random::new(7 + u64::from(ty.ggml_id()));
-        let (rows, cols, n) = (91, 2304, 11);
+        let (rows, cols, n) = (107, 2304, 29);
         let data = random_weights(ty, rows * cols, 8, &mut random);
         let x = random.normal(n * cols, 1.0);
         let packed = PackedMatrix::pack(ty, rows, cols, &data).unwrap();
         each_isa(|| {
             let whole = run(&packed, &x);
-            for part in [1, 2, 3, 4, 7] {
+            for part in [1, 2, 3, 4, 7, 8, 9, 10] {
                 let parts: Vec<_> = x
                     .chunks(part * cols)
                     .flat_map(|x| run(&packed, x))
@@ -144,7 +144,7 @@ fn any_batch_split_gives_the_same_bits() {
 fn instruction_sets_agree() {
     for &ty in BlockType::ALL {
         let mut random = Random::new(99 + u64::from(ty.ggml_id()));
-        let (rows, cols, n) = (24, 1536, 6);
+        let (rows, cols, n) = (24, 1536, 12);
         // Scales down to f16's denormals, activations of very different sizes.
         let data = random_weights(ty, rows * cols, 24, &mut random);
         let w = floats(ty, &data, rows * cols);
@@ -159,15 +159,17 @@ fn instruction_sets_agree() {
             with_isa(isa, || packed.matmul(&x, &mut out));
             out
         };
-        let (scalar, best) = (run(Isa::Scalar), run(Isa::best()));
-        for (i, (a, b)) in scalar.iter().zip(&best).enumerate() {
-            let size: f64 = x[i / rows * cols..][..cols]
-                .iter()
-                .zip(&w[i % rows * cols..][..cols])
-                .map(|(&x, &w)| (f64::from(x) * f64::from(w)).abs())
-                .sum();
-            let error = (f64::from(*a) - f64::from(*b)).abs();
-            assert!(error <= 1e-5 * size, "{ty} output {i}: {a} and {b}");
+        let scalar = run(Isa::Scalar);
+        for &isa in Isa::ALL.iter().filter(|isa| isa.available()) {
+            for (i, (a, b)) in scalar.iter().zip(&run(isa)).enumerate() {
+                let size: f64 = x[i / rows * cols..][..cols]
+                    .iter()
+                    .zip(&w[i % rows * cols..][..cols])
+                    .map(|(&x, &w)| (f64::from(x) * f64::from(w)).abs())
+                    .sum();
+                let error = (f64::from(*a) - f64::from(*b)).abs();
+                assert!(error <= 1e-5 * size, "{ty} {isa:?} output {i}: {a} and {b}");
+            }
         }
     }
 }
@@ -267,17 +269,58 @@ fn empty_and_wrong_shapes() {
 }
 
 #[test]
-fn a_nan_activation_is_not_hidden() {
+fn a_nan_or_infinite_activation_is_not_hidden() {
     let mut random = Random::new(3);
-    for ty in [BlockType::Q4_0, BlockType::Q6K, BlockType::F32] {
+    for &ty in BlockType::ALL {
         let data = random_weights(ty, 8 * 256, 3, &mut random);
         let packed = PackedMatrix::pack(ty, 8, 256, &data).unwrap();
         each_isa(|| {
-            let mut x = vec![1.0; 256];
-            x[77] = f32::NAN;
-            let mut out = [0.0; 8];
-            packed.matmul(&x, &mut out);
-            assert!(out.iter().all(|x| x.is_nan()), "{ty}");
+            for (n, bad) in [(1, f32::NAN), (4, f32::INFINITY), (13, f32::NAN)] {
+                let mut x = vec![1.0; n * 256];
+                x[77] = bad;
+                let mut out = vec![0.0; n * 8];
+                packed.matmul(&x, &mut out);
+                let (first, others) = out.split_at(8);
+                let seen = |x: &f32| x.is_nan() || (bad.is_infinite() && x.is_infinite());
+                assert!(
+                    first.iter().all(seen),
+                    "{ty} {:?}, {n} rows: {first:?}",
+                    isa()
+                );
+                assert!(others.iter().all(|x| x.is_finite()), "{ty} {:?}", isa());
+            }
+        });
+    }
+}
+
+#[test]
+fn zeros_give_zeros() {
+    let mut random = Random::new(4);
+    for &ty in BlockType::ALL {
+        let (rows, cols) = (17, 512);
+        let mut data = random_weights(ty, rows * cols, 3, &mut random);
+        let packed = PackedMatrix::pack(ty, rows, cols, &data).unwrap();
+        for block in data.chunks_exact_mut(ty.block_bytes()) {
+            match ty {
+                BlockType::F32 | BlockType::F16 | BlockType::BF16 => block.fill(0),
+                _ => half_scales(ty)
+                    .iter()
+                    .for_each(|&at| block[at..at + 2].fill(0)),
+            }
+        }
+        let zero = PackedMatrix::pack(ty, rows, cols, &data).unwrap();
+        each_isa(|| {
+            for n in [1, 7, 12] {
+                let mut out = vec![f32::NAN; n * rows];
+                packed.matmul(&vec![0.0; n * cols], &mut out);
+                assert!(out.iter().all(|&x| x == 0.0), "{ty} {:?}", isa());
+                // The scale of MXFP4 is a power of two.
+                if ty != BlockType::MXFP4 {
+                    out.fill(f32::NAN);
+                    zero.matmul(&vec![0.7; n * cols], &mut out);
+                    assert!(out.iter().all(|&x| x == 0.0), "{ty} {:?}", isa());
+                }
+            }
         });
     }
 }

@@ -80,8 +80,6 @@ fn quantize(x: &[f32], out: &mut [XBlock]) {
         let halves = [sum(pairs(low)), sum(pairs(high))];
         // SAFETY: 32 bytes.
         unsafe { _mm256_storeu_si256(out.q.as_mut_ptr().cast(), bytes) };
-        out.d = d;
-        out.sum = d * (halves[0] + halves[1]) as f32;
-        out.halves = halves.map(|h| h as i16);
+        out.finish(d, halves);
     }
 }

@@ -5,17 +5,17 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::super::activations::XBlock;
-use super::super::layout::{Fields, Layout, ROWS};
+use super::super::layout::{Fields, HALF, Layout, ROWS};
 use super::super::output::OutPart;
 use super::dot::{Dot, Sum};
 use super::quants::Quants;
 
-/// Blocks of 32 in a tile: two panels of tiles stay in the first-level cache.
+/// Blocks of 32 in a tile: two halves' tiles stay in the first-level cache.
 const TILE: usize = 32;
 /// Rows of activations that share a register-blocked step.
 const STEP: usize = 4;
 /// Rows of activations that go through all panels together, so that their columns of one tile stay
-/// in the second-level cache: 176 kB.
+/// in the second-level cache: 256 kB.
 const BATCH: usize = 128;
 /// How far ahead of one row's product the panel is fetched, in bytes.
 const AHEAD: usize = 2048;
@@ -58,7 +58,7 @@ macro_rules! eight {
     }};
 }
 
-/// 32 columns of a panel, a byte for each quant.
+/// 32 columns of half a panel, a byte for each quant.
 #[repr(C, align(32))]
 struct Tile<D: Dot> {
     quants: [__m256i; 8],
@@ -85,14 +85,16 @@ pub(super) unsafe fn run<Q: Quants>(
         layout,
         words: fields.words_stride(),
         scales: fields.scales_stride(),
+        half_scales: HALF * fields.scale_bytes,
         data: data.as_ptr(),
     };
     // SAFETY: by this function's contract.
     unsafe {
         if out.n() == 1 {
             for panel in out.panels(ROWS) {
-                let sum = panels.one::<Q>(panel, x.as_ptr());
-                out.set(0, panel * ROWS, to_array(sum));
+                let sums = panels.one::<Q>(panel, x.as_ptr());
+                out.set(0, panel * ROWS, to_array(sums[0]));
+                out.set(0, panel * ROWS + HALF, to_array(sums[1]));
             }
         } else {
             panels.many::<Q>(x, out);
@@ -101,8 +103,8 @@ pub(super) unsafe fn run<Q: Quants>(
 }
 
 #[inline(always)]
-unsafe fn to_array(v: __m256) -> [f32; ROWS] {
-    let mut out = [0.0; ROWS];
+unsafe fn to_array(v: __m256) -> [f32; HALF] {
+    let mut out = [0.0; HALF];
     // SAFETY: AVX2 by the caller; eight floats.
     unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };
     out
@@ -114,44 +116,53 @@ struct Panels<'a> {
     /// Bytes of the words and of the scales of a block of a panel.
     words: usize,
     scales: usize,
+    /// Bytes from a scale of row 0 to that of row 8.
+    half_scales: usize,
     data: *const u8,
 }
 
 impl Panels<'_> {
-    /// The words and scales of block 0 of a panel.
+    /// The words and scales of block 0 of half a panel.
     #[inline(always)]
-    unsafe fn panel(&self, panel: usize) -> (*const u8, *const u8) {
+    unsafe fn half(&self, half: usize) -> (*const u8, *const u8) {
         // SAFETY: the panel exists, by the caller.
         unsafe {
-            let words = self.data.add(panel * self.layout.panel_bytes);
-            (words, words.add(self.layout.scales_at))
+            let panel = self.data.add(half / 2 * self.layout.panel_bytes);
+            let scales = panel.add(self.layout.scales_at);
+            (
+                panel.add(half % 2 * 4 * HALF),
+                scales.add(half % 2 * self.half_scales),
+            )
         }
     }
 
-    /// One row of activations, straight from the panel.
+    /// One row of activations, straight from the two halves of a panel.
     #[inline(always)]
-    unsafe fn one<Q: Quants>(&self, panel: usize, mut x: *const XBlock) -> __m256 {
+    unsafe fn one<Q: Quants>(&self, panel: usize, mut x: *const XBlock) -> [__m256; 2] {
         // SAFETY: the panel and its row of activations exist, by the caller; prefetching reads
         // nothing.
         unsafe {
-            let (mut words, mut scales) = self.panel(panel);
-            let mut acc = _mm256_setzero_ps();
+            let (mut words, mut scales) = self.half(2 * panel);
+            let mut acc = [_mm256_setzero_ps(); 2];
             for _ in 0..self.layout.blocks {
                 let mut line = 0;
                 while line < self.words {
                     _mm_prefetch::<_MM_HINT_T0>(words.wrapping_add(AHEAD + line).cast());
                     line += 64;
                 }
-                let head = Q::head(words, scales);
-                acc = block::<Q, 0>(words, &head, x, acc);
-                if Q::SUBS == 8 {
-                    acc = block::<Q, 1>(words, &head, x.add(1), acc);
-                    acc = block::<Q, 2>(words, &head, x.add(2), acc);
-                    acc = block::<Q, 3>(words, &head, x.add(3), acc);
-                    acc = block::<Q, 4>(words, &head, x.add(4), acc);
-                    acc = block::<Q, 5>(words, &head, x.add(5), acc);
-                    acc = block::<Q, 6>(words, &head, x.add(6), acc);
-                    acc = block::<Q, 7>(words, &head, x.add(7), acc);
+                for (half, acc) in acc.iter_mut().enumerate() {
+                    let words = words.add(half * 4 * HALF);
+                    let head = Q::head(words, scales.add(half * self.half_scales));
+                    *acc = block::<Q, 0>(words, &head, x, *acc);
+                    if Q::SUBS == 8 {
+                        *acc = block::<Q, 1>(words, &head, x.add(1), *acc);
+                        *acc = block::<Q, 2>(words, &head, x.add(2), *acc);
+                        *acc = block::<Q, 3>(words, &head, x.add(3), *acc);
+                        *acc = block::<Q, 4>(words, &head, x.add(4), *acc);
+                        *acc = block::<Q, 5>(words, &head, x.add(5), *acc);
+                        *acc = block::<Q, 6>(words, &head, x.add(6), *acc);
+                        *acc = block::<Q, 7>(words, &head, x.add(7), *acc);
+                    }
                 }
                 words = words.add(self.words);
                 scales = scales.add(self.scales);
@@ -161,7 +172,7 @@ impl Panels<'_> {
         }
     }
 
-    /// Several rows of activations, by tiles of two panels.
+    /// Several rows of activations, by tiles of the two halves of a panel.
     #[inline(always)]
     unsafe fn many<Q: Quants>(&self, x: &[XBlock], out: &mut OutPart<'_>) {
         let blocks = self.layout.cols / 32;
@@ -173,21 +184,21 @@ impl Panels<'_> {
             let end = out.n().min(start + BATCH);
             for first in (0..blocks).step_by(TILE) {
                 let len = TILE.min(blocks - first);
-                let range = out.panels(ROWS);
-                for panel in range.clone().step_by(2) {
-                    let count = 2.min(range.end - panel);
-                    // SAFETY: the panels exist; the tiles have room for `TILE` blocks and are
+                let range = out.panels(HALF);
+                for half in range.clone().step_by(2) {
+                    let count = 2.min(range.end - half);
+                    // SAFETY: the halves exist; the tiles have room for `TILE` blocks and are
                     // written before they are read; `x` has all blocks of all rows.
                     unsafe {
                         for (p, tile) in tiles.iter().enumerate().take(count) {
-                            self.unpack::<Q>(panel + p, first, len, *tile);
+                            self.unpack::<Q>(half + p, first, len, *tile);
                         }
                         let step = Step {
                             tiles: tiles.map(|t| t.cast_const()),
                             len,
                             x: x.as_ptr().add(first),
                             stride: blocks,
-                            panel,
+                            half,
                             chained: first > 0,
                         };
                         if count == 2 {
@@ -201,18 +212,18 @@ impl Panels<'_> {
         }
     }
 
-    /// Blocks of 32 `first ..` of a panel. `first` and `len` are whole blocks of the type.
+    /// Blocks of 32 `first ..` of half a panel. `first` and `len` are whole blocks of the type.
     #[inline(always)]
     unsafe fn unpack<Q: Quants>(
         &self,
-        panel: usize,
+        half: usize,
         first: usize,
         len: usize,
         mut tile: *mut Tile<Q::Dot>,
     ) {
         // SAFETY: by the caller.
         unsafe {
-            let (words, scales) = self.panel(panel);
+            let (words, scales) = self.half(half);
             for index in first / Q::SUBS..(first + len) / Q::SUBS {
                 let words = words.add(index * self.words);
                 let head = Q::head(words, scales.add(index * self.scales));
@@ -272,14 +283,14 @@ unsafe fn four<const G: usize>(x: *const XBlock) -> __m256i {
     unsafe { _mm256_set1_epi32(x.cast::<i32>().add(G).read_unaligned()) }
 }
 
-/// Tiles of some panels, and where the activations of their columns start.
+/// Tiles of some halves, and where the activations of their columns start.
 struct Step<D: Dot> {
     tiles: [*const Tile<D>; 2],
     len: usize,
     x: *const XBlock,
     /// Blocks from one row of activations to the next.
     stride: usize,
-    panel: usize,
+    half: usize,
     /// Whether columns before these are already in the output.
     chained: bool,
 }
@@ -303,7 +314,7 @@ impl<D: Dot> Step<D> {
         }
     }
 
-    /// `P` panels meet rows `t .. t + T`.
+    /// `P` halves meet rows `t .. t + T`.
     #[inline(always)]
     unsafe fn step<const P: usize, const T: usize>(&self, t: usize, out: &mut OutPart<'_>) {
         // SAFETY: valid pointers by the caller.
@@ -312,7 +323,7 @@ impl<D: Dot> Step<D> {
             if self.chained {
                 for (p, acc) in acc.iter_mut().enumerate() {
                     for (i, acc) in acc.iter_mut().enumerate() {
-                        let lanes = out.get(t + i, (self.panel + p) * ROWS);
+                        let lanes: [f32; HALF] = out.get(t + i, (self.half + p) * HALF);
                         *acc = _mm256_loadu_ps(lanes.as_ptr());
                     }
                 }
@@ -340,7 +351,7 @@ impl<D: Dot> Step<D> {
             }
             for (p, acc) in acc.iter().enumerate() {
                 for (i, &acc) in acc.iter().enumerate() {
-                    out.set(t + i, (self.panel + p) * ROWS, to_array(acc));
+                    out.set(t + i, (self.half + p) * HALF, to_array(acc));
                 }
             }
         }

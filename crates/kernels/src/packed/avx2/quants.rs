@@ -1,7 +1,9 @@
-//! How each block type is taken out of its panel: quants of 32 columns as bytes, scales as floats.
+//! How each block type is taken out of half a panel: quants of 32 columns as bytes, scales as
+//! floats. Pointers are to the first of the eight rows.
 
 use std::arch::x86_64::*;
 
+use super::super::layout::ROWS;
 use super::dot::{Dot, Halves, Paired, Plain, Signed, Unsigned};
 use crate::dequant::{IQ4_VALUES, MXFP4_VALUES};
 
@@ -25,14 +27,14 @@ pub(super) trait Quants {
 #[inline(always)]
 unsafe fn word(words: *const u8, i: usize) -> __m256i {
     // SAFETY: the block has this word, by the caller.
-    unsafe { _mm256_loadu_si256(words.add(i * 32).cast()) }
+    unsafe { _mm256_loadu_si256(words.add(i * 4 * ROWS).cast()) }
 }
 
 /// f16 scale `i` of eight rows.
 #[inline(always)]
 unsafe fn half(scales: *const u8, i: usize) -> __m256 {
     // SAFETY: the block has this scale, by the caller.
-    unsafe { _mm256_cvtph_ps(_mm_loadu_si128(scales.add(i * 16).cast())) }
+    unsafe { _mm256_cvtph_ps(_mm_loadu_si128(scales.add(i * 2 * ROWS).cast())) }
 }
 
 #[inline(always)]
@@ -348,7 +350,7 @@ impl Quants for Iq4Xs {
             HeadIq4Xs {
                 d: half(scales, 0),
                 low: word(words, 0),
-                high: _mm256_cvtepu16_epi32(_mm_loadu_si128(scales.add(16).cast())),
+                high: _mm256_cvtepu16_epi32(_mm_loadu_si128(scales.add(2 * ROWS).cast())),
             }
         }
     }
@@ -368,7 +370,12 @@ impl Quants for Iq4Xs {
     #[inline(always)]
     unsafe fn quants<const J: usize, const G: usize>(words: *const u8) -> __m256i {
         // SAFETY: by the trait's contract.
-        unsafe { look_up(&IQ4_VALUES, split_nibble::<1, G>(words.add(J * 4 * 32))) }
+        unsafe {
+            look_up(
+                &IQ4_VALUES,
+                split_nibble::<1, G>(words.add(J * 4 * 4 * ROWS)),
+            )
+        }
     }
 }
 
