@@ -8,7 +8,7 @@ use super::page::{KvShape, KvType, PAGE};
 use super::{AttentionParams, QueryRow};
 use crate::Isa;
 use crate::pool::SharedMut;
-use crate::simd::{LANES, math, simd_fn};
+use crate::simd::{MOST_LANES, math, simd_fn};
 
 /// Elements of queries (and as many of outputs) that a tile keeps: a quarter of a usual L2 cache
 /// with the page beside them.
@@ -43,7 +43,7 @@ struct Scratch {
     /// Largest score so far.
     max: Vec<f32>,
     /// Sums of probabilities so far, by lane.
-    sum: Vec<[f32; LANES]>,
+    sum: Vec<[f32; MOST_LANES]>,
     /// Scores, then probabilities, of one block of rows for one page.
     scores: Vec<f32>,
     keys: Vec<f32>,
@@ -150,7 +150,7 @@ fn prepare(task: &Task<'_>, scratch: &mut Scratch, count: usize) {
     scratch.max.clear();
     scratch.max.resize(count, f32::NEG_INFINITY);
     scratch.sum.clear();
-    scratch.sum.resize(count, [0.0; LANES]);
+    scratch.sum.resize(count, [0.0; MOST_LANES]);
     scratch.scores.resize(ROWS * PAGE, 0.0);
 }
 
@@ -339,20 +339,20 @@ simd_fn! {
         scores: &mut [f32],
         seen: Range<usize>,
         max: &mut f32,
-        sum: &mut [f32; LANES],
+        sum: &mut [f32; MOST_LANES],
     ) -> f32 {
-        let index = s.set(std::array::from_fn(|i| i as f32));
+        let index = s.count();
         let hidden = s.splat(f32::NEG_INFINITY);
         let (from, to) = (s.splat(seen.start as f32), s.splat(seen.end as f32));
-        let lanes = seen.start / LANES * LANES..seen.end.next_multiple_of(LANES);
+        let lanes = seen.start / S::LANES * S::LANES..seen.end.next_multiple_of(S::LANES);
         let mut largest = hidden;
-        for (i, part) in scores[lanes.clone()].chunks_exact_mut(LANES).enumerate() {
+        for (i, part) in scores[lanes.clone()].chunks_exact_mut(S::LANES).enumerate() {
             let mut x = s.load(part);
             if let Some(cap) = softcap {
                 x = s.mul(s.splat(cap), math::tanh(s, s.div(x, s.splat(cap))));
             }
-            let first = lanes.start + i * LANES;
-            if first < seen.start || first + LANES > seen.end {
+            let first = lanes.start + i * S::LANES;
+            if first < seen.start || first + S::LANES > seen.end {
                 let at = s.add(index, s.splat(first as f32));
                 x = s.select_lt(at, from, hidden, s.select_lt(at, to, x, hidden));
                 s.store(part, x);
@@ -370,14 +370,14 @@ simd_fn! {
         let shift = s.splat(new);
         let rescale = math::exp_negative(s, s.sub(s.splat(*max), shift));
         let mut total = s.mul(s.load(sum), rescale);
-        for part in scores[lanes].chunks_exact_mut(LANES) {
+        for part in scores[lanes].chunks_exact_mut(S::LANES) {
             let p = math::exp_negative(s, s.sub(s.load(part), shift));
             total = s.add(total, p);
             s.store(part, p);
         }
         s.store(sum, total);
         *max = new;
-        s.to_array(rescale)[0]
+        s.first(rescale)
     }
 }
 
@@ -385,7 +385,7 @@ simd_fn! {
     /// Multiplies a row of whole vectors.
     fn scale_row(s, row: &mut [f32], factor: f32) {
         let factor = s.splat(factor);
-        for part in row.chunks_exact_mut(LANES) {
+        for part in row.chunks_exact_mut(S::LANES) {
             let scaled = s.mul(s.load(part), factor);
             s.store(part, scaled);
         }
@@ -394,9 +394,9 @@ simd_fn! {
 
 simd_fn! {
     /// Divides the outputs of a head by the sum of its probabilities.
-    fn normalise(s, acc: &[f32], sum: &[f32; LANES], out: &mut [f32]) {
+    fn normalise(s, acc: &[f32], sum: &[f32; MOST_LANES], out: &mut [f32]) {
         let scale = s.splat(1.0 / s.sum(s.load(sum)));
-        for (out, acc) in out.chunks_mut(LANES).zip(acc.chunks_exact(LANES)) {
+        for (out, acc) in out.chunks_mut(S::LANES).zip(acc.chunks_exact(S::LANES)) {
             s.store_part(out, s.mul(s.load(acc), scale));
         }
     }

@@ -4,19 +4,48 @@
 use super::layout::{FLOAT_ROWS, Layout};
 use super::output::OutPart;
 use crate::BlockType;
-use crate::simd::{LANES, Simd, simd_fn};
+use crate::simd::{LANES, MOST_LANES, Simd, simd_fn};
 
-/// Columns that are widened to f32 before several rows of activations meet them: 16 kB.
+/// Columns that are widened to f32 before several rows of activations meet them.
 const TILE: usize = 256;
-/// Rows of activations that share a register-blocked step.
+/// Vectors of outputs in a register-blocked step: one panel of eight lanes twice, or two panels of
+/// sixteen lanes.
+const VECTORS: usize = 2;
+/// Panels of a step at most.
+const PANELS: usize = 2;
+/// Rows of activations that share a register-blocked step, with 16 registers and with 32.
 const STEP: usize = 6;
+const LONG_STEP: usize = 12;
 /// Rows of activations that go through all panels together, so that their columns of one tile stay
 /// in the second-level cache: 48 kB.
-const BATCH: usize = 8 * STEP;
-/// Panels that one row of activations meets at once, so that enough chains are under way.
-const ABREAST: usize = 4;
-/// Vectors in a panel's column.
-const VECTORS: usize = FLOAT_ROWS / LANES;
+const BATCH: usize = 4 * LONG_STEP;
+/// Vectors that one row of activations meets at once, so that enough chains are under way.
+const ABREAST: usize = 8;
+
+/// The panel, from the first of a step or run, that vector `v` belongs to, and its begin there.
+#[inline(always)]
+const fn place<S: Simd>(v: usize) -> (usize, usize) {
+    (v * S::LANES / FLOAT_ROWS, v * S::LANES % FLOAT_ROWS)
+}
+
+/// A vector of outputs of activations `t` from `row` on.
+#[inline(always)]
+fn get<S: Simd>(s: S, out: &OutPart<'_>, t: usize, row: usize) -> S::V {
+    let mut lanes = [0.0; MOST_LANES];
+    for at in (0..S::LANES).step_by(LANES) {
+        lanes[at..at + LANES].copy_from_slice(&out.get(t, row + at));
+    }
+    s.load(&lanes)
+}
+
+#[inline(always)]
+fn set<S: Simd>(s: S, out: &mut OutPart<'_>, t: usize, row: usize, v: S::V) {
+    let mut lanes = [0.0; MOST_LANES];
+    s.store(&mut lanes, v);
+    for (i, part) in lanes[..S::LANES].as_chunks::<LANES>().0.iter().enumerate() {
+        out.set(t, row + i * LANES, *part);
+    }
+}
 
 simd_fn! {
     /// `out[t][r] = x[t] · w[r]` for the rows of `out`.
@@ -34,10 +63,10 @@ simd_fn! {
     }
 }
 
-/// Eight weights as f32. `TY` is 0 for F32, 1 for F16, 2 for BF16.
+/// A vector of weights as f32. `TY` is 0 for F32, 1 for F16, 2 for BF16.
 ///
 /// # Safety
-/// `at` is valid for eight elements of the type.
+/// `at` is valid for a vector of elements of the type.
 #[inline(always)]
 unsafe fn load<S: Simd, const TY: u8>(s: S, at: *const u8) -> S::V {
     // SAFETY: by this function's contract.
@@ -59,20 +88,25 @@ fn one<S: Simd, const TY: u8>(
     out: &mut OutPart<'_>,
 ) {
     let range = out.panels(FLOAT_ROWS);
+    let abreast = ABREAST * S::LANES / FLOAT_ROWS;
     let mut panel = range.start;
-    while panel + ABREAST <= range.end {
-        abreast::<S, TY, ABREAST>(s, layout, data, x, out, panel);
-        panel += ABREAST;
+    while panel + abreast <= range.end {
+        run::<S, TY, ABREAST>(s, layout, data, x, out, panel);
+        panel += abreast;
     }
     while panel < range.end {
-        abreast::<S, TY, 1>(s, layout, data, x, out, panel);
+        if S::LANES == FLOAT_ROWS {
+            run::<S, TY, 1>(s, layout, data, x, out, panel);
+        } else {
+            run::<S, TY, 2>(s, layout, data, x, out, panel);
+        }
         panel += 1;
     }
 }
 
-/// One row of activations with `P` panels, straight from the panels.
+/// One row of activations with `N` vectors of outputs, straight from the panels.
 #[inline(always)]
-fn abreast<S: Simd, const TY: u8, const P: usize>(
+fn run<S: Simd, const TY: u8, const N: usize>(
     s: S,
     layout: &Layout,
     data: &[u8],
@@ -81,51 +115,56 @@ fn abreast<S: Simd, const TY: u8, const P: usize>(
     panel: usize,
 ) {
     let size = if TY == 0 { 4 } else { 2 };
-    let mut sums = [[s.zero(); VECTORS]; P];
-    let panels: [&[u8]; P] =
-        std::array::from_fn(|p| &data[(panel + p) * layout.panel_bytes..][..layout.panel_bytes]);
+    let mut sums = [s.zero(); N];
+    let columns: [&[u8]; N] = std::array::from_fn(|v| {
+        let (p, lane) = place::<S>(v);
+        &data[(panel + p) * layout.panel_bytes..][..layout.panel_bytes][lane * size..]
+    });
     for (k, &x) in x[..layout.cols].iter().enumerate() {
         let x = s.splat(x);
-        for (sums, panel) in sums.iter_mut().zip(&panels) {
-            for (v, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: a panel holds `cols` columns of sixteen elements.
-                let w = unsafe {
-                    load::<S, TY>(s, panel.as_ptr().add((k * FLOAT_ROWS + v * LANES) * size))
-                };
-                *sum = s.fma(w, x, *sum);
-            }
+        for (sum, columns) in sums.iter_mut().zip(&columns) {
+            // SAFETY: a panel holds `cols` columns of sixteen elements.
+            let w = unsafe { load::<S, TY>(s, columns.as_ptr().add(k * FLOAT_ROWS * size)) };
+            *sum = s.fma(w, x, *sum);
         }
     }
-    for (p, sums) in sums.into_iter().enumerate() {
-        for (v, sum) in sums.into_iter().enumerate() {
-            out.set(0, (panel + p) * FLOAT_ROWS + v * LANES, s.to_array(sum));
-        }
+    for (v, sum) in sums.into_iter().enumerate() {
+        let (p, lane) = place::<S>(v);
+        set(s, out, 0, (panel + p) * FLOAT_ROWS + lane, sum);
     }
 }
 
-/// Several rows of activations: columns of a panel are widened, then met by a few rows at once.
+/// Several rows of activations: columns of a panel or two are widened, then met by a few rows at
+/// once.
 #[inline(always)]
 fn many<S: Simd>(s: S, layout: &Layout, data: &[u8], x: &[f32], out: &mut OutPart<'_>) {
-    let mut tile = [0f32; TILE * FLOAT_ROWS];
+    let mut tile = [0f32; PANELS * TILE * FLOAT_ROWS];
     let mut near = [0f32; TILE * BATCH];
+    let panels = VECTORS * S::LANES / FLOAT_ROWS;
+    // Two panels fill as much of the first-level cache as one with half the columns.
+    let most = TILE / panels;
     for start in (0..out.n()).step_by(BATCH) {
         let count = BATCH.min(out.n() - start);
-        for first in (0..layout.cols).step_by(TILE) {
-            let columns = TILE.min(layout.cols - first);
+        for first in (0..layout.cols).step_by(most) {
+            let columns = most.min(layout.cols - first);
             for (i, near) in near.chunks_exact_mut(columns).take(count).enumerate() {
                 near.copy_from_slice(&x[(start + i) * layout.cols + first..][..columns]);
             }
-            let tile = &mut tile[..columns * FLOAT_ROWS];
-            for panel in out.panels(FLOAT_ROWS) {
-                let bytes = &data[panel * layout.panel_bytes..][..layout.panel_bytes];
-                widen(s, layout.ty, bytes, first, tile);
+            let range = out.panels(FLOAT_ROWS);
+            for panel in range.clone().step_by(panels) {
+                let tiles = tile.chunks_exact_mut(columns * FLOAT_ROWS).take(panels);
+                for (panel, tile) in (panel..range.end).zip(tiles) {
+                    let bytes = &data[panel * layout.panel_bytes..][..layout.panel_bytes];
+                    widen(s, layout.ty, bytes, first, tile);
+                }
+                // Where there is no second panel, its sums are of old numbers and are dropped.
                 let rows = Rows {
                     x: &near[..count * columns],
                     start,
                     panel,
                     chained: first > 0,
                 };
-                rows.meet(s, tile, count, out);
+                rows.meet(s, &tile[..panels * columns * FLOAT_ROWS], columns, count, out);
             }
         }
     }
@@ -143,43 +182,71 @@ struct Rows<'a> {
 
 impl Rows<'_> {
     #[inline(always)]
-    fn meet<S: Simd>(&self, s: S, tile: &[f32], count: usize, out: &mut OutPart<'_>) {
+    fn meet<S: Simd>(
+        &self,
+        s: S,
+        tile: &[f32],
+        columns: usize,
+        count: usize,
+        out: &mut OutPart<'_>,
+    ) {
         let mut t = 0;
-        while t + STEP <= count {
-            self.step::<S, STEP>(s, tile, t, out);
-            t += STEP;
+        macro_rules! take {
+            ($($rows:literal)*) => {
+                match count - t {
+                    $($rows => self.step::<S, $rows>(s, tile, columns, t, out),)*
+                    _ => {}
+                }
+            };
         }
-        match count - t {
-            1 => self.step::<S, 1>(s, tile, t, out),
-            2 => self.step::<S, 2>(s, tile, t, out),
-            3 => self.step::<S, 3>(s, tile, t, out),
-            4 => self.step::<S, 4>(s, tile, t, out),
-            5 => self.step::<S, 5>(s, tile, t, out),
-            _ => {}
+        if S::LANES == FLOAT_ROWS {
+            while t + LONG_STEP <= count {
+                self.step::<S, LONG_STEP>(s, tile, columns, t, out);
+                t += LONG_STEP;
+            }
+            take!(1 2 3 4 5 6 7 8 9 10 11);
+        } else {
+            while t + STEP <= count {
+                self.step::<S, STEP>(s, tile, columns, t, out);
+                t += STEP;
+            }
+            take!(1 2 3 4 5);
         }
     }
 
     /// Rows `t .. t + T`.
     #[inline(always)]
-    fn step<S: Simd, const T: usize>(&self, s: S, tile: &[f32], t: usize, out: &mut OutPart<'_>) {
-        let count = tile.len() / FLOAT_ROWS;
+    fn step<S: Simd, const T: usize>(
+        &self,
+        s: S,
+        tile: &[f32],
+        count: usize,
+        t: usize,
+        out: &mut OutPart<'_>,
+    ) {
         let x: [&[f32]; T] = std::array::from_fn(|i| &self.x[(t + i) * count..][..count]);
+        let w: [&[f32]; VECTORS] = std::array::from_fn(|v| {
+            let (p, lane) = place::<S>(v);
+            &tile[p * count * FLOAT_ROWS..][..count * FLOAT_ROWS][lane..]
+        });
         let t = self.start + t;
-        let row = |v: usize| self.panel * FLOAT_ROWS + v * LANES;
+        let row = |v: usize| {
+            let (p, lane) = place::<S>(v);
+            (self.panel + p) * FLOAT_ROWS + lane
+        };
         let mut sums = [[s.zero(); VECTORS]; T];
         if self.chained {
             for (i, sums) in sums.iter_mut().enumerate() {
                 for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = s.set(out.get(t + i, row(v)));
+                    *sum = get(s, out, t + i, row(v));
                 }
             }
         }
         for k in 0..count {
-            // SAFETY: the tile has `count` columns of sixteen elements, each of `x` has `count`.
+            // SAFETY: the tiles have `count` columns of sixteen elements, each of `x` has `count`.
             unsafe {
-                let w: [S::V; VECTORS] = std::array::from_fn(|v| {
-                    s.load_ptr(tile.as_ptr().add(k * FLOAT_ROWS + v * LANES))
-                });
+                let w: [S::V; VECTORS] =
+                    std::array::from_fn(|v| s.load_ptr(w[v].as_ptr().add(k * FLOAT_ROWS)));
                 for (sums, x) in sums.iter_mut().zip(&x) {
                     let x = s.splat(*x.get_unchecked(k));
                     for (sum, &w) in sums.iter_mut().zip(&w) {
@@ -190,7 +257,7 @@ impl Rows<'_> {
         }
         for (i, sums) in sums.into_iter().enumerate() {
             for (v, sum) in sums.into_iter().enumerate() {
-                out.set(t + i, row(v), s.to_array(sum));
+                set(s, out, t + i, row(v), sum);
             }
         }
     }
@@ -201,9 +268,9 @@ impl Rows<'_> {
 fn widen<S: Simd>(s: S, ty: BlockType, panel: &[u8], first: usize, tile: &mut [f32]) {
     let size = ty.block_bytes();
     let bytes = &panel[first * FLOAT_ROWS * size..][..tile.len() * size];
-    let lanes = tile.chunks_exact_mut(LANES);
-    for (from, to) in bytes.chunks_exact(LANES * size).zip(lanes) {
-        // SAFETY: eight elements of `size` bytes by the chunking; any alignment.
+    let lanes = tile.chunks_exact_mut(S::LANES);
+    for (from, to) in bytes.chunks_exact(S::LANES * size).zip(lanes) {
+        // SAFETY: a vector of elements of `size` bytes by the chunking; any alignment.
         let w = unsafe {
             match ty {
                 BlockType::F16 => load::<S, 1>(s, from.as_ptr()),
