@@ -15,6 +15,8 @@ pub(super) struct Form {
     pub(super) cols: usize,
     /// Whether an element of a panel is two bf16 numbers that are next to each other in depth.
     pub(super) pairs: bool,
+    /// Elements of a panel in one chain of sums.
+    pub(super) depth: usize,
 }
 
 impl Form {
@@ -24,6 +26,7 @@ impl Form {
             rows: rows(isa == Isa::Avx512),
             cols: if isa == Isa::Avx512 { 32 } else { 16 },
             pairs: bf16 && has_pairs(isa),
+            depth: if isa == Isa::Avx512 { 384 } else { 256 },
         }
     }
 
@@ -111,6 +114,18 @@ impl Product<crate::simd::Avx512> for Pair {
     }
 }
 
+/// Asks for a cache line.
+#[inline(always)]
+fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which no address makes fail.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// The sums of one register block: the first `R` rows and `N` vectors of columns of its panels.
 ///
 /// # Safety
@@ -154,6 +169,12 @@ unsafe fn block<S: Simd, P: Product<S>, const R: usize, const N: usize>(
     (height, width): (usize, usize),
     fresh: bool,
 ) {
+    for i in 0..height {
+        for at in (0..width).step_by(16) {
+            // The output is not near while the sums are made.
+            prefetch(out.data.wrapping_add(i * out.stride + at));
+        }
+    }
     // SAFETY: panels that the caller vouches for.
     let acc = unsafe { sums::<S, P, R, N>(s, product, a, b, depth) };
     if width == N * S::LANES {

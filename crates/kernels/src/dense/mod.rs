@@ -3,7 +3,7 @@
 //! Goto's scheme (Goto and van de Geijn, 2008, doi:10.1145/1356052.1356053): both operands are
 //! copied into panels and a register block of sums runs over them. Panels hold f32; where both
 //! operands are bf16 and the processor has AVX-512 BF16 they hold pairs of bf16, and two products
-//! are added at once (denormal numbers count as zero there). Every output is a sum of [`DEPTH`]
+//! are added at once (denormal numbers count as zero there). Every output is a sum of `Form::depth`
 //! elements of a panel at a time, each a single chain in order, and these sums are added in
 //! order: the same bits for any number of rows, of columns and of threads.
 #![allow(unsafe_code)] // panels are filled and tiles written by several threads
@@ -23,8 +23,6 @@ use crate::{Isa, isa};
 use kernel::Form;
 pub use pack::Element;
 
-/// Elements of a panel in one chain of sums.
-const DEPTH: usize = 256;
 /// Rows and columns of the output for which panels are held at a time.
 const BLOCK_ROWS: usize = 768;
 const BLOCK_COLS: usize = 1024;
@@ -177,8 +175,8 @@ fn block<A: Element, B: Element, C: Element>(
 ) {
     let (n, m, k) = (rows.len(), cols.len(), a.cols);
     let (a_panels, b_panels) = (n.div_ceil(form.rows), m.div_ceil(form.cols));
-    let most = DEPTH * form.numbers();
-    let depth = DEPTH.min(k.div_ceil(form.numbers()));
+    let most = form.depth * form.numbers();
+    let depth = form.depth.min(k.div_ceil(form.numbers()));
     let (a_size, b_size) = (pack::a_panel_len(form, depth), depth * form.cols);
     let Panels { a: pa, b: pb, sums } = panels;
     pa.resize(pa.len().max(a_panels * a_size), 0.0);
@@ -200,22 +198,23 @@ fn block<A: Element, B: Element, C: Element>(
     let tiles = Tiles::new(form, n, m, if parallel { pool::threads() } else { 1 });
     for from in (0..k).step_by(most) {
         let range = from..from + most.min(k - from);
-        run(parallel, (a_panels + b_panels).div_ceil(PACK), |task| {
-            for i in task * PACK..((task + 1) * PACK).min(a_panels + b_panels) {
-                if i < a_panels {
-                    let at = rows.start + i * form.rows;
-                    let at = at..(at + form.rows).min(rows.end);
-                    // SAFETY: each panel is written by one task.
-                    let panel = unsafe { pa.slice(i * a_size..(i + 1) * a_size) };
-                    pack::a_panel(isa, form, a, at, range.clone(), panel);
-                } else {
-                    let i = i - a_panels;
-                    let at = cols.start + i * form.cols;
-                    let at = at..(at + form.cols).min(cols.end);
-                    // SAFETY: each panel is written by one task.
-                    let panel = unsafe { pb.slice(i * b_size..(i + 1) * b_size) };
-                    pack::b_panel(isa, form, b, at, range.clone(), panel);
-                }
+        let a_tasks = a_panels.div_ceil(PACK);
+        run(parallel, a_tasks + b_panels.div_ceil(PACK), |task| {
+            if task < a_tasks {
+                let i = task * PACK..((task + 1) * PACK).min(a_panels);
+                let at = rows.start + i.start * form.rows;
+                let at = at..(at + i.len() * form.rows).min(rows.end);
+                // SAFETY: each panel is written by one task.
+                let panels = unsafe { pa.slice(i.start * a_size..i.end * a_size) };
+                pack::a_panels(isa, form, a, at, range.clone(), (panels, a_size));
+            } else {
+                let i = (task - a_tasks) * PACK;
+                let i = i..(i + PACK).min(b_panels);
+                let at = cols.start + i.start * form.cols;
+                let at = at..(at + i.len() * form.cols).min(cols.end);
+                // SAFETY: each panel is written by one task.
+                let panels = unsafe { pb.slice(i.start * b_size..i.end * b_size) };
+                pack::b_panels(isa, form, b, at, range.clone(), (panels, b_size));
             }
         });
         let fresh = from == 0 && (direct.is_none() || !accumulate);

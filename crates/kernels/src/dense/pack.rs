@@ -106,33 +106,33 @@ pub(super) fn a_panel_len(form: Form, depth: usize) -> usize {
     depth * form.rows + MOST_LANES
 }
 
-/// Fills a panel of A (depth × rows of the form): rows `rows`, columns `depth`.
-pub(super) fn a_panel<T: Element>(
+/// Fills panels of A (depth × rows of the form) with rows `rows` and columns `depth`.
+pub(super) fn a_panels<T: Element>(
     isa: Isa,
     form: Form,
     a: Matrix<'_, T>,
     rows: Range<usize>,
     depth: Range<usize>,
-    panel: &mut [f32],
+    panels: (&mut [f32], usize),
 ) {
-    fill(isa, (form, form.rows), a, !a.transposed, rows, depth, panel);
+    fill(isa, (form, form.rows), a, !a.transposed, rows, depth, panels);
 }
 
-/// Fills a panel of B (depth × columns of the form): columns `cols`, rows `depth`.
-pub(super) fn b_panel<T: Element>(
+/// Fills panels of B (depth × columns of the form) with columns `cols` and rows `depth`.
+pub(super) fn b_panels<T: Element>(
     isa: Isa,
     form: Form,
     b: Matrix<'_, T>,
     cols: Range<usize>,
     depth: Range<usize>,
-    panel: &mut [f32],
+    panels: (&mut [f32], usize),
 ) {
-    fill(isa, (form, form.cols), b, b.transposed, cols, depth, panel);
+    fill(isa, (form, form.cols), b, b.transposed, cols, depth, panels);
 }
 
-/// Fills a panel that is `width` wide. `along` says that the matrix's rows run along its depth.
-/// Elements of a panel behind the matrix's rows or columns may hold anything: their sums are
-/// dropped.
+/// Fills panels that are `width` wide and `size` long. `along` says that the matrix's rows run
+/// along their depth. Elements of a panel behind the matrix's rows or columns may hold anything:
+/// their sums are dropped.
 fn fill<T: Element>(
     isa: Isa,
     (form, width): (Form, usize),
@@ -140,54 +140,78 @@ fn fill<T: Element>(
     along: bool,
     across: Range<usize>,
     depth: Range<usize>,
-    panel: &mut [f32],
+    (panels, size): (&mut [f32], usize),
 ) {
     let stride = if x.transposed { x.rows } else { x.cols };
-    match (along, T::as_bf16(x.data).filter(|_| form.pairs)) {
-        (true, None) => crossed(isa, Numbers::<1>, x.data, stride, across, depth, panel, width),
-        (true, Some(x)) => crossed(isa, Numbers::<2>, x, stride, across, depth, panel, width),
-        (false, None) => copied(isa, x.data, stride, across.start, depth, panel, width),
-        (false, Some(x)) => paired(isa, x, stride, across, depth, panel, width),
+    let pairs = T::as_bf16(x.data).filter(|_| form.pairs);
+    if !along {
+        let to = Panels { panels, size, width };
+        match pairs {
+            None => copied(isa, x.data, stride, across, depth, to),
+            Some(x) => paired(isa, x, stride, across, depth, to),
+        }
+        return;
+    }
+    for (first, panel) in across.clone().step_by(width).zip(panels.chunks_mut(size)) {
+        let across = first..(first + width).min(across.end);
+        let depth = depth.clone();
+        match pairs {
+            None => crossed(isa, Numbers::<1>, x.data, stride, across, depth, panel, width),
+            Some(x) => crossed(isa, Numbers::<2>, x, stride, across, depth, panel, width),
+        }
     }
 }
 
+/// Panels one behind the other.
+struct Panels<'a> {
+    panels: &'a mut [f32],
+    size: usize,
+    width: usize,
+}
+
 simd_fn! {
-    /// A panel out of a matrix whose rows run along the panel's width: the columns from `across`
-    /// on of the rows `depth`, every `every` elements.
+    /// Panels out of a matrix whose rows run along their width: the columns `across` of the rows
+    /// `depth`, row by row, so that each is read in one go.
     fn copied[T: Element](
-        s, data: &[T], stride: usize, across: usize, depth: Range<usize>, panel: &mut [f32],
-        every: usize,
+        s, data: &[T], stride: usize, across: Range<usize>, depth: Range<usize>, to: Panels<'_>,
     ) {
         for (i, k) in depth.enumerate() {
-            let row = &data[k * stride + across..];
-            let panel = &mut panel[i * every..];
-            for v in (0..every).step_by(S::LANES) {
-                let lanes = load_part(s, row.get(v..).unwrap_or(&[]));
-                s.store(&mut panel[v..], lanes);
+            let row = &data[k * stride..][..stride];
+            let firsts = across.clone().step_by(to.width);
+            for (first, panel) in firsts.zip(to.panels.chunks_mut(to.size)) {
+                let (row, panel) = (&row[first..], &mut panel[i * to.width..]);
+                for v in (0..to.width).step_by(S::LANES) {
+                    let lanes = load_part(s, row.get(v..).unwrap_or(&[]));
+                    s.store(&mut panel[v..], lanes);
+                }
             }
         }
     }
 }
 
 simd_fn! {
-    /// A panel of pairs out of a matrix whose rows run along the panel's width: two rows become
-    /// one, the last with zeros where it is alone.
+    /// Panels of pairs out of a matrix whose rows run along their width: two rows become one, the
+    /// last with zeros where it is alone.
     fn paired(
         s, data: &[bf16], stride: usize, across: Range<usize>, depth: Range<usize>,
-        panel: &mut [f32], every: usize,
+        to: Panels<'_>,
     ) {
         const NONE: [bf16; MOST_COLS] = [bf16::ZERO; MOST_COLS];
-        let width = across.len();
-        for (k, panel) in depth.clone().step_by(2).zip(panel.chunks_mut(every)) {
-            let row = &data[k * stride + across.start..][..width];
-            let next = if k + 1 < depth.end {
-                &data[(k + 1) * stride + across.start..][..width]
-            } else {
-                &NONE[..width]
-            };
-            for ((pair, low), high) in panel.iter_mut().zip(row).zip(next) {
-                let bits = u32::from(low.to_bits()) | u32::from(high.to_bits()) << 16;
-                *pair = f32::from_bits(bits);
+        for (i, k) in depth.clone().step_by(2).enumerate() {
+            let firsts = across.clone().step_by(to.width);
+            for (first, panel) in firsts.zip(to.panels.chunks_mut(to.size)) {
+                let width = to.width.min(across.end - first);
+                let row = &data[k * stride + first..][..width];
+                let next = if k + 1 < depth.end {
+                    &data[(k + 1) * stride + first..][..width]
+                } else {
+                    &NONE[..width]
+                };
+                let panel = &mut panel[i * to.width..][..width];
+                for ((pair, low), high) in panel.iter_mut().zip(row).zip(next) {
+                    let bits = u32::from(low.to_bits()) | u32::from(high.to_bits()) << 16;
+                    *pair = f32::from_bits(bits);
+                }
             }
         }
     }
