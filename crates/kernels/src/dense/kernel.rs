@@ -116,7 +116,7 @@ impl Product<crate::simd::Avx512> for Pair {
 
 /// Asks for a cache line.
 #[inline(always)]
-fn prefetch(at: *const f32) {
+pub(super) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which no address makes fail.
     unsafe {
@@ -172,7 +172,7 @@ unsafe fn block<S: Simd, P: Product<S>, const R: usize, const N: usize>(
     for i in 0..height {
         for at in (0..width).step_by(16) {
             // The output is not near while the sums are made.
-            prefetch(out.data.wrapping_add(i * out.stride + at));
+            prefetch(out.data.wrapping_add(i * out.stride + at).cast_const());
         }
     }
     // SAFETY: panels that the caller vouches for.
@@ -225,10 +225,11 @@ unsafe fn blocks<S: Simd, P: Product<S>>(
     fresh: bool,
 ) {
     let (panel_rows, panel_cols) = (self::rows(S::LANES == 16), 2 * S::LANES);
-    for c in cols.clone().step_by(panel_cols) {
-        let width = (cols.end - c).min(panel_cols);
-        for r in rows.clone().step_by(panel_rows) {
-            let height = (rows.end - r).min(panel_rows);
+    // A panel of A stays in the L1 cache while those of B come from the L2 cache.
+    for r in rows.clone().step_by(panel_rows) {
+        let height = (rows.end - r).min(panel_rows);
+        for c in cols.clone().step_by(panel_cols) {
+            let width = (cols.end - c).min(panel_cols);
             macro_rules! take {
                 ($rows:literal) => {
                     // SAFETY: panels that the caller vouches for, its part of the output.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use half::bf16;
 
 use super::Matrix;
-use super::kernel::Form;
+use super::kernel::{Form, prefetch};
 use crate::Isa;
 use crate::simd::{MOST_LANES, Simd, simd_fn};
 
@@ -162,6 +162,9 @@ fn fill<T: Element>(
     }
 }
 
+/// Rows that are asked for ahead of their use.
+const AHEAD: usize = 8;
+
 /// Panels one behind the other.
 struct Panels<'a> {
     panels: &'a mut [f32],
@@ -177,6 +180,10 @@ simd_fn! {
     ) {
         for (i, k) in depth.enumerate() {
             let row = &data[k * stride..][..stride];
+            for at in across.clone().step_by(64 / size_of::<T>()) {
+                // The processor does not guess strides beyond a page.
+                prefetch(row.as_ptr().wrapping_add(AHEAD * stride + at));
+            }
             let firsts = across.clone().step_by(to.width);
             for (first, panel) in firsts.zip(to.panels.chunks_mut(to.size)) {
                 let (row, panel) = (&row[first..], &mut panel[i * to.width..]);
@@ -199,6 +206,10 @@ simd_fn! {
         const NONE: [bf16; MOST_COLS] = [bf16::ZERO; MOST_COLS];
         for (i, k) in depth.clone().step_by(2).enumerate() {
             let firsts = across.clone().step_by(to.width);
+            for at in across.clone().step_by(32) {
+                prefetch(data.as_ptr().wrapping_add((k + AHEAD) * stride + at));
+                prefetch(data.as_ptr().wrapping_add((k + AHEAD + 1) * stride + at));
+            }
             for (first, panel) in firsts.zip(to.panels.chunks_mut(to.size)) {
                 let width = to.width.min(across.end - first);
                 let row = &data[k * stride + first..][..width];
