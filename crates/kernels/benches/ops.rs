@@ -278,9 +278,8 @@ fn dense_ops(b: &Bench) {
                 },
             );
         }
-        let narrow = |x: &[f32]| -> Vec<half::bf16> {
-            x.iter().map(|&x| half::bf16::from_f32(x)).collect()
-        };
+        let narrow =
+            |x: &[f32]| -> Vec<half::bf16> { x.iter().map(|&x| half::bf16::from_f32(x)).collect() };
         let (x, w) = (narrow(&x), narrow(&w));
         b.run(&format!("matmul bf16 nt {size}"), flops, "GFLOP", || {
             let w = Matrix::new(&w, m, k).t();
@@ -314,7 +313,10 @@ fn peak_ops(b: &Bench) {
     const CHAINS: usize = 16;
     #[target_feature(enable = "avx512f")]
     fn single() -> f32 {
-        let (x, y) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(1e-3)));
+        let (x, y) = (
+            _mm512_set1_ps(black_box(0.5)),
+            _mm512_set1_ps(black_box(1e-3)),
+        );
         let mut sums = [_mm512_setzero_ps(); CHAINS];
         for _ in 0..STEPS {
             for sum in &mut sums {
@@ -344,7 +346,9 @@ fn peak_ops(b: &Bench) {
     let flops = (STEPS * CHAINS * 32) as f64;
     if std::arch::is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor has it.
-        b.run("peak f32, each thread", flops, "GFLOP", || on_all(&|| unsafe { single() }));
+        b.run("peak f32, each thread", flops, "GFLOP", || {
+            on_all(&|| unsafe { single() })
+        });
     }
     if std::arch::is_x86_feature_detected!("avx512bf16") {
         // SAFETY: the processor has it.
@@ -355,6 +359,134 @@ fn peak_ops(b: &Bench) {
 
 #[cfg(not(target_arch = "x86_64"))]
 fn peak_ops(_: &Bench) {}
+
+fn sequence_ops(b: &Bench) {
+    for (batch, heads, seq, dim, causal) in [
+        (8, 6, 256, 64, false),
+        (8, 6, 256, 64, true),
+        (1, 9, 512, 64, true),
+        (1, 8, 1024, 40, false),
+    ] {
+        let shape = SequenceAttention {
+            batch,
+            heads,
+            kv_heads: heads,
+            queries: seq,
+            keys: seq,
+            dim,
+            scale: 1.0 / (dim as f32).sqrt(),
+            causal,
+        };
+        let n = batch * heads * seq * dim;
+        let (q, k, v) = (numbers(n), numbers(n + 1), numbers(n));
+        let (k, mut out, mut sums) = (&k[1..], vec![0.0; n], vec![0.0; n / dim]);
+        let form = if causal { "causal" } else { "full" };
+        let name = format!("sequence attention {form} {batch}x{heads}x{seq}x{dim}");
+        // Causal attention is counted by what it needs.
+        let flops = 4.0 * (n * seq) as f64 / if causal { 2.0 } else { 1.0 };
+        b.run(&name, flops, "GFLOP", || {
+            sequence_attention(&shape, &q, k, &v, black_box(&mut out), &mut sums);
+        });
+        let (mut dq, mut dk, mut dv) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        b.run(&format!("{name} back"), 2.5 * flops, "GFLOP", || {
+            let (dq, dk, dv) = (&mut dq, &mut dk, black_box(&mut dv));
+            sequence_attention_backward(&shape, &q, k, &v, &out, &sums, &q, dq, dk, dv);
+        });
+    }
+}
+
+fn picture_ops(b: &Bench) {
+    for (size, from, to, kernel, stride) in [
+        (64, 4, 320, 3, 1),
+        (64, 320, 320, 3, 1),
+        (64, 320, 320, 3, 2),
+        (32, 640, 640, 3, 1),
+        (16, 1280, 1280, 3, 1),
+        (32, 640, 640, 1, 1),
+        (28, 32, 64, 3, 1),
+    ] {
+        let conv = Conv2d {
+            batch: 1,
+            height: size,
+            width: size,
+            in_channels: from,
+            out_channels: to,
+            kernel: [kernel, kernel],
+            stride: [stride, stride],
+            padding: [kernel / 2, kernel / 2],
+        };
+        let positions = conv.out_height() * conv.out_width();
+        let per = kernel * kernel * from;
+        let flops = 2.0 * (positions * per * to) as f64;
+        let name = format!("conv2d {kernel}x{kernel}/{stride} {size}x{size}x{from} to {to}");
+        if !b.wants(&name) {
+            continue;
+        }
+        let (x, w, bias) = (numbers(size * size * from), numbers(per * to), numbers(to));
+        let (mut y, mut dx, mut dw) = (numbers(positions * to), x.clone(), w.clone());
+        b.run(&name, flops, "GFLOP", || {
+            conv2d(&conv, &x, &w, Some(&bias), black_box(&mut y));
+        });
+        b.run(&format!("{name}, input back"), flops, "GFLOP", || {
+            conv2d_backward_input(&conv, &w, &y, black_box(&mut dx));
+        });
+        b.run(&format!("{name}, weight back"), flops, "GFLOP", || {
+            conv2d_backward_weight(&conv, &x, &y, black_box(&mut dw), None);
+        });
+    }
+    for (pixels, channels) in [(4096, 320), (256, 1280)] {
+        let norm = GroupNorm {
+            batch: 1,
+            channels,
+            groups: 32,
+            eps: 1e-5,
+        };
+        let n = pixels * channels;
+        let (x, dy, w) = (numbers(n), numbers(n + 1), numbers(channels));
+        let (mut y, mut dw, mut db) = (vec![0.0; n], w.clone(), w.clone());
+        let bytes = (n * 4) as f64;
+        b.run(
+            &format!("group_norm {pixels}x{channels}"),
+            2.0 * bytes,
+            "GB",
+            || group_norm(&norm, &x, &w, &w, black_box(&mut y)),
+        );
+        b.run(
+            &format!("group_norm {pixels}x{channels} back"),
+            3.0 * bytes,
+            "GB",
+            || {
+                let dx = black_box(&mut y);
+                group_norm_backward(&norm, &x, &w, &dy[1..], dx, &mut dw, &mut db);
+            },
+        );
+    }
+}
+
+/// Matrices of floats times few and many rows of activations.
+fn float_ops(b: &Bench) {
+    for ty in [BlockType::F32, BlockType::F16, BlockType::BF16] {
+        for (n, k, m) in [
+            (1, 576, 1536),
+            (1, 1536, 576),
+            (7, 576, 1536),
+            (512, 576, 1536),
+        ] {
+            let name = format!("packed {ty} {n}x{k}x{m}");
+            if !b.wants(&name) {
+                continue;
+            }
+            let data = vec![0x3c; m * k * if ty == BlockType::F32 { 4 } else { 2 }];
+            let Ok(packed) = PackedMatrix::pack(ty, m, k, &data) else {
+                continue;
+            };
+            let (x, mut out) = (numbers(n * k), vec![0.0; n * m]);
+            b.run(&name, 2.0 * (n * k * m) as f64, "GFLOP", || {
+                matmul_many(&x, n, &mut [(&packed, black_box(&mut out))]);
+            });
+        }
+    }
+}
 
 fn pool_ops(b: &Bench) {
     b.run("pool: an empty region of 2 tasks", 1.0, "region", || {
@@ -378,6 +510,9 @@ fn main() {
     pool_ops(&b);
     peak_ops(&b);
     dense_ops(&b);
+    float_ops(&b);
+    sequence_ops(&b);
+    picture_ops(&b);
     row_ops(&b);
     attention_ops(&b);
 }

@@ -186,7 +186,11 @@ unsafe fn block<S: Simd, P: Product<S>, const R: usize, const N: usize>(
                 // SAFETY: whole vectors of a row that there is.
                 unsafe {
                     let at = out.data.add(i * out.stride + j * S::LANES);
-                    let sum = if fresh { acc } else { s.add(s.load_ptr(at), acc) };
+                    let sum = if fresh {
+                        acc
+                    } else {
+                        s.add(s.load_ptr(at), acc)
+                    };
                     s.store_ptr(at, sum);
                 }
             }

@@ -89,6 +89,17 @@ pub fn matmul<A: Element, B: Element, C: Element>(
     out: &mut [C],
     accumulate: bool,
 ) {
+    product(isa(), a, b, out, accumulate);
+}
+
+/// [`matmul`] with an instruction set, for tasks of other kernels.
+pub(crate) fn product<A: Element, B: Element, C: Element>(
+    isa: Isa,
+    a: Matrix<'_, A>,
+    b: Matrix<'_, B>,
+    out: &mut [C],
+    accumulate: bool,
+) {
     assert!(
         a.cols == b.rows,
         "a product of {}x{} and {}x{}",
@@ -108,7 +119,7 @@ pub fn matmul<A: Element, B: Element, C: Element>(
         }
         return;
     }
-    let (isa, out) = (isa(), SharedMut::new(out));
+    let out = SharedMut::new(out);
     let bf16 = A::as_bf16(a.data).is_some() && B::as_bf16(b.data).is_some();
     let forms = (isa, Form::new(isa, bf16));
     PANELS.with_borrow_mut(|panels| {

@@ -115,7 +115,15 @@ pub(super) fn a_panels<T: Element>(
     depth: Range<usize>,
     panels: (&mut [f32], usize),
 ) {
-    fill(isa, (form, form.rows), a, !a.transposed, rows, depth, panels);
+    fill(
+        isa,
+        (form, form.rows),
+        a,
+        !a.transposed,
+        rows,
+        depth,
+        panels,
+    );
 }
 
 /// Fills panels of B (depth × columns of the form) with columns `cols` and rows `depth`.
@@ -145,7 +153,11 @@ fn fill<T: Element>(
     let stride = if x.transposed { x.rows } else { x.cols };
     let pairs = T::as_bf16(x.data).filter(|_| form.pairs);
     if !along {
-        let to = Panels { panels, size, width };
+        let to = Panels {
+            panels,
+            size,
+            width,
+        };
         match pairs {
             None => copied(isa, x.data, stride, across, depth, to),
             Some(x) => paired(isa, x, stride, across, depth, to),
@@ -156,7 +168,16 @@ fn fill<T: Element>(
         let across = first..(first + width).min(across.end);
         let depth = depth.clone();
         match pairs {
-            None => crossed(isa, Numbers::<1>, x.data, stride, across, depth, panel, width),
+            None => crossed(
+                isa,
+                Numbers::<1>,
+                x.data,
+                stride,
+                across,
+                depth,
+                panel,
+                width,
+            ),
             Some(x) => crossed(isa, Numbers::<2>, x, stride, across, depth, panel, width),
         }
     }

@@ -164,7 +164,13 @@ fn many<S: Simd>(s: S, layout: &Layout, data: &[u8], x: &[f32], out: &mut OutPar
                     panel,
                     chained: first > 0,
                 };
-                rows.meet(s, &tile[..panels * columns * FLOAT_ROWS], columns, count, out);
+                rows.meet(
+                    s,
+                    &tile[..panels * columns * FLOAT_ROWS],
+                    columns,
+                    count,
+                    out,
+                );
             }
         }
     }

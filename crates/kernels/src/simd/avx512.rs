@@ -41,10 +41,7 @@ fn mask(n: usize) -> __mmask16 {
 /// The sum (or maximum) of the halves.
 macro_rules! fold {
     ($a:expr, $op:ident) => {
-        $op(
-            _mm512_castps512_ps256($a),
-            _mm512_extractf32x8_ps::<1>($a),
-        )
+        $op(_mm512_castps512_ps256($a), _mm512_extractf32x8_ps::<1>($a))
     };
 }
 
