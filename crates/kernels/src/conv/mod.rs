@@ -17,10 +17,13 @@ use crate::{Isa, isa};
 
 /// Positions whose patches exist at a time.
 const BLOCK: usize = 256;
-/// Elements of patches that exist at a time, where a block of them is larger.
-const PATCHES: usize = 1 << 19;
-/// Channels that a task of the gradient of weights takes.
-const CHANNELS: usize = 128;
+/// Elements of patches that a thread has at a time, where a block of them is larger: 16 MB. With
+/// fewer the weights of many channels, which are larger still, would be packed too often.
+const PATCHES: usize = 1 << 22;
+/// Positions and channels that a task of the gradient of weights takes at a time. The first makes
+/// the order of sums.
+const DEPTH: usize = 384;
+const CHANNELS: usize = 512;
 
 /// Shapes of a convolution. Images are batch × height × width × channels, weights
 /// `out_channels` × kernel height × kernel width × `in_channels`.
@@ -382,9 +385,9 @@ pub fn conv2d_backward_weight(
             taps: &all_taps[tap..tap + 1],
         };
         SCRATCH.with_borrow_mut(|scratch| {
-            let (gathered, sums) = sized(scratch, (BLOCK + m) * width).split_at_mut(BLOCK * width);
-            for start in (0..n).step_by(BLOCK) {
-                let at = start..(start + BLOCK).min(n);
+            let (gathered, sums) = sized(scratch, (DEPTH + m) * width).split_at_mut(DEPTH * width);
+            for start in (0..n).step_by(DEPTH) {
+                let at = start..(start + DEPTH).min(n);
                 let gathered = &mut gathered[..at.len() * width];
                 patches.gather(at.clone(), part.clone(), gathered);
                 let dy = Matrix::new(&dy[at.start * m..at.end * m], at.len(), m).t();

@@ -4,7 +4,7 @@
 use super::layout::{FLOAT_ROWS, Layout};
 use super::output::OutPart;
 use crate::BlockType;
-use crate::simd::{LANES, MOST_LANES, Simd, simd_fn};
+use crate::simd::{LANES, Simd, simd_fn};
 
 /// Columns that are widened to f32 before several rows of activations meet them.
 const TILE: usize = 256;
@@ -31,19 +31,20 @@ const fn place<S: Simd>(v: usize) -> (usize, usize) {
 /// A vector of outputs of activations `t` from `row` on.
 #[inline(always)]
 fn get<S: Simd>(s: S, out: &OutPart<'_>, t: usize, row: usize) -> S::V {
-    let mut lanes = [0.0; MOST_LANES];
-    for at in (0..S::LANES).step_by(LANES) {
-        lanes[at..at + LANES].copy_from_slice(&out.get(t, row + at));
-    }
-    s.load(&lanes)
+    let high = if S::LANES > LANES {
+        out.get(t, row + LANES)
+    } else {
+        [0.0; LANES]
+    };
+    s.join(out.get(t, row), high)
 }
 
 #[inline(always)]
 fn set<S: Simd>(s: S, out: &mut OutPart<'_>, t: usize, row: usize, v: S::V) {
-    let mut lanes = [0.0; MOST_LANES];
-    s.store(&mut lanes, v);
-    for (i, part) in lanes[..S::LANES].as_chunks::<LANES>().0.iter().enumerate() {
-        out.set(t, row + i * LANES, *part);
+    let (low, high) = s.split(v);
+    out.set(t, row, low);
+    if S::LANES > LANES {
+        out.set(t, row + LANES, high);
     }
 }
 
@@ -141,7 +142,7 @@ fn many<S: Simd>(s: S, layout: &Layout, data: &[u8], x: &[f32], out: &mut OutPar
     let mut tile = [0f32; PANELS * TILE * FLOAT_ROWS];
     let mut near = [0f32; TILE * BATCH];
     let panels = VECTORS * S::LANES / FLOAT_ROWS;
-    // Two panels fill as much of the first-level cache as one with half the columns.
+    // Two panels fill as much of the first-level cache as one with twice the columns.
     let most = TILE / panels;
     for start in (0..out.n()).step_by(BATCH) {
         let count = BATCH.min(out.n() - start);

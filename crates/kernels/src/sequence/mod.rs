@@ -14,7 +14,6 @@ use crate::dense::{Matrix, product};
 use crate::pool::{self, SharedMut};
 use crate::rowwise::same_len;
 use crate::simd::{math, simd_fn};
-use crate::softmax::row_max;
 use crate::{Isa, isa};
 
 /// Queries whose scores exist at a time.
@@ -160,13 +159,18 @@ fn forward(
     let scores = sized(&mut scratch.scores, rows * seen);
     let keys = Matrix::new(&k[..seen * dim], seen, dim);
     product(isa, Matrix::new(q, rows, dim), keys.t(), scores, false);
-    for ((i, row), log_sum) in block.zip(scores.chunks_exact_mut(seen)).zip(log_sums) {
+    let mut factors = [0.0; BLOCK];
+    let rows_of = block.zip(scores.chunks_exact_mut(seen));
+    for ((i, row), (log_sum, factor)) in rows_of.zip(log_sums.iter_mut().zip(&mut factors)) {
         let (row, hidden) = row.split_at_mut(shape.seen(i));
-        *log_sum = probabilities(isa, row, shape.scale);
+        (*log_sum, *factor) = exponentials(isa, row, shape.scale);
         hidden.fill(0.0);
     }
     let values = Matrix::new(&v[..seen * dim], seen, dim);
     product(isa, Matrix::new(scores, rows, seen), values, out, false);
+    for (row, &factor) in out.chunks_exact_mut(dim).zip(&factors) {
+        scale_row(isa, row, factor);
+    }
 }
 
 fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
@@ -309,17 +313,20 @@ impl Backward<'_> {
 }
 
 simd_fn! {
-    /// Turns scores into probabilities; returns the logarithm of the sum of exponentials.
-    fn probabilities(s, x: &mut [f32], scale: f32) -> f32 {
+    /// Turns scores into their exponentials relative to the largest; returns the logarithm of the
+    /// sum of all exponentials and the factor that makes probabilities.
+    fn exponentials(s, x: &mut [f32], scale: f32) -> (f32, f32) {
         if x.is_empty() {
-            return f32::NEG_INFINITY;
+            return (f32::NEG_INFINITY, 0.0);
         }
         let factor = s.splat(scale);
+        let mut largest = s.splat(f32::NEG_INFINITY);
         for part in x.chunks_mut(S::LANES) {
             let scaled = s.mul(s.load_part(part, 0.0), factor);
             s.store_part(part, scaled);
+            largest = s.max(largest, s.load_part(part, f32::NEG_INFINITY));
         }
-        let largest = row_max(s, x);
+        let largest = s.hmax(largest);
         let shift = s.splat(largest);
         let mut sum = s.zero();
         for part in x.chunks_mut(S::LANES) {
@@ -329,12 +336,17 @@ simd_fn! {
             s.store_part(part, e);
         }
         let total = s.sum(sum);
-        let inverse = s.splat(1.0 / total);
+        (largest + total.ln(), 1.0 / total)
+    }
+}
+
+simd_fn! {
+    fn scale_row(s, x: &mut [f32], factor: f32) {
+        let factor = s.splat(factor);
         for part in x.chunks_mut(S::LANES) {
-            let p = s.mul(s.load_part(part, 0.0), inverse);
-            s.store_part(part, p);
+            let scaled = s.mul(s.load_part(part, 0.0), factor);
+            s.store_part(part, scaled);
         }
-        largest + total.ln()
     }
 }
 

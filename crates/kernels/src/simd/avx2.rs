@@ -63,6 +63,18 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn join(self, low: [f32; LANES], _: [f32; LANES]) -> __m256 {
+        // SAFETY: `self` proves the instructions; the array has eight elements.
+        unsafe { _mm256_loadu_ps(low.as_ptr()) }
+    }
+    #[inline(always)]
+    fn split(self, a: __m256) -> ([f32; LANES], [f32; LANES]) {
+        let mut low = [0.0; LANES];
+        // SAFETY: `self` proves the instructions; the array has eight elements.
+        unsafe { _mm256_storeu_ps(low.as_mut_ptr(), a) };
+        (low, [0.0; LANES])
+    }
+    #[inline(always)]
     fn sum(self, a: __m256) -> f32 {
         // SAFETY: `self` proves that the processor has the instructions.
         unsafe {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Simd;
+use super::{LANES, Simd};
 
 /// Proof that the processor has AVX-512 F, BW, DQ and VL, beside AVX2, FMA and F16C.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +76,24 @@ impl Simd for Avx512 {
             _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes);
     }
 
+    #[inline(always)]
+    fn join(self, low: [f32; LANES], high: [f32; LANES]) -> __m512 {
+        // SAFETY: `self` proves the instructions; the arrays have eight elements.
+        unsafe {
+            let low = _mm512_castps256_ps512(_mm256_loadu_ps(low.as_ptr()));
+            _mm512_insertf32x8::<1>(low, _mm256_loadu_ps(high.as_ptr()))
+        }
+    }
+    #[inline(always)]
+    fn split(self, a: __m512) -> ([f32; LANES], [f32; LANES]) {
+        let (mut low, mut high) = ([0.0; LANES], [0.0; LANES]);
+        // SAFETY: `self` proves the instructions; the arrays have eight elements.
+        unsafe {
+            _mm256_storeu_ps(low.as_mut_ptr(), _mm512_castps512_ps256(a));
+            _mm256_storeu_ps(high.as_mut_ptr(), _mm512_extractf32x8_ps::<1>(a));
+        }
+        (low, high)
+    }
     #[inline(always)]
     fn sum(self, a: __m512) -> f32 {
         // SAFETY: `self` proves that the processor has the instructions.

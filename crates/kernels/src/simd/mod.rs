@@ -37,6 +37,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn splat(self, x: f32) -> Self::V;
     /// 0, 1, 2 and so on.
     fn count(self) -> Self::V;
+    /// The lanes from two runs of eight, the second of which only sixteen lanes have room for.
+    fn join(self, low: [f32; LANES], high: [f32; LANES]) -> Self::V;
+    /// The lanes as two runs of eight, the second zeros where there are no more.
+    fn split(self, a: Self::V) -> ([f32; LANES], [f32; LANES]);
     /// The first lane.
     fn first(self, a: Self::V) -> f32;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -319,6 +323,11 @@ mod tests {
     simd_fn! {
         fn over_lanes(s, x: &[f32]) -> (f32, f32, f32, Vec<f32>) {
             let a = s.load(x);
+            let (low, high) = s.split(a);
+            let joined = s.sub(s.join(low, high), a);
+            assert_eq!((s.hmax(joined), s.sum(s.abs(joined))), (0.0, 0.0));
+            assert_eq!(low, x[..8]);
+            assert!(if S::LANES == 16 { high == x[8..] } else { high == [0.0; 8] });
             let mut parts = vec![9.0; S::LANES * S::LANES];
             for (n, out) in parts.chunks_mut(S::LANES).enumerate() {
                 s.store_part(&mut out[..n], s.load_part(&x[..n], 0.0));

@@ -61,6 +61,14 @@ impl Simd for Scalar {
         [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
     }
     #[inline(always)]
+    fn join(self, low: V, _: V) -> V {
+        low
+    }
+    #[inline(always)]
+    fn split(self, a: V) -> (V, V) {
+        (a, [0.0; LANES])
+    }
+    #[inline(always)]
     fn first(self, a: V) -> f32 {
         a[0]
     }
