@@ -138,11 +138,16 @@ fn prepare(task: &Task<'_>, scratch: &mut Scratch, count: usize) {
     let block = head_dim * ROWS;
     scratch.q.resize(row_blocks(count).count() * block, 0.0);
     for (rows, q) in row_blocks(count).zip(scratch.q.chunks_exact_mut(block)) {
-        for (r, row) in rows.enumerate() {
+        // A block with fewer rows repeats its last, which nobody reads.
+        let last = rows.end - 1;
+        let from: [&[f32]; ROWS] = std::array::from_fn(|r| {
+            let row = (rows.start + r).min(last);
             let (row, head) = (task.first_row + row / group, task.heads.start + row % group);
-            let from = &task.q[(row * heads + head) * head_dim..][..head_dim];
-            for (q, x) in q.chunks_exact_mut(ROWS).zip(from) {
-                q[r] = x * task.params.scale;
+            &task.q[(row * heads + head) * head_dim..][..head_dim]
+        });
+        for (d, q) in q.chunks_exact_mut(ROWS).enumerate() {
+            for (q, from) in q.iter_mut().zip(&from) {
+                *q = from[d] * task.params.scale;
             }
         }
     }
