@@ -346,14 +346,15 @@ fn peak_ops(b: &Bench) {
     let flops = (STEPS * CHAINS * 32) as f64;
     if std::arch::is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor has it.
-        b.run("peak f32, each thread", flops, "GFLOP", || {
-            on_all(&|| unsafe { single() })
-        });
+        let one = || unsafe { single() };
+        b.run("peak f32, each thread", flops, "GFLOP", || on_all(&one));
     }
     if std::arch::is_x86_feature_detected!("avx512bf16") {
         // SAFETY: the processor has it.
-        let pairs = || on_all(&|| unsafe { pairs() });
-        b.run("peak bf16, each thread", 2.0 * flops, "GFLOP", pairs);
+        let one = || unsafe { pairs() };
+        b.run("peak bf16, each thread", 2.0 * flops, "GFLOP", || {
+            on_all(&one)
+        });
     }
 }
 

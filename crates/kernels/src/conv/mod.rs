@@ -285,16 +285,21 @@ fn phase(
             .filter(move |u| u % stride == start % stride)
             .map(move |u| (u, (start as isize - u as isize) / stride as isize))
     };
-    let (mut taps, mut turned) = (Vec::new(), Vec::new());
+    let (mut taps, mut kernel) = (Vec::new(), Vec::new());
     for (u, row) in along(0) {
         for (v, col) in along(1) {
             taps.push([row, col]);
-            for o in 0..m {
-                let at = ((o * shape.kernel[0] + u) * shape.kernel[1] + v) * k;
-                turned.extend_from_slice(&weight[at..at + k]);
-            }
+            kernel.push(u * shape.kernel[1] + v);
         }
     }
+    // The weights of these taps, tap by tap.
+    let mut turned = vec![0.0; taps.len() * m * k];
+    pool::parallel_chunks(&mut turned, (m * k).max(1), |i, turned| {
+        for (o, to) in turned.chunks_exact_mut(k).enumerate() {
+            let at = (o * shape.taps() + kernel[i]) * k;
+            to.copy_from_slice(&weight[at..at + k]);
+        }
+    });
     let per = taps.len() * m;
     let patches = Patches {
         image: dy,

@@ -1,24 +1,29 @@
 //! F32, F16 and BF16 matrices: one fused multiply-add chain per output, in column order.
 #![allow(unsafe_code)] // one body compiled for each instruction set; pointers into panels
 
+use std::cell::RefCell;
+
 use super::layout::{FLOAT_ROWS, Layout};
 use super::output::OutPart;
 use crate::BlockType;
 use crate::simd::{LANES, Simd, simd_fn};
 
-/// Columns that are widened to f32 before several rows of activations meet them.
+/// Columns that are widened to f32 before several rows of activations meet them, where registers
+/// have eight lanes: 16 kB.
 const TILE: usize = 256;
+/// Columns that several rows of activations meet before they meet other panels, where registers
+/// have sixteen lanes and weights are widened as they are met. Rows of this length do not get in
+/// each other's way in the first-level cache, as those of 1024 would.
+const LONG_TILE: usize = 1008;
 /// Vectors of outputs in a register-blocked step: one panel of eight lanes twice, or two panels of
 /// sixteen lanes.
 const VECTORS: usize = 2;
-/// Panels of a step at most.
-const PANELS: usize = 2;
 /// Rows of activations that share a register-blocked step, with 16 registers and with 32.
 const STEP: usize = 6;
 const LONG_STEP: usize = 12;
 /// Rows of activations that go through all panels together, so that their columns of one tile stay
-/// in the second-level cache: 48 kB.
-const BATCH: usize = 4 * LONG_STEP;
+/// in the second-level cache.
+const BATCH: usize = 8 * LONG_STEP;
 /// Vectors that one row of activations meets at once, so that enough chains are under way.
 const ABREAST: usize = 8;
 
@@ -59,9 +64,21 @@ simd_fn! {
                 _ => one::<S, 0>(s, layout, data, x, out),
             }
         } else {
-            many(s, layout, data, x, out);
+            // Taken out, since the body of a closure would not be compiled for the set.
+            let mut near = NEAR.take();
+            match layout.ty {
+                BlockType::F16 => many::<S, 1>(s, layout, data, (x, &mut near), out),
+                BlockType::BF16 => many::<S, 2>(s, layout, data, (x, &mut near), out),
+                _ => many::<S, 0>(s, layout, data, (x, &mut near), out),
+            }
+            NEAR.set(near);
         }
     }
+}
+
+thread_local! {
+    /// The activations of a batch in the columns of a tile.
+    static NEAR: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A vector of weights as f32. `TY` is 0 for F32, 1 for F16, 2 for BF16.
@@ -135,49 +152,61 @@ fn run<S: Simd, const TY: u8, const N: usize>(
     }
 }
 
-/// Several rows of activations: columns of a panel or two are widened, then met by a few rows at
-/// once.
+/// Several rows of activations: some columns of a panel or two are met by a few rows at once.
 #[inline(always)]
-fn many<S: Simd>(s: S, layout: &Layout, data: &[u8], x: &[f32], out: &mut OutPart<'_>) {
-    let mut tile = [0f32; PANELS * TILE * FLOAT_ROWS];
-    let mut near = [0f32; TILE * BATCH];
-    let panels = VECTORS * S::LANES / FLOAT_ROWS;
-    // Two panels fill as much of the first-level cache as one with twice the columns.
-    let most = TILE / panels;
+fn many<S: Simd, const TY: u8>(
+    s: S,
+    layout: &Layout,
+    data: &[u8],
+    (x, near): (&[f32], &mut Vec<f32>),
+    out: &mut OutPart<'_>,
+) {
+    let size = layout.ty.block_bytes();
+    let mut tile = [0f32; TILE * FLOAT_ROWS];
+    let wide = S::LANES == FLOAT_ROWS;
+    let most = if wide { LONG_TILE } else { TILE };
     for start in (0..out.n()).step_by(BATCH) {
         let count = BATCH.min(out.n() - start);
         for first in (0..layout.cols).step_by(most) {
             let columns = most.min(layout.cols - first);
+            near.resize(near.len().max(count * columns), 0.0);
             for (i, near) in near.chunks_exact_mut(columns).take(count).enumerate() {
                 near.copy_from_slice(&x[(start + i) * layout.cols + first..][..columns]);
             }
-            let range = out.panels(FLOAT_ROWS);
-            for panel in range.clone().step_by(panels) {
-                let tiles = tile.chunks_exact_mut(columns * FLOAT_ROWS).take(panels);
-                for (panel, tile) in (panel..range.end).zip(tiles) {
-                    let bytes = &data[panel * layout.panel_bytes..][..layout.panel_bytes];
-                    widen(s, layout.ty, bytes, first, tile);
-                }
-                // Where there is no second panel, its sums are of old numbers and are dropped.
+            let panels = out.panels(FLOAT_ROWS);
+            let last = panels.end.saturating_sub(1);
+            let step = VECTORS * S::LANES / FLOAT_ROWS;
+            for panel in panels.step_by(step) {
+                let bytes = |panel: usize| {
+                    let panel = &data[panel * layout.panel_bytes..][..layout.panel_bytes];
+                    &panel[first * FLOAT_ROWS * size..][..columns * FLOAT_ROWS * size]
+                };
                 let rows = Rows {
                     x: &near[..count * columns],
                     start,
                     panel,
                     chained: first > 0,
                 };
-                rows.meet(
-                    s,
-                    &tile[..panels * columns * FLOAT_ROWS],
-                    columns,
-                    count,
-                    out,
-                );
+                if wide {
+                    // Where there is no second panel its sums are those of the first, and dropped.
+                    let panels = [bytes(panel), bytes((panel + 1).min(last))];
+                    rows.meet::<S, TY>(s, panels, count, out);
+                } else {
+                    let tile = &mut tile[..columns * FLOAT_ROWS];
+                    widen::<S, TY>(s, bytes(panel), tile);
+                    rows.meet::<S, 0>(s, [as_bytes(tile); 2], count, out);
+                }
             }
         }
     }
 }
 
-/// Columns of some rows of activations that meet the same columns of a panel.
+fn as_bytes(x: &[f32]) -> &[u8] {
+    // SAFETY: floats have no padding, and bytes any alignment.
+    unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), size_of_val(x)) }
+}
+
+/// Columns of some rows of activations that meet the same columns of a panel or two.
 struct Rows<'a> {
     x: &'a [f32],
     /// The first row's number in the output.
@@ -189,11 +218,10 @@ struct Rows<'a> {
 
 impl Rows<'_> {
     #[inline(always)]
-    fn meet<S: Simd>(
+    fn meet<S: Simd, const TY: u8>(
         &self,
         s: S,
-        tile: &[f32],
-        columns: usize,
+        panels: [&[u8]; 2],
         count: usize,
         out: &mut OutPart<'_>,
     ) {
@@ -201,40 +229,42 @@ impl Rows<'_> {
         macro_rules! take {
             ($($rows:literal)*) => {
                 match count - t {
-                    $($rows => self.step::<S, $rows>(s, tile, columns, t, out),)*
+                    $($rows => self.step::<S, TY, $rows>(s, panels, count, t, out),)*
                     _ => {}
                 }
             };
         }
         if S::LANES == FLOAT_ROWS {
             while t + LONG_STEP <= count {
-                self.step::<S, LONG_STEP>(s, tile, columns, t, out);
+                self.step::<S, TY, LONG_STEP>(s, panels, count, t, out);
                 t += LONG_STEP;
             }
             take!(1 2 3 4 5 6 7 8 9 10 11);
         } else {
             while t + STEP <= count {
-                self.step::<S, STEP>(s, tile, columns, t, out);
+                self.step::<S, TY, STEP>(s, panels, count, t, out);
                 t += STEP;
             }
             take!(1 2 3 4 5);
         }
     }
 
-    /// Rows `t .. t + T`.
+    /// Rows `t .. t + T` of `count`.
     #[inline(always)]
-    fn step<S: Simd, const T: usize>(
+    fn step<S: Simd, const TY: u8, const T: usize>(
         &self,
         s: S,
-        tile: &[f32],
+        panels: [&[u8]; 2],
         count: usize,
         t: usize,
         out: &mut OutPart<'_>,
     ) {
-        let x: [&[f32]; T] = std::array::from_fn(|i| &self.x[(t + i) * count..][..count]);
-        let w: [&[f32]; VECTORS] = std::array::from_fn(|v| {
+        let columns = self.x.len() / count;
+        let size = if TY == 0 { 4 } else { 2 };
+        let x: [&[f32]; T] = std::array::from_fn(|i| &self.x[(t + i) * columns..][..columns]);
+        let w: [&[u8]; VECTORS] = std::array::from_fn(|v| {
             let (p, lane) = place::<S>(v);
-            &tile[p * count * FLOAT_ROWS..][..count * FLOAT_ROWS][lane..]
+            &panels[p][..columns * FLOAT_ROWS * size][lane * size..]
         });
         let t = self.start + t;
         let row = |v: usize| {
@@ -249,11 +279,12 @@ impl Rows<'_> {
                 }
             }
         }
-        for k in 0..count {
-            // SAFETY: the tiles have `count` columns of sixteen elements, each of `x` has `count`.
+        for k in 0..columns {
+            // SAFETY: panels have `columns` columns of sixteen elements, each of `x` has `columns`.
             unsafe {
-                let w: [S::V; VECTORS] =
-                    std::array::from_fn(|v| s.load_ptr(w[v].as_ptr().add(k * FLOAT_ROWS)));
+                let w: [S::V; VECTORS] = std::array::from_fn(|v| {
+                    load::<S, TY>(s, w[v].as_ptr().add(k * FLOAT_ROWS * size))
+                });
                 for (sums, x) in sums.iter_mut().zip(&x) {
                     let x = s.splat(*x.get_unchecked(k));
                     for (sum, &w) in sums.iter_mut().zip(&w) {
@@ -270,21 +301,13 @@ impl Rows<'_> {
     }
 }
 
-/// Columns `first ..` of a panel as f32.
+/// Columns of a panel as f32.
 #[inline(always)]
-fn widen<S: Simd>(s: S, ty: BlockType, panel: &[u8], first: usize, tile: &mut [f32]) {
-    let size = ty.block_bytes();
-    let bytes = &panel[first * FLOAT_ROWS * size..][..tile.len() * size];
+fn widen<S: Simd, const TY: u8>(s: S, panel: &[u8], tile: &mut [f32]) {
+    let size = if TY == 0 { 4 } else { 2 };
     let lanes = tile.chunks_exact_mut(S::LANES);
-    for (from, to) in bytes.chunks_exact(S::LANES * size).zip(lanes) {
+    for (from, to) in panel.chunks_exact(S::LANES * size).zip(lanes) {
         // SAFETY: a vector of elements of `size` bytes by the chunking; any alignment.
-        let w = unsafe {
-            match ty {
-                BlockType::F16 => load::<S, 1>(s, from.as_ptr()),
-                BlockType::BF16 => load::<S, 2>(s, from.as_ptr()),
-                _ => load::<S, 0>(s, from.as_ptr()),
-            }
-        };
-        s.store(to, w);
+        s.store(to, unsafe { load::<S, TY>(s, from.as_ptr()) });
     }
 }
