@@ -4,7 +4,7 @@
 use crate::isa;
 use crate::pool::SharedMut;
 use crate::rowwise::{for_ranges, same_len};
-use crate::simd::{LANES, Simd, math, simd_fn};
+use crate::simd::{Simd, math, simd_fn};
 
 /// An element-wise function between two layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -239,7 +239,7 @@ macro_rules! per_activation {
 simd_fn! {
     fn activate_part(s, act: Activation, x: &mut [f32]) {
         per_activation!(act, act => {
-            for x in x.chunks_mut(LANES) {
+            for x in x.chunks_mut(S::LANES) {
                 let y = apply(s, act, s.load_part(x, 0.0));
                 s.store_part(x, y);
             }
@@ -250,7 +250,7 @@ simd_fn! {
 simd_fn! {
     fn gated_part(s, act: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
         per_activation!(act, act => {
-            let parts = gate.chunks(LANES).zip(up.chunks(LANES)).zip(out.chunks_mut(LANES));
+            let parts = gate.chunks(S::LANES).zip(up.chunks(S::LANES)).zip(out.chunks_mut(S::LANES));
             for ((gate, up), out) in parts {
                 let y = apply(s, act, s.load_part(gate, 0.0));
                 s.store_part(out, s.mul(y, s.load_part(up, 0.0)));
@@ -262,7 +262,7 @@ simd_fn! {
 simd_fn! {
     fn activate_part_backward(s, act: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
         per_activation!(act, act => {
-            let parts = x.chunks(LANES).zip(dy.chunks(LANES)).zip(dx.chunks_mut(LANES));
+            let parts = x.chunks(S::LANES).zip(dy.chunks(S::LANES)).zip(dx.chunks_mut(S::LANES));
             for ((x, dy), dx) in parts {
                 let slope = derivative(s, act, s.load_part(x, 0.0));
                 s.store_part(dx, s.mul(slope, s.load_part(dy, 0.0)));
@@ -277,8 +277,8 @@ simd_fn! {
         dup: &mut [f32],
     ) {
         per_activation!(act, act => {
-            let inputs = gate.chunks(LANES).zip(up.chunks(LANES)).zip(dy.chunks(LANES));
-            let outputs = dgate.chunks_mut(LANES).zip(dup.chunks_mut(LANES));
+            let inputs = gate.chunks(S::LANES).zip(up.chunks(S::LANES)).zip(dy.chunks(S::LANES));
+            let outputs = dgate.chunks_mut(S::LANES).zip(dup.chunks_mut(S::LANES));
             for (((gate, up), dy), (dgate, dup)) in inputs.zip(outputs) {
                 let (x, dy) = (s.load_part(gate, 0.0), s.load_part(dy, 0.0));
                 let slope = s.mul(derivative(s, act, x), s.load_part(up, 0.0));

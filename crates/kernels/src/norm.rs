@@ -4,7 +4,7 @@
 use crate::isa;
 use crate::pool::SharedMut;
 use crate::rowwise::{for_ranges, rows, same_len, sum_over_rows};
-use crate::simd::{LANES, Simd, simd_fn};
+use crate::simd::{Simd, simd_fn};
 
 /// Root-mean-square norm: each row of `x` (rows of `weight.len()`) becomes
 /// `x / sqrt(mean(x²) + eps) * weight`. Zhang and Sennrich, arXiv:1910.07467.
@@ -82,13 +82,13 @@ fn reduce<S: Simd>(s: S, x: &[f32], squares_about: Option<f32>) -> f32 {
         }
     };
     let mut acc = [s.zero(); 4];
-    let mut blocks = x.chunks_exact(4 * LANES);
+    let mut blocks = x.chunks_exact(4 * S::LANES);
     for block in &mut blocks {
         for (k, acc) in acc.iter_mut().enumerate() {
-            *acc = term(*acc, s.load(&block[k * LANES..]));
+            *acc = term(*acc, s.load(&block[k * S::LANES..]));
         }
     }
-    for (k, part) in blocks.remainder().chunks(LANES).enumerate() {
+    for (k, part) in blocks.remainder().chunks(S::LANES).enumerate() {
         // A lane filled with the shift adds nothing.
         let v = s.load_part(part, squares_about.unwrap_or(0.0));
         acc[k] = term(acc[k], v);
@@ -98,7 +98,7 @@ fn reduce<S: Simd>(s: S, x: &[f32], squares_about: Option<f32>) -> f32 {
 
 simd_fn! {
     fn add_row(s, x: &mut [f32], y: &[f32]) {
-        for (x, y) in x.chunks_mut(LANES).zip(y.chunks(LANES)) {
+        for (x, y) in x.chunks_mut(S::LANES).zip(y.chunks(S::LANES)) {
             let sum = s.add(s.load_part(x, 0.0), s.load_part(y, 0.0));
             s.store_part(x, sum);
         }
@@ -109,7 +109,7 @@ simd_fn! {
     fn rms_row(s, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         let mean = reduce(s, x, Some(0.0)) / x.len() as f32;
         let scale = s.splat(1.0 / (mean + eps).sqrt());
-        let rows = x.chunks(LANES).zip(weight.chunks(LANES)).zip(out.chunks_mut(LANES));
+        let rows = x.chunks(S::LANES).zip(weight.chunks(S::LANES)).zip(out.chunks_mut(S::LANES));
         for ((x, w), out) in rows {
             let y = s.mul(s.mul(s.load_part(x, 0.0), scale), s.load_part(w, 0.0));
             s.store_part(out, y);
@@ -125,11 +125,11 @@ simd_fn! {
         let mean = reduce(s, x, None) / n;
         let variance = reduce(s, x, Some(mean)) / n;
         let (mean, scale) = (s.splat(mean), s.splat(1.0 / (variance + eps).sqrt()));
-        let rows = x.chunks(LANES).zip(weight.chunks(LANES)).zip(out.chunks_mut(LANES));
+        let rows = x.chunks(S::LANES).zip(weight.chunks(S::LANES)).zip(out.chunks_mut(S::LANES));
         for (i, ((x, w), out)) in rows.enumerate() {
             let y = s.mul(s.sub(s.load_part(x, 0.0), mean), scale);
             let y = match bias {
-                Some(b) => s.fma(y, s.load_part(w, 0.0), s.load_part(&b[i * LANES..], 0.0)),
+                Some(b) => s.fma(y, s.load_part(w, 0.0), s.load_part(&b[i * S::LANES..], 0.0)),
                 None => s.mul(y, s.load_part(w, 0.0)),
             };
             s.store_part(out, y);
@@ -214,8 +214,8 @@ simd_fn! {
         let scale = 1.0 / (reduce(s, x, Some(0.0)) / n + eps).sqrt();
         let scales = s.splat(scale);
         let mut dot = s.zero();
-        let parts = x.chunks(LANES).zip(weight.chunks(LANES)).zip(dy.chunks(LANES));
-        for (((x, w), dy), dw) in parts.zip(dweight.chunks_mut(LANES)) {
+        let parts = x.chunks(S::LANES).zip(weight.chunks(S::LANES)).zip(dy.chunks(S::LANES));
+        for (((x, w), dy), dw) in parts.zip(dweight.chunks_mut(S::LANES)) {
             let (x, dy) = (s.load_part(x, 0.0), s.load_part(dy, 0.0));
             let xdy = s.mul(x, dy);
             dot = s.fma(xdy, s.load_part(w, 0.0), dot);
@@ -224,8 +224,8 @@ simd_fn! {
         }
         // d/dx of x r w with r = (mean x^2 + eps)^(-1/2), which is itself a function of x.
         let pull = s.splat(-(s.sum(dot) * scale * scale * scale / n));
-        let parts = x.chunks(LANES).zip(weight.chunks(LANES)).zip(dy.chunks(LANES));
-        for (((x, w), dy), dx) in parts.zip(dx.chunks_mut(LANES)) {
+        let parts = x.chunks(S::LANES).zip(weight.chunks(S::LANES)).zip(dy.chunks(S::LANES));
+        for (((x, w), dy), dx) in parts.zip(dx.chunks_mut(S::LANES)) {
             let g = s.mul(s.mul(s.load_part(dy, 0.0), s.load_part(w, 0.0)), scales);
             s.store_part(dx, s.fma(s.load_part(x, 0.0), pull, g));
         }
@@ -242,8 +242,8 @@ simd_fn! {
         let scale = 1.0 / (reduce(s, x, Some(mean)) / n + eps).sqrt();
         let (mean, scales) = (s.splat(mean), s.splat(scale));
         let (mut sum, mut dot) = (s.zero(), s.zero());
-        let parts = x.chunks(LANES).zip(weight.chunks(LANES)).zip(dy.chunks(LANES));
-        let sums = dweight.chunks_mut(LANES).zip(dbias.chunks_mut(LANES));
+        let parts = x.chunks(S::LANES).zip(weight.chunks(S::LANES)).zip(dy.chunks(S::LANES));
+        let sums = dweight.chunks_mut(S::LANES).zip(dbias.chunks_mut(S::LANES));
         for (((x, w), dy), (dw, db)) in parts.zip(sums) {
             // Lanes beyond the row: dy and w are 0.
             let (x, dy) = (s.load_part(x, 0.0), s.load_part(dy, 0.0));
@@ -256,8 +256,8 @@ simd_fn! {
             s.store_part(db, s.add(bias, dy));
         }
         let (sum, dot) = (s.splat(s.sum(sum) / n), s.splat(s.sum(dot) / n));
-        let parts = x.chunks(LANES).zip(weight.chunks(LANES)).zip(dy.chunks(LANES));
-        for (((x, w), dy), dx) in parts.zip(dx.chunks_mut(LANES)) {
+        let parts = x.chunks(S::LANES).zip(weight.chunks(S::LANES)).zip(dy.chunks(S::LANES));
+        for (((x, w), dy), dx) in parts.zip(dx.chunks_mut(S::LANES)) {
             let unit = s.mul(s.sub(s.load_part(x, 0.0), mean), scales);
             let g = s.mul(s.load_part(dy, 0.0), s.load_part(w, 0.0));
             let d = s.sub(s.sub(g, sum), s.mul(unit, dot));

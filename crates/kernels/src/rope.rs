@@ -4,7 +4,7 @@
 use crate::isa;
 use crate::pool::SharedMut;
 use crate::rowwise::{for_ranges, rows, same_len};
-use crate::simd::{LANES, simd_fn};
+use crate::simd::simd_fn;
 
 /// Which elements of a head are rotated together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,8 +95,8 @@ simd_fn! {
     fn neox(s, head: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
         let direction = s.splat(direction);
         let (low, high) = head.split_at_mut(cos.len());
-        let halves = low.chunks_mut(LANES).zip(high.chunks_mut(LANES));
-        let angles = cos.chunks(LANES).zip(sin.chunks(LANES));
+        let halves = low.chunks_mut(S::LANES).zip(high.chunks_mut(S::LANES));
+        let angles = cos.chunks(S::LANES).zip(sin.chunks(S::LANES));
         for ((low, high), (cos, sin)) in halves.zip(angles) {
             let (a, b) = (s.load_part(low, 0.0), s.load_part(high, 0.0));
             let (cos, sin) = (s.load_part(cos, 0.0), s.mul(s.load_part(sin, 0.0), direction));

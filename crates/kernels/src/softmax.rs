@@ -4,7 +4,7 @@
 use crate::isa;
 use crate::pool::SharedMut;
 use crate::rowwise::{for_ranges, rows, same_len};
-use crate::simd::{LANES, Simd, math, simd_fn};
+use crate::simd::{Simd, math, simd_fn};
 
 /// Replaces each row of `width` elements by its softmax, taken about the row's largest element.
 ///
@@ -121,7 +121,7 @@ fn check_targets(targets: &[u32], n: usize, classes: usize) {
 #[inline(always)]
 pub(crate) fn row_max<S: Simd>(s: S, x: &[f32]) -> f32 {
     let mut largest = s.splat(f32::NEG_INFINITY);
-    for part in x.chunks(LANES) {
+    for part in x.chunks(S::LANES) {
         largest = s.max(largest, s.load_part(part, f32::NEG_INFINITY));
     }
     s.hmax(largest)
@@ -131,13 +131,13 @@ simd_fn! {
     fn softmax_row(s, x: &mut [f32]) {
         let largest = s.splat(row_max(s, x));
         let mut sum = s.zero();
-        for part in x.chunks_mut(LANES) {
+        for part in x.chunks_mut(S::LANES) {
             let e = math::exp(s, s.sub(s.load_part(part, f32::NEG_INFINITY), largest));
             sum = s.add(sum, e);
             s.store_part(part, e);
         }
         let scale = s.splat(1.0 / s.sum(sum));
-        for part in x.chunks_mut(LANES) {
+        for part in x.chunks_mut(S::LANES) {
             let p = s.mul(s.load_part(part, 0.0), scale);
             s.store_part(part, p);
         }
@@ -147,11 +147,11 @@ simd_fn! {
 simd_fn! {
     fn softmax_row_backward(s, p: &[f32], dp: &[f32], dx: &mut [f32]) {
         let mut dot = s.zero();
-        for (p, dp) in p.chunks(LANES).zip(dp.chunks(LANES)) {
+        for (p, dp) in p.chunks(S::LANES).zip(dp.chunks(S::LANES)) {
             dot = s.fma(s.load_part(p, 0.0), s.load_part(dp, 0.0), dot);
         }
         let dot = s.splat(s.sum(dot));
-        let parts = p.chunks(LANES).zip(dp.chunks(LANES)).zip(dx.chunks_mut(LANES));
+        let parts = p.chunks(S::LANES).zip(dp.chunks(S::LANES)).zip(dx.chunks_mut(S::LANES));
         for ((p, dp), dx) in parts {
             let d = s.sub(s.load_part(dp, 0.0), dot);
             s.store_part(dx, s.mul(s.load_part(p, 0.0), d));
@@ -164,7 +164,7 @@ simd_fn! {
         let largest = row_max(s, x);
         let shift = s.splat(largest);
         let mut sum = s.zero();
-        for part in x.chunks(LANES) {
+        for part in x.chunks(S::LANES) {
             let x = s.load_part(part, f32::NEG_INFINITY);
             sum = s.add(sum, math::exp_negative(s, s.sub(x, shift)));
         }
@@ -175,7 +175,7 @@ simd_fn! {
 simd_fn! {
     fn scaled_softmax(s, x: &[f32], log_sum: f32, scale: f32, out: &mut [f32]) {
         let (log_sum, scale) = (s.splat(log_sum), s.splat(scale));
-        for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
+        for (x, out) in x.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
             let p = math::exp_negative(s, s.sub(s.load_part(x, 0.0), log_sum));
             s.store_part(out, s.mul(p, scale));
         }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::page::{PAGE, SCALED};
-use crate::simd::{LANES, Simd, simd_fn};
+use crate::simd::{Simd, simd_fn};
 
 /// Rows that one block takes at most.
 pub(super) const ROWS: usize = 6;
@@ -37,10 +37,10 @@ pub(super) enum Stored {
     },
 }
 
-/// Loads eight columns of a row of B.
+/// Loads a vector of columns of a row of B.
 trait Source: Copy {
     /// # Safety
-    /// Row `k` and columns `c..c + 8` are inside of what the source was made from.
+    /// Row `k` and a vector of columns from `c` on are inside of what the source was made from.
     unsafe fn load<S: Simd>(self, s: S, k: usize, c: usize) -> S::V;
 }
 
@@ -117,7 +117,7 @@ unsafe fn block<S, B, const AR: usize, const AK: usize, const R: usize, const N:
         if !c.fresh {
             for (r, acc) in acc.iter_mut().enumerate() {
                 for (n, acc) in acc.iter_mut().enumerate() {
-                    *acc = s.load_ptr(c.data.add(r * c.stride + at + n * LANES));
+                    *acc = s.load_ptr(c.data.add(r * c.stride + at + n * S::LANES));
                 }
             }
         }
@@ -130,7 +130,7 @@ unsafe fn block<S, B, const AR: usize, const AK: usize, const R: usize, const N:
                     *row = s.splat(*a.add(r * AR));
                 }
                 for n in 0..N {
-                    let column = b.load(s, k, at + n * LANES);
+                    let column = b.load(s, k, at + n * S::LANES);
                     for (acc, &row) in acc.iter_mut().zip(&rows) {
                         acc[n] = s.fma(row, column, acc[n]);
                     }
@@ -138,7 +138,7 @@ unsafe fn block<S, B, const AR: usize, const AK: usize, const R: usize, const N:
             } else {
                 let mut columns = [s.zero(); N];
                 for (n, column) in columns.iter_mut().enumerate() {
-                    *column = b.load(s, k, at + n * LANES);
+                    *column = b.load(s, k, at + n * S::LANES);
                 }
                 for (r, acc) in acc.iter_mut().enumerate() {
                     let row = s.splat(*a.add(r * AR));
@@ -150,7 +150,7 @@ unsafe fn block<S, B, const AR: usize, const AK: usize, const R: usize, const N:
         }
         for (r, acc) in acc.iter().enumerate() {
             for (n, &acc) in acc.iter().enumerate() {
-                s.store_ptr(c.data.add(r * c.stride + at + n * LANES), acc);
+                s.store_ptr(c.data.add(r * c.stride + at + n * S::LANES), acc);
             }
         }
     }
@@ -185,12 +185,35 @@ unsafe fn columns<S: Simd, B: Source, const AR: usize, const AK: usize>(
         ($rows:literal x $vectors:literal) => {{
             // SAFETY: these columns are inside `cols`; the rest is the caller's word.
             unsafe { block::<S, B, AR, AK, $rows, $vectors>(s, a, b, c, k.clone(), at) };
-            at += $vectors * LANES;
+            at += $vectors * S::LANES;
         }};
     }
     // As many chains as hide the latency of a sum, in no more than the registers there are.
+    while S::LANES == 16 && at < cols.end {
+        match (rows, (cols.end - at) / S::LANES) {
+            (1, 8..) => take!(1 x 8),
+            (1, 4..) => take!(1 x 4),
+            (1, 2..) => take!(1 x 2),
+            (1, _) => take!(1 x 1),
+            (2, 4..) => take!(2 x 4),
+            (2, 2..) => take!(2 x 2),
+            (2, _) => take!(2 x 1),
+            (3, 4..) => take!(3 x 4),
+            (3, 2..) => take!(3 x 2),
+            (3, _) => take!(3 x 1),
+            (4, 4..) => take!(4 x 4),
+            (4, 2..) => take!(4 x 2),
+            (4, _) => take!(4 x 1),
+            (5, 4..) => take!(5 x 4),
+            (5, 2..) => take!(5 x 2),
+            (5, _) => take!(5 x 1),
+            (_, 4..) => take!(6 x 4),
+            (_, 2..) => take!(6 x 2),
+            (_, _) => take!(6 x 1),
+        }
+    }
     while at < cols.end {
-        match (rows, (cols.end - at) / LANES) {
+        match (rows, (cols.end - at) / S::LANES) {
             (1, 8..) => take!(1 x 8),
             (1, 4..) => take!(1 x 4),
             (1, _) => take!(1 x 2),
@@ -270,9 +293,9 @@ simd_fn! {
 #[inline(always)]
 unsafe fn widen_each<S: Simd, B: Source>(s: S, b: B, cols: usize, out: &mut [f32]) {
     for (k, row) in out.chunks_exact_mut(cols).enumerate() {
-        for (c, out) in row.chunks_exact_mut(LANES).enumerate() {
+        for (c, out) in row.chunks_exact_mut(S::LANES).enumerate() {
             // SAFETY: inside by the caller.
-            s.store(out, unsafe { b.load(s, k, c * LANES) });
+            s.store(out, unsafe { b.load(s, k, c * S::LANES) });
         }
     }
 }
@@ -282,7 +305,7 @@ simd_fn! {
     /// [`scores`] and [`outputs`] see.
     ///
     /// # Safety
-    /// `b` points to as many rows and columns as `out` has room for; `cols` is a multiple of 8.
+    /// `b` points to as many rows and columns as `out` has room for; `cols` is a multiple of 16.
     pub(super) unsafe fn widen(s, b: Stored, cols: usize, out: &mut [f32]) {
         // SAFETY: handed on.
         unsafe {

@@ -8,7 +8,7 @@
 
 use crate::isa;
 use crate::rowwise::same_len;
-use crate::simd::{LANES, simd_fn};
+use crate::simd::simd_fn;
 
 /// Positions in one page.
 pub const PAGE: usize = 64;
@@ -177,11 +177,11 @@ simd_fn! {
     /// Rounds up to PAD elements to half precision; what is missing becomes 0.
     fn to_f16(s, x: &[f32], out: &mut [u16; PAD]) {
         let limit = s.splat(65504.0);
-        for (i, out) in out.chunks_exact_mut(LANES).enumerate() {
-            let part = x.get(i * LANES..).unwrap_or(&[]);
+        for (i, out) in out.chunks_exact_mut(S::LANES).enumerate() {
+            let part = x.get(i * S::LANES..).unwrap_or(&[]);
             // `min` and `max` hand on their second argument where it is NaN.
             let v = s.min(limit, s.max(s.sub(s.zero(), limit), s.load_part(part, 0.0)));
-            // SAFETY: chunks of eight.
+            // SAFETY: whole vectors, of which PAD is a multiple.
             unsafe { s.store_f16(out.as_mut_ptr(), v) };
         }
     }

@@ -8,7 +8,7 @@ use super::page::{KvShape, KvType, PAGE};
 use super::{AttentionParams, QueryRow};
 use crate::Isa;
 use crate::pool::SharedMut;
-use crate::simd::{LANES, math, simd_fn};
+use crate::simd::{MOST_LANES, Simd, math, simd_fn};
 
 /// Elements of queries (and as many of outputs) that a tile keeps: a quarter of a usual L2 cache
 /// with the page beside them.
@@ -43,7 +43,7 @@ struct Scratch {
     /// Largest score so far.
     max: Vec<f32>,
     /// Sums of probabilities so far, by lane.
-    sum: Vec<[f32; LANES]>,
+    sum: Vec<[f32; MOST_LANES]>,
     /// Scores, then probabilities, of one block of rows for one page.
     scores: Vec<f32>,
     keys: Vec<f32>,
@@ -85,7 +85,8 @@ fn tile(isa: Isa, task: &Task<'_>, scratch: &mut Scratch) {
         .min()
         .unwrap_or(0);
     let last = task.rows.iter().map(|row| row.pos).max().unwrap_or(0);
-    let wide = count >= WIDEN && shape.ty != KvType::F32;
+    let direct = shape.ty == KvType::F32 || (shape.ty == KvType::F16 && isa == Isa::Avx512);
+    let wide = count >= WIDEN && !direct;
     for page in first / PAGE..=last / PAGE {
         let (mut keys, mut values) = stored(task, page);
         if wide {
@@ -137,11 +138,16 @@ fn prepare(task: &Task<'_>, scratch: &mut Scratch, count: usize) {
     let block = head_dim * ROWS;
     scratch.q.resize(row_blocks(count).count() * block, 0.0);
     for (rows, q) in row_blocks(count).zip(scratch.q.chunks_exact_mut(block)) {
-        for (r, row) in rows.enumerate() {
+        // A block with fewer rows repeats its last, which nobody reads.
+        let last = rows.end - 1;
+        let from: [&[f32]; ROWS] = std::array::from_fn(|r| {
+            let row = (rows.start + r).min(last);
             let (row, head) = (task.first_row + row / group, task.heads.start + row % group);
-            let from = &task.q[(row * heads + head) * head_dim..][..head_dim];
-            for (q, x) in q.chunks_exact_mut(ROWS).zip(from) {
-                q[r] = x * task.params.scale;
+            &task.q[(row * heads + head) * head_dim..][..head_dim]
+        });
+        for (d, q) in q.chunks_exact_mut(ROWS).enumerate() {
+            for (q, from) in q.iter_mut().zip(&from) {
+                *q = from[d] * task.params.scale;
             }
         }
     }
@@ -150,7 +156,7 @@ fn prepare(task: &Task<'_>, scratch: &mut Scratch, count: usize) {
     scratch.max.clear();
     scratch.max.resize(count, f32::NEG_INFINITY);
     scratch.sum.clear();
-    scratch.sum.resize(count, [0.0; LANES]);
+    scratch.sum.resize(count, [0.0; MOST_LANES]);
     scratch.scores.resize(ROWS * PAGE, 0.0);
 }
 
@@ -252,21 +258,15 @@ unsafe fn block_of_rows(
             cols,
         )
     };
-    for (i, row) in rows.clone().enumerate() {
-        if seen[i].is_empty() {
-            continue;
-        }
-        let scores = &mut scratch.scores[i * PAGE..(i + 1) * PAGE];
-        let (max, sum) = (&mut scratch.max[row], &mut scratch.sum[row]);
-        let rescale = softmax_step(isa, task.params.softcap, scores, seen[i].clone(), max, sum);
-        if rescale != 1.0 {
-            scale_row(
-                isa,
-                &mut scratch.acc[row * padded..(row + 1) * padded],
-                rescale,
-            );
-        }
-    }
+    softmax_step(
+        isa,
+        task.params.softcap,
+        &mut scratch.scores,
+        &seen[..rows.len()],
+        &mut scratch.max[rows.clone()],
+        &mut scratch.sum[rows.clone()],
+        &mut scratch.acc[rows.start * padded..rows.end * padded],
+    );
 
     let out = &mut scratch.acc[rows.start * padded..rows.end * padded];
     // SAFETY: probabilities and outputs of `rows`, and a whole page of values.
@@ -330,73 +330,98 @@ unsafe fn accumulate(
     }
 }
 
+/// Caps the scores of a row, makes those of unseen positions minus infinity in the vectors that
+/// hold a seen one, and returns the largest.
+#[inline(always)]
+fn largest<S: Simd>(s: S, softcap: Option<f32>, scores: &mut [f32], seen: &Range<usize>) -> f32 {
+    let hidden = s.splat(f32::NEG_INFINITY);
+    let (from, to) = (s.splat(seen.start as f32), s.splat(seen.end as f32));
+    let mut largest = hidden;
+    for first in vectors::<S>(seen).step_by(S::LANES) {
+        let part = &mut scores[first..];
+        let mut x = s.load(part);
+        if let Some(cap) = softcap {
+            x = s.mul(s.splat(cap), math::tanh(s, s.div(x, s.splat(cap))));
+        }
+        if first < seen.start || first + S::LANES > seen.end {
+            let at = s.add(s.count(), s.splat(first as f32));
+            x = s.select_lt(at, from, hidden, s.select_lt(at, to, x, hidden));
+            s.store(part, x);
+        } else if softcap.is_some() {
+            s.store(part, x);
+        }
+        largest = s.max(largest, x);
+    }
+    s.hmax(largest)
+}
+
+/// The positions of the vectors that hold a seen one.
+#[inline(always)]
+fn vectors<S: Simd>(seen: &Range<usize>) -> Range<usize> {
+    seen.start / S::LANES * S::LANES..seen.end.next_multiple_of(S::LANES)
+}
+
 simd_fn! {
-    /// Turns the scores of the positions `seen` into probabilities relative to the largest score
-    /// so far, which it updates with the sum. Returns the factor that earlier outputs need.
+    /// Turns the scores of the positions that each row has `seen` into probabilities relative to
+    /// its largest score so far, which it updates with the sum, and scales the outputs so far. All
+    /// rows take each step together, so that one does not wait for the other.
     fn softmax_step(
         s,
         softcap: Option<f32>,
         scores: &mut [f32],
-        seen: Range<usize>,
-        max: &mut f32,
-        sum: &mut [f32; LANES],
-    ) -> f32 {
-        let index = s.set(std::array::from_fn(|i| i as f32));
-        let hidden = s.splat(f32::NEG_INFINITY);
-        let (from, to) = (s.splat(seen.start as f32), s.splat(seen.end as f32));
-        let lanes = seen.start / LANES * LANES..seen.end.next_multiple_of(LANES);
-        let mut largest = hidden;
-        for (i, part) in scores[lanes.clone()].chunks_exact_mut(LANES).enumerate() {
-            let mut x = s.load(part);
-            if let Some(cap) = softcap {
-                x = s.mul(s.splat(cap), math::tanh(s, s.div(x, s.splat(cap))));
+        seen: &[Range<usize>],
+        max: &mut [f32],
+        sum: &mut [[f32; MOST_LANES]],
+        acc: &mut [f32],
+    ) {
+        let mut new = [f32::NEG_INFINITY; ROWS];
+        let rows = scores.chunks_exact_mut(PAGE).zip(seen);
+        for (new, (scores, seen)) in new.iter_mut().zip(rows) {
+            if !seen.is_empty() {
+                *new = largest(s, softcap, scores, seen);
             }
-            let first = lanes.start + i * LANES;
-            if first < seen.start || first + LANES > seen.end {
-                let at = s.add(index, s.splat(first as f32));
-                x = s.select_lt(at, from, hidden, s.select_lt(at, to, x, hidden));
-                s.store(part, x);
-            } else if softcap.is_some() {
-                s.store(part, x);
+        }
+        for (new, max) in new.iter_mut().zip(max.iter()) {
+            *new = max.max(*new);
+        }
+        let padded = acc.len() / seen.len();
+        let rows = scores.chunks_exact_mut(PAGE).zip(seen).zip(acc.chunks_exact_mut(padded));
+        for (((scores, seen), acc), ((new, max), sum)) in
+            rows.zip(new.into_iter().zip(max).zip(sum))
+        {
+            if seen.is_empty() {
+                continue;
             }
-            largest = s.max(largest, x);
-        }
-        let new = max.max(s.hmax(largest));
-        if new == f32::NEG_INFINITY {
-            // Every score is minus infinity: nothing is seen yet.
-            scores[seen].fill(0.0);
-            return 1.0;
-        }
-        let shift = s.splat(new);
-        let rescale = math::exp_negative(s, s.sub(s.splat(*max), shift));
-        let mut total = s.mul(s.load(sum), rescale);
-        for part in scores[lanes].chunks_exact_mut(LANES) {
-            let p = math::exp_negative(s, s.sub(s.load(part), shift));
-            total = s.add(total, p);
-            s.store(part, p);
-        }
-        s.store(sum, total);
-        *max = new;
-        s.to_array(rescale)[0]
-    }
-}
-
-simd_fn! {
-    /// Multiplies a row of whole vectors.
-    fn scale_row(s, row: &mut [f32], factor: f32) {
-        let factor = s.splat(factor);
-        for part in row.chunks_exact_mut(LANES) {
-            let scaled = s.mul(s.load(part), factor);
-            s.store(part, scaled);
+            if new == f32::NEG_INFINITY {
+                // Every score is minus infinity: nothing is seen yet.
+                scores[seen.clone()].fill(0.0);
+                continue;
+            }
+            let shift = s.splat(new);
+            let rescale = math::exp_negative(s, s.sub(s.splat(*max), shift));
+            let mut total = s.mul(s.load(sum), rescale);
+            for first in vectors::<S>(seen).step_by(S::LANES) {
+                let p = math::exp_negative(s, s.sub(s.load(&scores[first..]), shift));
+                total = s.add(total, p);
+                s.store(&mut scores[first..], p);
+            }
+            s.store(sum, total);
+            if *max != new {
+                for part in acc.chunks_exact_mut(S::LANES) {
+                    let scaled = s.mul(s.load(part), rescale);
+                    s.store(part, scaled);
+                }
+            }
+            *max = new;
         }
     }
 }
 
 simd_fn! {
     /// Divides the outputs of a head by the sum of its probabilities.
-    fn normalise(s, acc: &[f32], sum: &[f32; LANES], out: &mut [f32]) {
+    fn normalise(s, acc: &[f32], sum: &[f32; MOST_LANES], out: &mut [f32]) {
         let scale = s.splat(1.0 / s.sum(s.load(sum)));
-        for (out, acc) in out.chunks_mut(LANES).zip(acc.chunks_exact(LANES)) {
+        for (out, acc) in out.chunks_mut(S::LANES).zip(acc.chunks_exact(S::LANES)) {
             s.store_part(out, s.mul(s.load(acc), scale));
         }
     }

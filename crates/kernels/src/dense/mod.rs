@@ -1,9 +1,11 @@
 //! Products of dense matrices in f32 and bf16, for training and for pictures.
 //!
 //! Goto's scheme (Goto and van de Geijn, 2008, doi:10.1145/1356052.1356053): both operands are
-//! copied into panels, in f32, and a register block of 6 × 16 sums runs over them. Every output
-//! is a sum of [`DEPTH`] products at a time, each a single chain in order, and these sums are
-//! added in order: the same bits for any number of rows, of columns and of threads.
+//! copied into panels and a register block of sums runs over them. Panels hold f32; where both
+//! operands are bf16 and the processor has AVX-512 BF16 they hold pairs of bf16, and two products
+//! are added at once (denormal numbers count as zero there). Every output is a sum of `Form::depth`
+//! elements of a panel at a time, each a single chain in order, and these sums are added in
+//! order: the same bits for any number of rows, of columns and of threads.
 #![allow(unsafe_code)] // panels are filled and tiles written by several threads
 
 mod kernel;
@@ -18,17 +20,16 @@ use crate::pool::{self, SharedMut};
 use crate::rowwise::same_len;
 use crate::{Isa, isa};
 
-use kernel::{COLS, ROWS};
+use kernel::Form;
 pub use pack::Element;
 
-/// Products in one chain of sums.
-const DEPTH: usize = 256;
 /// Rows and columns of the output for which panels are held at a time.
 const BLOCK_ROWS: usize = 768;
 const BLOCK_COLS: usize = 1024;
-/// Rows and columns that a task takes at most: its panels of A stay in the L2 cache.
-const TILE_ROWS: usize = 16 * ROWS;
-const TILE_COLS: usize = 16 * COLS;
+/// Panels of rows and of columns that a task takes at most: its panels of A stay in the L2 cache.
+const TILE_PANELS: usize = 16;
+/// Blocks begin at multiples of this, but for the first.
+const ALIGN: usize = 32;
 /// Below this many products a call stays on its thread.
 const SERIAL: usize = 1 << 17;
 
@@ -88,6 +89,17 @@ pub fn matmul<A: Element, B: Element, C: Element>(
     out: &mut [C],
     accumulate: bool,
 ) {
+    product(isa(), a, b, out, accumulate);
+}
+
+/// [`matmul`] with an instruction set, for tasks of other kernels.
+pub(crate) fn product<A: Element, B: Element, C: Element>(
+    isa: Isa,
+    a: Matrix<'_, A>,
+    b: Matrix<'_, B>,
+    out: &mut [C],
+    accumulate: bool,
+) {
     assert!(
         a.cols == b.rows,
         "a product of {}x{} and {}x{}",
@@ -107,11 +119,13 @@ pub fn matmul<A: Element, B: Element, C: Element>(
         }
         return;
     }
-    let (isa, out) = (isa(), SharedMut::new(out));
+    let out = SharedMut::new(out);
+    let bf16 = A::as_bf16(a.data).is_some() && B::as_bf16(b.data).is_some();
+    let forms = (isa, Form::new(isa, bf16));
     PANELS.with_borrow_mut(|panels| {
         for rows in blocks(n, BLOCK_ROWS) {
             for cols in blocks(m, BLOCK_COLS) {
-                block(isa, panels, a, b, &out, (rows.clone(), cols), accumulate);
+                block(forms, panels, a, b, &out, (rows.clone(), cols), accumulate);
             }
         }
     });
@@ -149,7 +163,7 @@ thread_local! {
 fn blocks(total: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     // Equal blocks, so that the last is not a sliver.
     let count = total.div_ceil(most);
-    pool::split_parts(total, COLS, count).ranges()
+    pool::split_parts(total, ALIGN, count).ranges()
 }
 
 fn run(parallel: bool, tasks: usize, f: impl Fn(usize) + Sync) {
@@ -162,7 +176,7 @@ fn run(parallel: bool, tasks: usize, f: impl Fn(usize) + Sync) {
 
 /// One block of the output.
 fn block<A: Element, B: Element, C: Element>(
-    isa: Isa,
+    (isa, form): (Isa, Form),
     panels: &mut Panels,
     a: Matrix<'_, A>,
     b: Matrix<'_, B>,
@@ -171,9 +185,10 @@ fn block<A: Element, B: Element, C: Element>(
     accumulate: bool,
 ) {
     let (n, m, k) = (rows.len(), cols.len(), a.cols);
-    let (a_panels, b_panels) = (n.div_ceil(ROWS), m.div_ceil(COLS));
-    let depth = DEPTH.min(k);
-    let (a_size, b_size) = (pack::a_panel_len(depth), depth * COLS);
+    let (a_panels, b_panels) = (n.div_ceil(form.rows), m.div_ceil(form.cols));
+    let most = form.depth * form.numbers();
+    let depth = form.depth.min(k.div_ceil(form.numbers()));
+    let (a_size, b_size) = (pack::a_panel_len(form, depth), depth * form.cols);
     let Panels { a: pa, b: pb, sums } = panels;
     pa.resize(pa.len().max(a_panels * a_size), 0.0);
     pb.resize(pb.len().max(b_panels * b_size), 0.0);
@@ -191,24 +206,26 @@ fn block<A: Element, B: Element, C: Element>(
     });
     let parallel = n * m * k >= SERIAL;
     let (pa, pb) = (SharedMut::new(pa), SharedMut::new(pb));
-    let tiles = Tiles::new(n, m, if parallel { pool::threads() } else { 1 });
-    for from in (0..k).step_by(DEPTH) {
-        let depth = DEPTH.min(k - from);
-        let range = from..from + depth;
-        run(parallel, (a_panels + b_panels).div_ceil(PACK), |task| {
-            for i in task * PACK..((task + 1) * PACK).min(a_panels + b_panels) {
-                if i < a_panels {
-                    let at = rows.start + i * ROWS..(rows.start + (i + 1) * ROWS).min(rows.end);
-                    // SAFETY: each panel is written by one task.
-                    let panel = unsafe { pa.slice(i * a_size..(i + 1) * a_size) };
-                    pack::a_panel(isa, a, at, range.clone(), panel);
-                } else {
-                    let i = i - a_panels;
-                    let at = cols.start + i * COLS..(cols.start + (i + 1) * COLS).min(cols.end);
-                    // SAFETY: each panel is written by one task.
-                    let panel = unsafe { pb.slice(i * b_size..(i + 1) * b_size) };
-                    pack::b_panel(isa, b, at, range.clone(), panel);
-                }
+    let tiles = Tiles::new(form, n, m, if parallel { pool::threads() } else { 1 });
+    for from in (0..k).step_by(most) {
+        let range = from..from + most.min(k - from);
+        let a_tasks = a_panels.div_ceil(PACK);
+        run(parallel, a_tasks + b_panels.div_ceil(PACK), |task| {
+            if task < a_tasks {
+                let i = task * PACK..((task + 1) * PACK).min(a_panels);
+                let at = rows.start + i.start * form.rows;
+                let at = at..(at + i.len() * form.rows).min(rows.end);
+                // SAFETY: each panel is written by one task.
+                let panels = unsafe { pa.slice(i.start * a_size..i.end * a_size) };
+                pack::a_panels(isa, form, a, at, range.clone(), (panels, a_size));
+            } else {
+                let i = (task - a_tasks) * PACK;
+                let i = i..(i + PACK).min(b_panels);
+                let at = cols.start + i.start * form.cols;
+                let at = at..(at + i.len() * form.cols).min(cols.end);
+                // SAFETY: each panel is written by one task.
+                let panels = unsafe { pb.slice(i.start * b_size..i.end * b_size) };
+                pack::b_panels(isa, form, b, at, range.clone(), (panels, b_size));
             }
         });
         let fresh = from == 0 && (direct.is_none() || !accumulate);
@@ -218,13 +235,12 @@ fn block<A: Element, B: Element, C: Element>(
             a_size,
             b: pb,
             b_size,
-            depth,
+            depth: range.len().div_ceil(form.numbers()),
         };
         run(parallel, tiles.count(), |task| {
-            let (rows, cols) = tiles.tile(task);
             // SAFETY: the panels of these rows and columns were filled by the region before, and
             // tiles do not overlap.
-            unsafe { kernel::tile(isa, panels, c, rows, cols, fresh) };
+            unsafe { kernel::tile(isa, form, panels, c, tiles.tile(task), fresh) };
         });
     }
     if direct.is_none() {
@@ -251,18 +267,18 @@ struct Tiles {
 }
 
 impl Tiles {
-    fn new(n: usize, m: usize, threads: usize) -> Self {
+    fn new(form: Form, n: usize, m: usize, threads: usize) -> Self {
         let mut tiles = Self {
             n,
             m,
-            rows: TILE_ROWS,
-            cols: TILE_COLS,
+            rows: TILE_PANELS * form.rows,
+            cols: TILE_PANELS * form.cols,
         };
         // Several tasks for each thread, so that none waits long for the others.
-        while threads > 1 && tiles.count() < 4 * threads && tiles.cols > 2 * COLS {
+        while threads > 1 && tiles.count() < 4 * threads && tiles.cols > 2 * form.cols {
             tiles.cols /= 2;
         }
-        while threads > 1 && tiles.count() < 4 * threads && tiles.rows > 2 * ROWS {
+        while threads > 1 && tiles.count() < 4 * threads && tiles.rows > 2 * form.rows {
             tiles.rows /= 2;
         }
         tiles

@@ -5,8 +5,9 @@ use std::ops::Range;
 use half::bf16;
 
 use super::Matrix;
-use super::kernel::{COLS, ROWS};
-use crate::simd::{LANES, Simd, simd_fn};
+use super::kernel::{Form, prefetch};
+use crate::Isa;
+use crate::simd::{MOST_LANES, Simd, simd_fn};
 
 mod sealed {
     pub trait Sealed {}
@@ -20,12 +21,14 @@ pub trait Element: Copy + Send + Sync + sealed::Sealed + 'static {
     const ZERO: Self;
     #[doc(hidden)]
     fn as_f32(p: *mut Self) -> Option<*mut f32>;
+    #[doc(hidden)]
+    fn as_bf16(data: &[Self]) -> Option<&[bf16]>;
     /// # Safety
-    /// Eight elements are there.
+    /// A vector of elements is there.
     #[doc(hidden)]
     unsafe fn load<S: Simd>(s: S, p: *const Self) -> S::V;
     /// # Safety
-    /// There is room for eight elements.
+    /// There is room for a vector of elements.
     #[doc(hidden)]
     unsafe fn store<S: Simd>(s: S, p: *mut Self, v: S::V);
 }
@@ -34,6 +37,9 @@ impl Element for f32 {
     const ZERO: Self = 0.0;
     fn as_f32(p: *mut Self) -> Option<*mut f32> {
         Some(p)
+    }
+    fn as_bf16(_: &[Self]) -> Option<&[bf16]> {
+        None
     }
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, p: *const Self) -> S::V {
@@ -52,6 +58,9 @@ impl Element for bf16 {
     fn as_f32(_: *mut Self) -> Option<*mut f32> {
         None
     }
+    fn as_bf16(data: &[Self]) -> Option<&[bf16]> {
+        Some(data)
+    }
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, p: *const Self) -> S::V {
         // SAFETY: handed on; bf16 is a transparent u16.
@@ -64,137 +73,245 @@ impl Element for bf16 {
     }
 }
 
-/// Up to eight elements; the others are 0.
+/// Up to a vector of elements; the others are 0.
 #[inline(always)]
 pub(super) fn load_part<S: Simd, T: Element>(s: S, x: &[T]) -> S::V {
-    if x.len() >= LANES {
-        // SAFETY: eight elements by the check.
+    if x.len() >= S::LANES {
+        // SAFETY: a whole vector by the check.
         return unsafe { T::load(s, x.as_ptr()) };
     }
-    let mut lanes = [T::ZERO; LANES];
+    let mut lanes = [T::ZERO; MOST_LANES];
     lanes[..x.len()].copy_from_slice(x);
-    // SAFETY: an array of eight.
+    // SAFETY: an array of a vector at least.
     unsafe { T::load(s, lanes.as_ptr()) }
 }
 
 /// As many lanes as there is room for.
 #[inline(always)]
 pub(super) fn store_part<S: Simd, T: Element>(s: S, out: &mut [T], v: S::V) {
-    if out.len() >= LANES {
-        // SAFETY: room for eight by the check.
+    if out.len() >= S::LANES {
+        // SAFETY: room for a whole vector by the check.
         return unsafe { T::store(s, out.as_mut_ptr(), v) };
     }
-    let mut lanes = [T::ZERO; LANES];
-    // SAFETY: an array of eight.
+    let mut lanes = [T::ZERO; MOST_LANES];
+    // SAFETY: an array of a vector at least.
     unsafe { T::store(s, lanes.as_mut_ptr(), v) };
     let n = out.len();
     out.copy_from_slice(&lanes[..n]);
 }
 
-/// Length of a panel of A: vectors of eight are stored every ROWS elements, the last of them over
+/// Length of a panel of A: vectors are stored every `form.rows` elements, the last of them over
 /// the end.
-pub(super) fn a_panel_len(depth: usize) -> usize {
-    depth * ROWS + (LANES - ROWS)
+pub(super) fn a_panel_len(form: Form, depth: usize) -> usize {
+    depth * form.rows + MOST_LANES
 }
 
-/// Fills a panel of A (depth × ROWS): rows `rows` (at most ROWS), columns `depth`.
-pub(super) fn a_panel<T: Element>(
-    isa: crate::Isa,
+/// Fills panels of A (depth × rows of the form) with rows `rows` and columns `depth`.
+pub(super) fn a_panels<T: Element>(
+    isa: Isa,
+    form: Form,
     a: Matrix<'_, T>,
     rows: Range<usize>,
     depth: Range<usize>,
-    panel: &mut [f32],
+    panels: (&mut [f32], usize),
 ) {
-    if a.transposed {
-        copied(isa, a.data, a.rows, rows.start, depth, panel, ROWS);
-    } else {
-        crossed(isa, a.data, a.cols, rows, depth, panel, ROWS);
-    }
+    fill(
+        isa,
+        (form, form.rows),
+        a,
+        !a.transposed,
+        rows,
+        depth,
+        panels,
+    );
 }
 
-/// Fills a panel of B (depth × COLS): columns `cols` (at most COLS), rows `depth`.
-pub(super) fn b_panel<T: Element>(
-    isa: crate::Isa,
+/// Fills panels of B (depth × columns of the form) with columns `cols` and rows `depth`.
+pub(super) fn b_panels<T: Element>(
+    isa: Isa,
+    form: Form,
     b: Matrix<'_, T>,
     cols: Range<usize>,
     depth: Range<usize>,
-    panel: &mut [f32],
+    panels: (&mut [f32], usize),
 ) {
-    if b.transposed {
-        for (half, panel_at) in [(0, 0), (LANES, LANES)] {
-            let cols = (cols.start + half).min(cols.end)..(cols.start + half + LANES).min(cols.end);
-            crossed(
-                isa,
-                b.data,
-                b.rows,
-                cols,
-                depth.clone(),
-                &mut panel[panel_at..],
-                COLS,
-            );
+    fill(isa, (form, form.cols), b, b.transposed, cols, depth, panels);
+}
+
+/// Fills panels that are `width` wide and `size` long. `along` says that the matrix's rows run
+/// along their depth. Elements of a panel behind the matrix's rows or columns may hold anything:
+/// their sums are dropped.
+fn fill<T: Element>(
+    isa: Isa,
+    (form, width): (Form, usize),
+    x: Matrix<'_, T>,
+    along: bool,
+    across: Range<usize>,
+    depth: Range<usize>,
+    (panels, size): (&mut [f32], usize),
+) {
+    let stride = if x.transposed { x.rows } else { x.cols };
+    let pairs = T::as_bf16(x.data).filter(|_| form.pairs);
+    if !along {
+        let to = Panels {
+            panels,
+            size,
+            width,
+        };
+        match pairs {
+            None => copied(isa, x.data, stride, across, depth, to),
+            Some(x) => paired(isa, x, stride, across, depth, to),
         }
-    } else {
-        copied(isa, b.data, b.cols, cols.start, depth, panel, COLS);
+        return;
+    }
+    for (first, panel) in across.clone().step_by(width).zip(panels.chunks_mut(size)) {
+        let across = first..(first + width).min(across.end);
+        let depth = depth.clone();
+        match pairs {
+            None => crossed(
+                isa,
+                Numbers::<1>,
+                x.data,
+                stride,
+                across,
+                depth,
+                panel,
+                width,
+            ),
+            Some(x) => crossed(isa, Numbers::<2>, x, stride, across, depth, panel, width),
+        }
     }
 }
 
-// Lanes of a panel behind the matrix's rows or columns may hold anything: their sums are dropped.
+/// Rows that are asked for ahead of their use.
+const AHEAD: usize = 8;
+
+/// Panels one behind the other.
+struct Panels<'a> {
+    panels: &'a mut [f32],
+    size: usize,
+    width: usize,
+}
 
 simd_fn! {
-    /// A panel out of a matrix whose rows run along the panel's width: the columns from `across`
-    /// on of the rows `depth`, every `every` elements.
+    /// Panels out of a matrix whose rows run along their width: the columns `across` of the rows
+    /// `depth`, row by row, so that each is read in one go.
     fn copied[T: Element](
-        s, data: &[T], stride: usize, across: usize, depth: Range<usize>, panel: &mut [f32],
-        every: usize,
+        s, data: &[T], stride: usize, across: Range<usize>, depth: Range<usize>, to: Panels<'_>,
     ) {
         for (i, k) in depth.enumerate() {
-            let row = &data[k * stride + across..];
-            let panel = &mut panel[i * every..];
-            for v in (0..every).step_by(LANES) {
-                let lanes = load_part(s, row.get(v..).unwrap_or(&[]));
-                s.store(&mut panel[v..], lanes);
+            let row = &data[k * stride..][..stride];
+            for at in across.clone().step_by(64 / size_of::<T>()) {
+                // The processor does not guess strides beyond a page.
+                prefetch(row.as_ptr().wrapping_add(AHEAD * stride + at));
+            }
+            let firsts = across.clone().step_by(to.width);
+            for (first, panel) in firsts.zip(to.panels.chunks_mut(to.size)) {
+                let (row, panel) = (&row[first..], &mut panel[i * to.width..]);
+                for v in (0..to.width).step_by(S::LANES) {
+                    let lanes = load_part(s, row.get(v..).unwrap_or(&[]));
+                    s.store(&mut panel[v..], lanes);
+                }
             }
         }
     }
 }
 
 simd_fn! {
-    /// A panel out of a matrix whose rows run along the panel's depth: up to eight rows `across`
-    /// are transposed, every `every` elements.
-    fn crossed[T: Element](
-        s, data: &[T], stride: usize, across: Range<usize>, depth: Range<usize>,
-        panel: &mut [f32], every: usize,
+    /// Panels of pairs out of a matrix whose rows run along their width: two rows become one, the
+    /// last with zeros where it is alone.
+    fn paired(
+        s, data: &[bf16], stride: usize, across: Range<usize>, depth: Range<usize>,
+        to: Panels<'_>,
     ) {
-        let (count, height) = (depth.len(), across.len().min(LANES));
-        if height == 0 || count == 0 {
-            return;
-        }
-        let rows = &data[across.start * stride + depth.start..];
-        assert!(rows.len() >= (height - 1) * stride + count, "whole rows");
-        assert!(panel.len() >= (count - 1) * every + LANES, "a whole panel");
-        let mut done = 0;
-        while done + LANES <= count {
-            // SAFETY: rows and panel are long enough by the assertions.
-            unsafe {
-                let from = rows.as_ptr().add(done);
-                let mut block = [s.zero(); LANES];
-                for (r, block) in block.iter_mut().enumerate() {
-                    *block = T::load(s, from.add(r.min(height - 1) * stride));
-                }
-                let to = panel.as_mut_ptr().add(done * every);
-                for (i, &lanes) in s.transpose(block).iter().enumerate() {
-                    s.store_ptr(to.add(i * every), lanes);
+        const NONE: [bf16; MOST_COLS] = [bf16::ZERO; MOST_COLS];
+        for (i, k) in depth.clone().step_by(2).enumerate() {
+            let firsts = across.clone().step_by(to.width);
+            for at in across.clone().step_by(32) {
+                prefetch(data.as_ptr().wrapping_add((k + AHEAD) * stride + at));
+                prefetch(data.as_ptr().wrapping_add((k + AHEAD + 1) * stride + at));
+            }
+            for (first, panel) in firsts.zip(to.panels.chunks_mut(to.size)) {
+                let width = to.width.min(across.end - first);
+                let row = &data[k * stride + first..][..width];
+                let next = if k + 1 < depth.end {
+                    &data[(k + 1) * stride + first..][..width]
+                } else {
+                    &NONE[..width]
+                };
+                let panel = &mut panel[i * to.width..][..width];
+                for ((pair, low), high) in panel.iter_mut().zip(row).zip(next) {
+                    let bits = u32::from(low.to_bits()) | u32::from(high.to_bits()) << 16;
+                    *pair = f32::from_bits(bits);
                 }
             }
-            done += LANES;
         }
-        if done < count {
-            let mut block = [s.zero(); LANES];
-            for (r, block) in block.iter_mut().enumerate().take(height) {
-                *block = load_part(s, &rows[r * stride + done..r * stride + count]);
+    }
+}
+
+/// Columns of the widest panel.
+const MOST_COLS: usize = 2 * MOST_LANES;
+
+/// How many numbers of the matrix are an element of the panel.
+struct Numbers<const N: usize>;
+
+/// A vector of elements, or of pairs of elements where `N` is 2.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn load_each<S: Simd, T: Element, const N: usize>(s: S, from: *const T) -> S::V {
+    // SAFETY: by the caller; two bf16 have the size of an f32, which is only moved.
+    unsafe {
+        if N == 2 {
+            s.load_ptr(from.cast())
+        } else {
+            T::load(s, from)
+        }
+    }
+}
+
+simd_fn! {
+    /// A panel out of a matrix whose rows run along the panel's depth: rows `across` are
+    /// transposed as many at a time as a vector has lanes, every `every` elements. An element of
+    /// the panel is `N` of the matrix.
+    fn crossed[T: Element, const N: usize](
+        s, _numbers: Numbers<N>, data: &[T], stride: usize, across: Range<usize>,
+        depth: Range<usize>, panel: &mut [f32], every: usize,
+    ) {
+        let count = depth.len();
+        for first in across.clone().step_by(S::LANES) {
+            let height = S::LANES.min(across.end - first);
+            let panel = &mut panel[first - across.start..];
+            let rows = &data[first * stride + depth.start..];
+            assert!(count > 0 && rows.len() >= (height - 1) * stride + count, "whole rows");
+            assert!(panel.len() >= (count.div_ceil(N) - 1) * every + S::LANES, "a whole panel");
+            let mut done = 0;
+            while done + N * S::LANES <= count {
+                // SAFETY: rows and panel are long enough by the assertions.
+                unsafe {
+                    let from = rows.as_ptr().add(done);
+                    let to = panel.as_mut_ptr().add(done / N * every);
+                    s.transpose(
+                        |r| load_each::<S, T, N>(s, from.add(r.min(height - 1) * stride)),
+                        |i, lanes| s.store_ptr(to.add(i * every), lanes),
+                    );
+                }
+                done += N * S::LANES;
             }
-            for (i, &lanes) in s.transpose(block).iter().enumerate().take(count - done) {
-                s.store(&mut panel[(done + i) * every..], lanes);
+            if done < count {
+                let row = |r: usize| {
+                    let row = &rows[r.min(height - 1) * stride..][done..count];
+                    let mut lanes = [T::ZERO; MOST_COLS];
+                    lanes[..row.len()].copy_from_slice(row);
+                    // SAFETY: an array of twice a vector.
+                    unsafe { load_each::<S, T, N>(s, lanes.as_ptr()) }
+                };
+                s.transpose(row, |i, lanes| {
+                    if done + i * N < count {
+                        s.store(&mut panel[(done / N + i) * every..], lanes);
+                    }
+                });
             }
         }
     }
@@ -203,7 +320,7 @@ simd_fn! {
 simd_fn! {
     /// Rounds a row of sums into (or adds it to) the output.
     pub(super) fn round[T: Element](s, sums: &[f32], out: &mut [T], accumulate: bool) {
-        for (sums, out) in sums.chunks(LANES).zip(out.chunks_mut(LANES)) {
+        for (sums, out) in sums.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
             let mut v = s.load_part(sums, 0.0);
             if accumulate {
                 v = s.add(v, load_part(s, out));

@@ -34,10 +34,12 @@ macro_rules! lanes {
 
 impl Simd for Avx2 {
     type V = __m256;
+    const LANES: usize = LANES;
 
     lanes! {
         fn splat(x: f32) -> __m256 = _mm256_set1_ps(x);
-        fn set(x: [f32; LANES]) -> __m256 = _mm256_loadu_ps(x.as_ptr());
+        fn count() -> __m256 = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
+        fn first(a: __m256) -> f32 = _mm256_cvtss_f32(a);
         fn add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         fn sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
         fn mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
@@ -61,11 +63,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn to_array(self, x: __m256) -> [f32; LANES] {
-        let mut out = [0.0; LANES];
+    fn join(self, low: [f32; LANES], _: [f32; LANES]) -> __m256 {
         // SAFETY: `self` proves the instructions; the array has eight elements.
-        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), x) };
-        out
+        unsafe { _mm256_loadu_ps(low.as_ptr()) }
+    }
+    #[inline(always)]
+    fn split(self, a: __m256) -> ([f32; LANES], [f32; LANES]) {
+        let mut low = [0.0; LANES];
+        // SAFETY: `self` proves the instructions; the array has eight elements.
+        unsafe { _mm256_storeu_ps(low.as_mut_ptr(), a) };
+        (low, [0.0; LANES])
     }
     #[inline(always)]
     fn sum(self, a: __m256) -> f32 {
@@ -86,9 +93,10 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn transpose(self, r: [__m256; LANES]) -> [__m256; LANES] {
+    fn transpose(self, row: impl Fn(usize) -> __m256, mut put: impl FnMut(usize, __m256)) {
         // SAFETY: `self` proves that the processor has the instructions.
         unsafe {
+            let r: [__m256; LANES] = std::array::from_fn(&row);
             // Pairs of rows, then fours, then the two halves.
             let lo = |a, b| _mm256_unpacklo_ps(r[a], r[b]);
             let hi = |a, b| _mm256_unpackhi_ps(r[a], r[b]);
@@ -114,18 +122,12 @@ impl Simd for Avx2 {
                 even(5, 7),
                 odd(5, 7),
             ];
-            let low = |i: usize| _mm256_permute2f128_ps::<0x20>(four[i], four[i + 4]);
-            let high = |i: usize| _mm256_permute2f128_ps::<0x31>(four[i], four[i + 4]);
-            [
-                low(0),
-                low(1),
-                low(2),
-                low(3),
-                high(0),
-                high(1),
-                high(2),
-                high(3),
-            ]
+            for i in 0..4 {
+                put(i, _mm256_permute2f128_ps::<0x20>(four[i], four[i + 4]));
+            }
+            for i in 0..4 {
+                put(i + 4, _mm256_permute2f128_ps::<0x31>(four[i], four[i + 4]));
+            }
         }
     }
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Elementary functions on eight lanes. Coefficients are minimax fits made for these intervals.
+//! Elementary functions on lanes. Coefficients are minimax fits made for these intervals.
 
 use super::Simd;
 
@@ -98,14 +98,16 @@ mod tests {
 
     simd_fn! {
         fn run(s, which: usize, x: &[f32; 8]) -> [f32; 8] {
-            let v = s.load(x);
-            s.to_array(match which {
+            let mut out = [0.0; 8];
+            let v = s.load_part(x, 0.0);
+            s.store_part(&mut out, match which {
                 0 => exp(s, v),
                 1 => tanh(s, v),
                 2 => sigmoid(s, v),
                 3 => erf(s, v),
                 _ => exp_negative(s, v),
-            })
+            });
+            out
         }
     }
 

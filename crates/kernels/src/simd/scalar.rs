@@ -50,18 +50,27 @@ fn f32_to_bf16(x: f32) -> u16 {
 
 impl Simd for Scalar {
     type V = V;
+    const LANES: usize = LANES;
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {
         [x; LANES]
     }
     #[inline(always)]
-    fn set(self, x: V) -> V {
-        x
+    fn count(self) -> V {
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
     }
     #[inline(always)]
-    fn to_array(self, x: V) -> V {
-        x
+    fn join(self, low: V, _: V) -> V {
+        low
+    }
+    #[inline(always)]
+    fn split(self, a: V) -> (V, V) {
+        (a, [0.0; LANES])
+    }
+    #[inline(always)]
+    fn first(self, a: V) -> f32 {
+        a[0]
     }
     #[inline(always)]
     fn add(self, a: V, b: V) -> V {
@@ -132,14 +141,16 @@ impl Simd for Scalar {
             .fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m })
     }
     #[inline(always)]
-    fn transpose(self, rows: [V; LANES]) -> [V; LANES] {
+    fn transpose(self, row: impl Fn(usize) -> V, mut put: impl FnMut(usize, V)) {
         let mut out = [[0.0; LANES]; LANES];
-        for (i, row) in rows.iter().enumerate() {
-            for (out, &x) in out.iter_mut().zip(row) {
+        for i in 0..LANES {
+            for (out, x) in out.iter_mut().zip(row(i)) {
                 out[i] = x;
             }
         }
-        out
+        for (j, column) in out.into_iter().enumerate() {
+            put(j, column);
+        }
     }
     #[inline(always)]
     unsafe fn load_ptr(self, p: *const f32) -> V {
