@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use medley_engine::convert::{ConvertEvent, ConvertOptions};
 use medley_engine::{
     CancelFlag, CancelToken, Home, LoadOptions, PullEvent, PullOptions, PullStage, Store, TextModel,
 };
@@ -75,6 +76,14 @@ pub fn pull_options(source: Option<&str>) -> PullOptions {
         source: source.map(str::to_owned),
         cancel: interrupts().1.clone(),
         ..PullOptions::default()
+    }
+}
+
+/// Settings of a conversion that Ctrl-C ends.
+pub fn convert_options(force: bool) -> ConvertOptions {
+    ConvertOptions {
+        force,
+        cancel: interrupts().1.clone(),
     }
 }
 
@@ -163,6 +172,19 @@ impl Bar {
         }
     }
 
+    /// Shows how far a conversion has come.
+    pub fn show_conversion(&mut self, event: &ConvertEvent) {
+        match event {
+            ConvertEvent::Note(text) => self.say(&format!("note: {text}")),
+            ConvertEvent::Progress {
+                tensor,
+                done,
+                total,
+            } => self.advance(&format!("writing {tensor}"), *done, *total),
+            _ => {}
+        }
+    }
+
     fn say(&mut self, text: &str) {
         match &self.bar {
             Some(bar) if !self.global.quiet => bar.suspend(|| eprintln!("{text}")),
@@ -171,6 +193,11 @@ impl Bar {
     }
 
     fn progress(&mut self, stage: PullStage, what: &str, done: u64, total: Option<u64>) {
+        let message = format!("{stage:?} {what}").to_lowercase();
+        self.advance(&message, done, total.unwrap_or(done));
+    }
+
+    fn advance(&mut self, message: &str, done: u64, total: u64) {
         if !draws(&self.global) {
             return;
         }
@@ -183,8 +210,8 @@ impl Bar {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        bar.set_message(format!("{stage:?} {what}").to_lowercase());
-        bar.set_length(total.unwrap_or(done));
+        bar.set_message(message.to_owned());
+        bar.set_length(total);
         bar.set_position(done);
     }
 

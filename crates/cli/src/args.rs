@@ -56,7 +56,7 @@ pub enum Command {
     Remake(RemakeArgs),
     /// Say what a file is and how it was made
     Inspect(InspectArgs),
-    /// List, fetch, show or remove models
+    /// List, fetch, show, convert, quantise or remove models
     #[command(subcommand)]
     Models(ModelsCommand),
     /// Measure speed or perplexity
@@ -329,6 +329,32 @@ pub enum ModelsCommand {
     Show {
         /// Name, file or folder
         model: String,
+    },
+    /// Write a published checkpoint as a GGUF file
+    Convert {
+        /// Its folder: config.json, tokenizer.json and weights
+        folder: PathBuf,
+        /// The GGUF file to write
+        target: PathBuf,
+        /// Element types, such as Q4_K_M, Q8_0 or F16 [default: those of the checkpoint]
+        #[arg(long = "type", value_name = "T")]
+        scheme: Option<String>,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Write a GGUF file with other element types
+    Quantize {
+        /// A GGUF file, or the name of a model
+        source: String,
+        /// The GGUF file to write
+        target: PathBuf,
+        /// Element types, such as Q4_K_M, Q8_0 or F16
+        #[arg(long = "type", value_name = "T")]
+        scheme: String,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
     },
     /// Remove a model that was fetched
     Remove {

@@ -282,6 +282,8 @@ impl EngineError {
             Self::Output { .. } => ErrorCode::File,
             Self::Convert { .. } => ErrorCode::InvalidModel,
             #[cfg(feature = "generators")]
+            Self::Format(medley_formats::FormatError::Io { .. }) => ErrorCode::File,
+            #[cfg(feature = "generators")]
             Self::Format(_) => ErrorCode::InvalidModel,
         }
     }
@@ -301,6 +303,12 @@ impl EngineError {
                 }
                 _ => return None,
             },
+            #[cfg(feature = "generators")]
+            Self::Format(medley_formats::FormatError::Io { source, .. })
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                "free some space on that disk, or write to another one; nothing was left behind".into()
+            }
             Self::UnknownModel { similar, .. } if similar.is_empty() => {
                 "`medley models list` shows the names; a file, a folder or hf:owner/name[:file] will do too".into()
             }

@@ -12,6 +12,8 @@ pub mod pull;
 pub mod store;
 
 #[cfg(feature = "generators")]
+pub mod convert;
+#[cfg(feature = "generators")]
 pub mod doctor;
 #[cfg(feature = "generators")]
 pub mod inspect;

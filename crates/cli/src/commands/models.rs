@@ -1,11 +1,13 @@
 use std::path::Path;
+use std::time::Instant;
 
+use medley_engine::convert::{self, ConvertEvent, Converted, Scheme};
 use medley_engine::inspect;
 use serde_json::{Value, json};
 
-use crate::app::{Bar, pull_options, store};
+use crate::app::{Bar, convert_options, model_path, pull_options, store};
 use crate::args::{Global, ModelsCommand};
-use crate::output::{Outcome, note, print_json, print_now};
+use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// `medley models`
 pub fn run(command: ModelsCommand, global: &Global) -> Outcome {
@@ -13,6 +15,31 @@ pub fn run(command: ModelsCommand, global: &Global) -> Outcome {
         ModelsCommand::List => list(global),
         ModelsCommand::Pull { names, source } => pull(&names, source.as_deref(), global),
         ModelsCommand::Show { model } => show(&model, global),
+        ModelsCommand::Convert {
+            folder,
+            target,
+            scheme,
+            force,
+        } => {
+            let scheme = scheme.as_deref().map(parsed).transpose()?;
+            let options = convert_options(force);
+            made(global, |events| {
+                convert::convert(&folder, &target, scheme, &options, events)
+            })
+        }
+        ModelsCommand::Quantize {
+            source,
+            target,
+            scheme,
+            force,
+        } => {
+            let scheme = parsed(&scheme)?;
+            let source = model_path(&source, global)?;
+            let options = convert_options(force);
+            made(global, |events| {
+                convert::quantize(&source, &target, scheme, &options, events)
+            })
+        }
         ModelsCommand::Remove { model } => {
             let freed = store()?.remove(&model)?;
             if global.json {
@@ -25,6 +52,56 @@ pub fn run(command: ModelsCommand, global: &Global) -> Outcome {
             Ok(())
         }
     }
+}
+
+/// The recipe of `--type`.
+fn parsed(name: &str) -> Outcome<Scheme> {
+    name.parse()
+        .map_err(|error| Failure::usage(format!("--type: {error}")))
+}
+
+/// Makes a model file and says what was made.
+fn made(
+    global: &Global,
+    make: impl FnOnce(&mut dyn FnMut(ConvertEvent)) -> medley_engine::Result<Converted>,
+) -> Outcome {
+    let start = Instant::now();
+    let (mut bar, mut notes) = (Bar::new(global), Vec::new());
+    let result = make(&mut |event| {
+        bar.show_conversion(&event);
+        if let ConvertEvent::Note(text) = event {
+            notes.push(text);
+        }
+    });
+    bar.close();
+    let made = result?;
+    let seconds = start.elapsed().as_secs_f64();
+    if global.json {
+        return print_json(&json!({
+            "files": [{ "path": made.path, "mime": "application/octet-stream", "bytes": made.bytes }],
+            "type": made.scheme,
+            "tensors": made.types,
+            "notes": notes,
+            "timings": { "total_s": seconds },
+            "peak_rss_bytes": peak_rss(),
+        }));
+    }
+    let types: Vec<String> = made
+        .types
+        .iter()
+        .map(|(ty, n)| format!("{n} {ty}"))
+        .collect();
+    note(
+        global,
+        &format!(
+            "{}: {}, {} ({}), {seconds:.1} s",
+            made.path.display(),
+            made.scheme,
+            megabytes(made.bytes),
+            types.join(", "),
+        ),
+    );
+    Ok(())
 }
 
 fn megabytes(bytes: u64) -> String {
