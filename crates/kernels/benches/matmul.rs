@@ -104,7 +104,7 @@ fn seconds_each(count: usize, mut f: impl FnMut(usize)) -> f64 {
 }
 
 fn report(ty: BlockType, rows: usize, cols: usize, n: usize, read: f64, peak: f64) {
-    if cols % ty.block_len() != 0 {
+    if !cols.is_multiple_of(ty.block_len()) {
         return;
     }
     let Some(bytes) = ty.bytes_for(rows * cols) else {

@@ -19,8 +19,10 @@ const STEP: usize = 6;
 /// Rows of activations that go through all panels together, so that their columns of one tile stay
 /// in the second-level cache: 192 kB.
 const BATCH: usize = 32 * STEP;
-/// How far ahead of a few rows' products the panels are fetched, in bytes of words.
-const AHEAD: usize = 8192;
+/// Panels that meet a few rows of activations together.
+const ABREAST: usize = 4;
+/// How far ahead of a few rows' products all panels together are fetched, in bytes of words.
+const AHEAD: usize = 16384;
 
 /// 32 columns of a panel, a byte for each quant.
 #[repr(C, align(64))]
@@ -55,14 +57,21 @@ pub(super) unsafe fn run<Q: Quants>(
     unsafe {
         if out.n() <= FEW {
             let range = out.panels(ROWS);
-            let mut ahead = Ahead::new(panels, &range);
-            for panel in range {
-                panels.few::<Q>(panel, x, &mut ahead, out);
+            let mut ahead = Ahead::new(panels, &range, abreast(Q::SUBS));
+            for panel in range.clone().step_by(abreast(Q::SUBS)) {
+                let panels_here = panel..range.end.min(panel + abreast(Q::SUBS));
+                panels.few::<Q>(panels_here, x, &mut ahead, out);
             }
         } else {
             panels.many::<Q>(x, out);
         }
     }
+}
+
+/// Panels that few rows of activations meet together: the processor reads ahead in several streams
+/// at once better than in one. A block of 256 columns is long enough by itself.
+const fn abreast(subs: usize) -> usize {
+    if subs == 1 { ABREAST } else { 1 }
 }
 
 #[inline(always)]
@@ -100,75 +109,85 @@ impl Panels<'_> {
         }
     }
 
-    /// A few rows of activations, straight from the panel.
+    /// A few rows of activations, straight from some panels.
     #[inline(always)]
     unsafe fn few<Q: Quants>(
         &self,
-        panel: usize,
+        panels: Range<usize>,
         x: &[XBlock],
         ahead: &mut Ahead<'_>,
         out: &mut OutPart<'_>,
     ) {
         let n = out.n();
         let mut t = 0;
-        // SAFETY: the panel and the rows exist, by the caller.
+        // SAFETY: the panels and the rows exist, by the caller.
         unsafe {
             while t + 4 <= n {
-                self.direct::<Q, 4>(panel, t, x, ahead, out);
+                self.direct::<Q, 4>(panels.clone(), t, x, ahead, out);
                 t += 4;
             }
             if t + 2 <= n {
-                self.direct::<Q, 2>(panel, t, x, ahead, out);
+                self.direct::<Q, 2>(panels.clone(), t, x, ahead, out);
                 t += 2;
             }
             if t < n {
-                self.direct::<Q, 1>(panel, t, x, ahead, out);
+                self.direct::<Q, 1>(panels.clone(), t, x, ahead, out);
             }
         }
     }
 
+    /// `T` rows of activations, straight from at most `ABREAST` panels.
     #[inline(always)]
     unsafe fn direct<Q: Quants, const T: usize>(
         &self,
-        panel: usize,
+        panels: Range<usize>,
         t: usize,
         x: &[XBlock],
         ahead: &mut Ahead<'_>,
         out: &mut OutPart<'_>,
     ) {
         let stride = self.layout.cols / 32;
-        // SAFETY: the panel and the rows of activations exist, by the caller.
+        // SAFETY: the panels and the rows of activations exist, by the caller.
         unsafe {
-            let (mut words, mut scales) = self.panel(panel);
+            let (mut words, mut scales) = self.panel(panels.start);
             let mut x: [*const XBlock; T] =
                 std::array::from_fn(|i| x.as_ptr().add((t + i) * stride));
-            let mut acc = [_mm512_setzero_ps(); T];
+            let mut acc = [[_mm512_setzero_ps(); T]; ABREAST];
             for _ in 0..self.layout.blocks {
-                let head = Q::head(words, scales);
-                macro_rules! sub {
-                    ($j:literal) => {
-                        if t == 0 {
-                            ahead.fetch($j, Q::SUBS);
-                        }
-                        block::<Q, T, $j>(words, &head, &x, &mut acc);
-                    };
+                for (p, acc) in acc.iter_mut().enumerate().take(panels.len()) {
+                    let offset = p * self.layout.panel_bytes;
+                    let (words, scales) = (words.add(offset), scales.add(offset));
+                    let head = Q::head(words, scales);
+                    macro_rules! sub {
+                        ($j:literal) => {
+                            if t == 0 {
+                                ahead.fetch(offset, $j, Q::SUBS);
+                            }
+                            block::<Q, T, $j>(words, &head, &x, acc);
+                        };
+                    }
+                    sub!(0);
+                    if Q::SUBS == 8 {
+                        sub!(1);
+                        sub!(2);
+                        sub!(3);
+                        sub!(4);
+                        sub!(5);
+                        sub!(6);
+                        sub!(7);
+                    }
                 }
-                sub!(0);
-                if Q::SUBS == 8 {
-                    sub!(1);
-                    sub!(2);
-                    sub!(3);
-                    sub!(4);
-                    sub!(5);
-                    sub!(6);
-                    sub!(7);
+                if t == 0 {
+                    ahead.advance();
                 }
                 words = words.add(self.words);
                 scales = scales.add(self.scales);
                 x = x.map(|x| x.add(Q::SUBS));
             }
-            for (i, acc) in acc.into_iter().enumerate() {
-                out.set(t + i, panel * ROWS, to_array(acc));
+            for (p, acc) in acc.iter().enumerate().take(panels.len()) {
+                for (i, &acc) in acc.iter().enumerate() {
+                    out.set(t + i, (panels.start + p) * ROWS, to_array(acc));
+                }
             }
         }
     }
@@ -244,63 +263,77 @@ impl Panels<'_> {
     }
 }
 
-/// The block that is fetched next: so many blocks ahead that memory has answered when the product
-/// gets there. The processor's own prefetching stops at each page.
+/// The blocks that are fetched next, one in each panel of a group: so far ahead that memory has
+/// answered when the product gets there. The processor's own prefetching stops at each page.
 struct Ahead<'a> {
     panels: Panels<'a>,
+    /// In the group's first panel.
     words: *const u8,
     scales: *const u8,
-    /// Blocks from here to the end of the panel, and of all panels.
+    /// Blocks from here to the end of a panel.
     left: usize,
-    all: usize,
+    /// Bytes from a group to the next.
+    group_bytes: usize,
+    end: *const u8,
 }
 
 impl<'a> Ahead<'a> {
     /// Starts at the first of `range`'s panels, and goes no further than the last: the next ones
     /// may be another thread's.
-    fn new(panels: Panels<'a>, range: &Range<usize>) -> Self {
+    fn new(panels: Panels<'a>, range: &Range<usize>, group: usize) -> Self {
         let layout = panels.layout;
-        let base = panels.data.wrapping_add(range.start * layout.panel_bytes);
+        let at = |panel: usize| panels.data.wrapping_add(panel * layout.panel_bytes);
         let mut ahead = Self {
             panels,
-            words: base,
-            scales: base.wrapping_add(layout.scales_at),
+            words: at(range.start),
+            scales: at(range.start).wrapping_add(layout.scales_at),
             left: layout.blocks,
-            all: layout.blocks * range.len(),
+            group_bytes: group * layout.panel_bytes,
+            end: at(range.end),
         };
-        for _ in 0..AHEAD.div_ceil(panels.words) {
-            ahead.fetch(0, 1);
+        let distance = if group == 1 { AHEAD / 2 } else { AHEAD / group };
+        for _ in 0..distance.div_ceil(panels.words) {
+            for p in 0..group {
+                ahead.fetch(p * layout.panel_bytes, 0, 1);
+            }
+            ahead.advance();
         }
         ahead
     }
 
-    /// Asks for part `part` of `parts` of a block, and goes on to the next behind the last part.
+    /// Asks for part `part` of `parts` of the block that lies `offset` bytes behind that of the
+    /// first panel.
     #[inline(always)]
-    fn fetch(&mut self, part: usize, parts: usize) {
-        if self.all == 0 {
+    fn fetch(&self, offset: usize, part: usize, parts: usize) {
+        let words = self.words.wrapping_add(offset);
+        if words >= self.end {
             return;
         }
+        let all = self.panels.words / 64;
+        let lines = all.div_ceil(parts);
+        // SAFETY: prefetching reads nothing. Into the second level: the first is too small.
+        unsafe {
+            for line in part * lines..all.min((part + 1) * lines) {
+                _mm_prefetch::<_MM_HINT_T1>(words.wrapping_add(line * 64).cast());
+            }
+            if part == 0 {
+                _mm_prefetch::<_MM_HINT_T1>(self.scales.wrapping_add(offset).cast());
+            }
+        }
+    }
+
+    /// Goes on to the next block of every panel.
+    #[inline(always)]
+    fn advance(&mut self) {
         let Panels { words, scales, .. } = self.panels;
-        let lines = (words / 64).div_ceil(parts);
-        for line in part * lines..(words / 64).min((part + 1) * lines) {
-            // SAFETY: prefetching reads nothing. Into the second level: the first is too small.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.words.wrapping_add(line * 64).cast()) };
-        }
-        if part + 1 < parts {
-            return;
-        }
-        // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(self.scales.cast()) };
         self.words = self.words.wrapping_add(words);
         self.scales = self.scales.wrapping_add(scales);
-        self.all -= 1;
         self.left -= 1;
         if self.left == 0 {
-            let layout = self.panels.layout;
-            let (words, scales) = (words * layout.blocks, scales * layout.blocks);
-            self.words = self.words.wrapping_add(layout.panel_bytes - words);
-            self.scales = self.scales.wrapping_add(layout.panel_bytes - scales);
-            self.left = layout.blocks;
+            let blocks = self.panels.layout.blocks;
+            self.words = self.words.wrapping_add(self.group_bytes - words * blocks);
+            self.scales = self.scales.wrapping_add(self.group_bytes - scales * blocks);
+            self.left = blocks;
         }
     }
 }

@@ -147,7 +147,7 @@ macro_rules! eight {
 #[inline(always)]
 unsafe fn split_nibbles(words: *const u8, at: usize) -> [__m512i; 8] {
     // SAFETY: by the caller.
-    unsafe { eight!(|G| nibble(word(words, at + G % 4), G >= 4)) }
+    unsafe { eight!(|G| nibble(word(words, at + G % 4), G / 4 == 1)) }
 }
 
 /// Nibbles as by [`split_nibbles`], looked up in a table.
