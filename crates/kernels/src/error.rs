@@ -52,7 +52,7 @@ pub enum KernelError {
     },
     /// `MEDLEY_ISA` names an instruction set that this processor lacks.
     #[error(
-        "MEDLEY_ISA={value} cannot be used: this processor lacks AVX2, FMA or F16C; use scalar"
+        "MEDLEY_ISA={value} cannot be used: this processor lacks its instructions; use scalar, or leave it unset"
     )]
     IsaUnavailable {
         /// The value found.

@@ -118,6 +118,9 @@ impl Patches<'_> {
     fn gather(&self, positions: Range<usize>, part: Range<usize>, out: &mut [f32]) {
         let width = part.len();
         let per = self.taps.len() * width;
+        if per == 0 {
+            return;
+        }
         for (at, patch) in positions.zip(out.chunks_exact_mut(per)) {
             let (j, rest) = (at % self.cols, at / self.cols);
             let (i, b) = (rest % self.rows, rest / self.rows);

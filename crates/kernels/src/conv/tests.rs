@@ -1,7 +1,9 @@
 use super::*;
 use crate::testing::{Random, assert_close, each_isa};
 
-const SHAPES: [Conv2d; 9] = [
+const SHAPES: [Conv2d; 11] = [
+    shape([1, 4, 4, 0, 3], [3, 3], [1, 1], [1, 1]),
+    shape([1, 4, 4, 3, 0], [3, 3], [1, 1], [1, 1]),
     shape([2, 5, 7, 3, 4], [1, 1], [1, 1], [0, 0]),
     shape([1, 6, 6, 5, 7], [3, 3], [1, 1], [1, 1]),
     shape([2, 9, 8, 4, 6], [3, 3], [2, 2], [1, 1]),

@@ -157,6 +157,32 @@ fn bf16_matches_double_precision_in_every_form() {
 }
 
 #[test]
+fn mixed_operands_are_widened() {
+    let mut random = Random::new(7);
+    for (n, k, m) in SHAPES {
+        let (a, b) = (random.normal(n * k, 1.0), random.normal(k * m, 1.0));
+        let (an, bn) = (rounded(&a), rounded(&b));
+        let wide = |x: &[bf16]| -> Vec<f32> { x.iter().map(|x| x.to_f32()).collect() };
+        let (aw, bw) = (wide(&an), wide(&bn));
+        each_isa(|| {
+            let product = |got: &dyn Fn(&mut [f32]), a: &[f32], b: &[f32]| {
+                let (mut out, mut want) = (vec![f32::NAN; n * m], vec![0.0; n * m]);
+                got(&mut out);
+                matmul(Matrix::new(a, n, k), Matrix::new(b, k, m), &mut want, false);
+                assert_eq!(out, want);
+            };
+            let (narrow, full) = (Matrix::new(&an, n, k), Matrix::new(&b, k, m));
+            product(&|out| matmul(narrow, full, out, false), &aw, &b);
+            let (at, bt) = (transpose(&a, n, k), transpose(&bn, k, m));
+            let (full, narrow) = (Matrix::new(&at, k, n).t(), Matrix::new(&bt, m, k).t());
+            product(&|out| matmul(full, narrow, out, false), &a, &bw);
+            let (full, narrow) = (Matrix::new(&a, n, k), Matrix::new(&bn, k, m));
+            product(&|out| matmul(full, narrow, out, false), &a, &bw);
+        });
+    }
+}
+
+#[test]
 fn a_bf16_row_is_the_same_alone_and_among_others() {
     let mut random = Random::new(6);
     let (n, k, m) = (31, 1301, 70);
