@@ -249,7 +249,7 @@ impl<const SUB: usize> SymmetricSearch<SUB> {
     /// The error with this common scale, and the factors by which each sub-block errs least.
     fn assign<G: Grid>(&self, d: f32) -> (f32, [i32; 16]) {
         let (id, mut factors, mut total) = (inverse(d), [0; 16], 0.0);
-        for i in 0..Self::COUNT {
+        for (i, chosen) in factors.iter_mut().enumerate().take(Self::COUNT) {
             let range = i * SUB..(i + 1) * SUB;
             let (x, w) = (&self.x[range.clone()], &self.w[range]);
             let middle = round((self.scales[i] * id).clamp(-256.0, 256.0)) as i32;
@@ -261,7 +261,7 @@ impl<const SUB: usize> SymmetricSearch<SUB> {
                     best = (e, factor);
                 }
             }
-            factors[i] = best.1;
+            *chosen = best.1;
             total += best.0;
         }
         (total, factors)
