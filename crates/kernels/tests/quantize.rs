@@ -1,5 +1,9 @@
 //! Quantisation: the plain types bit for bit beside the gguf package (`golden/make_quantize.py`), the searched types
 //! by the error of the way there and back.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use medley_kernels::{BlockType, KernelError, QuantizeError, dequantize, pool, quantize};
 

@@ -13,8 +13,8 @@ pub(super) fn q2_k(x: &[f32; 256], b: &mut [u8; 84]) {
     let Some(found) = affine::<3, 16>(x, 15) else {
         return;
     };
-    for s in 0..16 {
-        b[s] = found.scales[s] | found.mins[s] << 4;
+    for (b, (scale, min)) in b.iter_mut().zip(found.scales.iter().zip(&found.mins)) {
+        *b = scale | min << 4;
     }
     for (at, q) in found.codes.into_iter().enumerate() {
         let (byte, shift) = two_bits(at);

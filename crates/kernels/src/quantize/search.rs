@@ -224,64 +224,88 @@ pub(super) struct Symmetric {
     pub(super) codes: [u8; SUPER],
 }
 
+/// A super-block in its unit, with the weights of its errors and the best scale of each sub-block.
+struct SymmetricSearch<const SUB: usize> {
+    x: [f32; SUPER],
+    w: [f32; SUPER],
+    scales: [f32; 16],
+    /// Factors go from `-half` to `half - 1`.
+    half: i32,
+}
+
+impl<const SUB: usize> SymmetricSearch<SUB> {
+    const COUNT: usize = SUPER / SUB;
+
+    fn new<G: Grid>(x: [f32; SUPER], half: i32) -> Self {
+        let (mut w, mut scales) = ([0.0; SUPER], [0.0; 16]);
+        for (i, scale) in scales.iter_mut().enumerate().take(Self::COUNT) {
+            let range = i * SUB..(i + 1) * SUB;
+            weigh(&x[range.clone()], &mut w[range.clone()]);
+            *scale = fit::<G>(&x[range.clone()], &w[range]);
+        }
+        Self { x, w, scales, half }
+    }
+
+    /// The error with this common scale, and the factors by which each sub-block errs least.
+    fn assign<G: Grid>(&self, d: f32) -> (f32, [i32; 16]) {
+        let (id, mut factors, mut total) = (inverse(d), [0; 16], 0.0);
+        for (i, chosen) in factors.iter_mut().enumerate().take(Self::COUNT) {
+            let range = i * SUB..(i + 1) * SUB;
+            let (x, w) = (&self.x[range.clone()], &self.w[range]);
+            let middle = round((self.scales[i] * id).clamp(-256.0, 256.0)) as i32;
+            let mut best = (f32::INFINITY, 0);
+            for factor in middle - 1..=middle + 1 {
+                let factor = factor.clamp(-self.half, self.half - 1);
+                let e = error::<G>(x, w, d * factor as f32);
+                if e < best.0 {
+                    best = (e, factor);
+                }
+            }
+            *chosen = best.1;
+            total += best.0;
+        }
+        (total, factors)
+    }
+
+    fn nearest<G: Grid>(&self, d: f32, factors: &[i32; 16], at: usize) -> f32 {
+        let step = d * factors[at / SUB] as f32;
+        G::nearest(self.x[at] * inverse(step))
+    }
+
+    /// The common scale that is best for these factors and their codes.
+    fn refit<G: Grid>(&self, d: f32, factors: &[i32; 16]) -> f32 {
+        let (mut xq, mut qq) = (0.0, 0.0);
+        for at in 0..SUPER {
+            let q = factors[at / SUB] as f32 * self.nearest::<G>(d, factors, at);
+            xq += self.w[at] * self.x[at] * q;
+            qq += self.w[at] * q * q;
+        }
+        xq * inverse(qq)
+    }
+}
+
 /// Finds codes for a super-block of `SUPER / SUB` sub-blocks with factors from `-half` to `half - 1`.
 pub(super) fn symmetric<G: Grid, const SUB: usize>(
     values: &[f32; SUPER],
     half: i32,
 ) -> Option<Symmetric> {
-    let (mut x, mut w) = ([0.0; SUPER], [0.0; SUPER]);
+    let mut x = [0.0; SUPER];
     let unit = Unit::scale(values, &mut x)?;
-    let mut scales = [0.0f32; 16];
-    let subs =
-        |v: &[f32; SUPER], i: usize| -> [f32; SUB] { std::array::from_fn(|l| v[i * SUB + l]) };
-    let count = SUPER / SUB;
-    for i in 0..count {
-        weigh(&x[i * SUB..][..SUB], &mut w[i * SUB..][..SUB]);
-        scales[i] = fit::<G>(&subs(&x, i), &subs(&w, i));
-    }
-    let largest = scales[..count]
+    let search = SymmetricSearch::<SUB>::new::<G>(x, half);
+    let largest = search
+        .scales
         .iter()
         .fold(0.0f32, |m, &s| if s.abs() > m.abs() { s } else { m });
-    let assign = |d: f32| -> (f32, [i32; 16]) {
-        let (id, mut factors, mut total) = (inverse(d), [0; 16], 0.0);
-        for i in 0..count {
-            let (x, w) = (subs(&x, i), subs(&w, i));
-            let middle = round((scales[i] * id).clamp(-256.0, 256.0)) as i32;
-            let mut best = (f32::INFINITY, 0);
-            for factor in middle - 1..=middle + 1 {
-                let factor = factor.clamp(-half, half - 1);
-                let e = error::<G>(&x, &w, d * factor as f32);
-                if e < best.0 {
-                    best = (e, factor);
-                }
-            }
-            factors[i] = best.1;
-            total += best.0;
-        }
-        (total, factors)
-    };
-    let code = |d: f32, factors: &[i32; 16], at: usize| {
-        let step = d * factors[at / SUB] as f32;
-        G::nearest(x[at] * inverse(step))
-    };
     let mut d = unit.rounded(largest / -half as f32);
-    let (mut total, mut factors) = assign(d);
-    // The common scale that is best for these factors and codes.
-    let (mut xq, mut qq) = (0.0, 0.0);
-    for at in 0..SUPER {
-        let q = factors[at / SUB] as f32 * code(d, &factors, at);
-        xq += w[at] * x[at] * q;
-        qq += w[at] * q * q;
-    }
-    let refitted = unit.rounded(xq * inverse(qq));
+    let (total, mut factors) = search.assign::<G>(d);
+    let refitted = unit.rounded(search.refit::<G>(d, &factors));
     if refitted != d {
-        let again = assign(refitted);
+        let again = search.assign::<G>(refitted);
         if again.0 < total {
-            (total, factors, d) = (again.0, again.1, refitted);
+            (factors, d) = (again.1, refitted);
         }
     }
-    debug_assert!(total.is_finite());
-    let codes = std::array::from_fn(|at| G::code(code(d, &factors, at)));
+    let codes = std::array::from_fn(|at| G::code(search.nearest::<G>(d, &factors, at)));
     Some(Symmetric {
         d: unit.whole(d),
         factors,
@@ -364,44 +388,55 @@ pub(super) struct Affine {
 /// What is found for one pair of common scales.
 #[derive(Clone, Copy)]
 struct Assigned {
+    d: f32,
+    dmin: f32,
     total: f32,
     scales: [u8; 16],
     mins: [u8; 16],
 }
 
-/// Finds codes from 0 to `TOP` for a super-block of `SUPER / SUB` sub-blocks with factors from 0 to `limit`.
-pub(super) fn affine<const TOP: u8, const SUB: usize>(
-    values: &[f32; SUPER],
+/// A super-block in its unit, with the weights of its errors and the best scale and minimum of each sub-block.
+struct AffineSearch<const TOP: u8, const SUB: usize> {
+    x: [f32; SUPER],
+    w: [f32; SUPER],
+    fits: [(f32, f32); 16],
     limit: u8,
-) -> Option<Affine> {
-    let (mut x, mut w) = ([0.0; SUPER], [0.0; SUPER]);
-    let unit = Unit::scale(values, &mut x)?;
-    let subs =
-        |v: &[f32; SUPER], i: usize| -> [f32; SUB] { std::array::from_fn(|l| v[i * SUB + l]) };
-    let count = SUPER / SUB;
-    let (mut fits, mut top_s, mut top_m) = ([(0.0f32, 0.0f32); 16], 0.0f32, 0.0f32);
-    for i in 0..count {
-        weigh(&x[i * SUB..][..SUB], &mut w[i * SUB..][..SUB]);
-        fits[i] = fit_affine::<TOP>(&subs(&x, i), &subs(&w, i));
-        (top_s, top_m) = (top_s.max(fits[i].0), top_m.max(fits[i].1));
+}
+
+impl<const TOP: u8, const SUB: usize> AffineSearch<TOP, SUB> {
+    const COUNT: usize = SUPER / SUB;
+
+    fn new(x: [f32; SUPER], limit: u8) -> Self {
+        let (mut w, mut fits) = ([0.0; SUPER], [(0.0, 0.0); 16]);
+        for (i, fit) in fits.iter_mut().enumerate().take(Self::COUNT) {
+            let range = i * SUB..(i + 1) * SUB;
+            weigh(&x[range.clone()], &mut w[range.clone()]);
+            *fit = fit_affine::<TOP>(&x[range.clone()], &w[range]);
+        }
+        Self { x, w, fits, limit }
     }
-    let assign = |d: f32, dmin: f32| -> Assigned {
+
+    /// The factors by which each sub-block errs least with these common scales.
+    fn assign(&self, d: f32, dmin: f32) -> Assigned {
         let mut all = Assigned {
+            d,
+            dmin,
             total: 0.0,
             scales: [0; 16],
             mins: [0; 16],
         };
         let near = |v: f32, id: f32| {
-            let middle = round((v * id).clamp(0.0, f32::from(limit))) as u8;
-            middle.saturating_sub(1)..=(middle + 1).min(limit)
+            let middle = round((v * id).clamp(0.0, f32::from(self.limit))) as u8;
+            middle.saturating_sub(1)..=(middle + 1).min(self.limit)
         };
-        for i in 0..count {
-            let (x, w) = (subs(&x, i), subs(&w, i));
+        for i in 0..Self::COUNT {
+            let range = i * SUB..(i + 1) * SUB;
+            let (x, w) = (&self.x[range.clone()], &self.w[range]);
             let mut best = f32::INFINITY;
-            for scale in near(fits[i].0, inverse(d)) {
-                for min in near(fits[i].1, inverse(dmin)) {
+            for scale in near(self.fits[i].0, inverse(d)) {
+                for min in near(self.fits[i].1, inverse(dmin)) {
                     let (step, m) = (d * f32::from(scale), dmin * f32::from(min));
-                    let e = error_affine::<TOP>(&x, &w, step, m);
+                    let e = error_affine::<TOP>(x, w, step, m);
                     if e < best {
                         (best, all.scales[i], all.mins[i]) = (e, scale, min);
                     }
@@ -410,45 +445,59 @@ pub(super) fn affine<const TOP: u8, const SUB: usize>(
             all.total += best;
         }
         all
-    };
-    let code = |d: f32, dmin: f32, a: &Assigned, at: usize| {
-        let step = d * f32::from(a.scales[at / SUB]);
-        let m = dmin * f32::from(a.mins[at / SUB]);
-        round(((x[at] + m) * inverse(step)).clamp(0.0, f32::from(TOP)))
-    };
-    let mut d = unit.rounded(top_s / f32::from(limit));
-    let mut dmin = unit.rounded(top_m / f32::from(limit));
-    let mut best = assign(d, dmin);
-    // The two common scales that are best for these factors and codes.
-    let (mut aa, mut ab, mut bb, mut xa, mut xb) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for at in 0..SUPER {
-        let a = f32::from(best.scales[at / SUB]) * code(d, dmin, &best, at);
-        let b = f32::from(best.mins[at / SUB]);
-        let w = w[at];
-        aa += w * a * a;
-        ab += w * a * b;
-        bb += w * b * b;
-        xa += w * x[at] * a;
-        xb += w * x[at] * b;
     }
-    let det = aa * bb - ab * ab;
-    if det > 1e-6 * aa * bb {
-        let (s, m) = (
-            unit.rounded((xa * bb - xb * ab) / det),
-            unit.rounded((xa * ab - xb * aa) / det),
-        );
-        if s > 0.0 && m > 0.0 && (s, m) != (d, dmin) {
-            let again = assign(s, m);
+
+    fn code(&self, a: &Assigned, at: usize) -> f32 {
+        let step = a.d * f32::from(a.scales[at / SUB]);
+        let m = a.dmin * f32::from(a.mins[at / SUB]);
+        round(((self.x[at] + m) * inverse(step)).clamp(0.0, f32::from(TOP)))
+    }
+
+    /// The two common scales that are best for these factors and their codes; `None` where they do not determine them.
+    fn refit(&self, found: &Assigned) -> Option<(f32, f32)> {
+        let (mut aa, mut ab, mut bb, mut xa, mut xb) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for at in 0..SUPER {
+            let a = f32::from(found.scales[at / SUB]) * self.code(found, at);
+            let b = f32::from(found.mins[at / SUB]);
+            let (w, x) = (self.w[at], self.x[at]);
+            aa += w * a * a;
+            ab += w * a * b;
+            bb += w * b * b;
+            xa += w * x * a;
+            xb += w * x * b;
+        }
+        let det = aa * bb - ab * ab;
+        (det > 1e-6 * aa * bb).then(|| ((xa * bb - xb * ab) / det, (xa * ab - xb * aa) / det))
+    }
+}
+
+/// Finds codes from 0 to `TOP` for a super-block of `SUPER / SUB` sub-blocks with factors from 0 to `limit`.
+pub(super) fn affine<const TOP: u8, const SUB: usize>(
+    values: &[f32; SUPER],
+    limit: u8,
+) -> Option<Affine> {
+    let mut x = [0.0; SUPER];
+    let unit = Unit::scale(values, &mut x)?;
+    let search = AffineSearch::<TOP, SUB>::new(x, limit);
+    let (top_s, top_m) = search.fits.iter().fold((0.0f32, 0.0f32), |top, fit| {
+        (top.0.max(fit.0), top.1.max(fit.1))
+    });
+    let common = |top: f32| unit.rounded(top / f32::from(limit));
+    let mut best = search.assign(common(top_s), common(top_m));
+    if let Some((d, dmin)) = search.refit(&best) {
+        let (d, dmin) = (unit.rounded(d), unit.rounded(dmin));
+        if d > 0.0 && dmin > 0.0 && (d, dmin) != (best.d, best.dmin) {
+            let again = search.assign(d, dmin);
             if again.total < best.total {
-                (best, d, dmin) = (again, s, m);
+                best = again;
             }
         }
     }
     Some(Affine {
-        d: unit.whole(d),
-        dmin: unit.whole(dmin),
+        d: unit.whole(best.d),
+        dmin: unit.whole(best.dmin),
         scales: best.scales,
         mins: best.mins,
-        codes: std::array::from_fn(|at| code(d, dmin, &best, at) as u8),
+        codes: std::array::from_fn(|at| search.code(&best, at) as u8),
     })
 }
