@@ -392,6 +392,8 @@ pub enum BenchCommand {
         #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
         batch: u16,
     },
+    /// What the machine can do at the most: memory bandwidth and 8-bit arithmetic
+    Machine,
     /// Speed of an encoder: texts per second
     Embed {
         /// Name in the catalog, or folder

@@ -23,7 +23,7 @@ mod medium;
 #[cfg(feature = "generators")]
 pub mod work_file;
 
-pub use machine::{Device, device, requested_isa, set_threads, threads};
+pub use machine::{Device, MachineLimits, device, limits, requested_isa, set_threads, threads};
 #[cfg(feature = "generators")]
 pub use medium::medium_of;
 #[cfg(feature = "generators")]

@@ -1,7 +1,7 @@
 //! Threads, instruction set and device of this process.
 
 pub use medley_kernels::pool::{set_threads, threads};
-pub use medley_kernels::requested_isa;
+pub use medley_kernels::{Limits as MachineLimits, limits, requested_isa};
 pub use medley_nn::Device;
 
 /// The device that `--device` names: `cpu`, `cuda:N` or `metal`.

@@ -26,8 +26,8 @@ fn main() {
     println!("isa {}", isa().name());
     for &threads in &args.threads {
         pool::set_threads(threads);
-        let read = read_bandwidth();
-        let peak = int8_peak();
+        let limits = medley_kernels::limits();
+        let (read, peak) = (limits.read_bytes_s * 1e-9, limits.int8_ops_s * 1e-9);
         println!(
             "\n{threads} threads: reads {read:.1} GB/s, {peak:.0} GOP/s of 8-bit products\n\
              {:<8}{:>14}{:>8}{:>12}{:>9}{:>12}{:>9}",
@@ -135,97 +135,4 @@ fn report(ty: BlockType, rows: usize, cols: usize, n: usize, read: f64, peak: f6
         100.0 * gigabytes / read,
         100.0 * operations / peak,
     );
-}
-
-/// GB/s of sequential reads of cold memory, all threads together.
-fn read_bandwidth() -> f64 {
-    let data = vec![1u64; COLD / 8];
-    let pieces: Vec<&[u64]> = data.chunks(COLD / 64 / 8).collect();
-    let time = seconds_each(pieces.len(), |i| {
-        let parts = pool::split(pieces[i].len(), 512);
-        pool::parallel_for(parts.len(), |p| {
-            let part = &pieces[i][parts.range(p)];
-            // Two streams, which is what a matrix with its scales is.
-            let (a, b) = part.split_at(part.len() / 2);
-            let mut sums = [0u64; 16];
-            for (a, b) in a.chunks_exact(16).zip(b.chunks_exact(16)) {
-                for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-                    *sum ^= a ^ b;
-                }
-            }
-            black_box(sums);
-        });
-    });
-    COLD as f64 / time * 1e-9
-}
-
-/// GOP/s of 8-bit products from registers, all threads together: `vpdpbusd` on 512 bits, or
-/// `vpmaddubsw` and 16-bit additions on 256.
-fn int8_peak() -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        const TURNS: usize = 100_000;
-        let (operations, turn): (usize, unsafe fn(usize)) = match isa() {
-            medley_kernels::Isa::Avx512 => (12 * 128, multiply_512),
-            medley_kernels::Isa::Avx2 => (8 * 64, multiply_256),
-            medley_kernels::Isa::Scalar => return f64::NAN,
-        };
-        let threads = pool::threads();
-        let time = seconds(|| {
-            pool::parallel_for(threads, |_| {
-                // SAFETY: the instruction set was found on this processor.
-                unsafe { turn(TURNS) };
-            });
-        });
-        (threads * TURNS * operations) as f64 / time * 1e-9
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    f64::NAN
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn multiply_512(turns: usize) {
-    use std::arch::x86_64::*;
-    let x = _mm512_set1_epi8(3);
-    let mut sums = [_mm512_setzero_si512(); 12];
-    for _ in 0..turns {
-        for sum in &mut sums {
-            // SAFETY: AVX-512 VNNI is enabled. Not the intrinsic, which would be moved out of the
-            // loop.
-            unsafe {
-                std::arch::asm!(
-                    "vpdpbusd {s}, {x}, {x}",
-                    x = in(zmm_reg) x,
-                    s = inout(zmm_reg) *sum,
-                    options(nomem, nostack),
-                );
-            }
-        }
-    }
-    black_box(sums);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn multiply_256(turns: usize) {
-    use std::arch::x86_64::*;
-    let x = _mm256_set1_epi8(3);
-    let mut sums = [_mm256_setzero_si256(); 8];
-    for _ in 0..turns {
-        for sum in &mut sums {
-            // SAFETY: AVX2 is enabled. Not the intrinsic, which would be moved out of the loop.
-            unsafe {
-                std::arch::asm!(
-                    "vpmaddubsw {p}, {x}, {x}",
-                    "vpaddw {s}, {s}, {p}",
-                    p = out(ymm_reg) _,
-                    x = in(ymm_reg) x,
-                    s = inout(ymm_reg) *sum,
-                    options(nomem, nostack),
-                );
-            }
-        }
-    }
-    black_box(sums);
 }

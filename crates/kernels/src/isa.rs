@@ -64,7 +64,12 @@ impl Isa {
     /// The best that this processor has.
     pub fn best() -> Isa {
         let usable = |isa: &Isa| isa.available();
-        Isa::ALL.iter().rev().copied().find(usable).unwrap_or(Isa::Scalar)
+        Isa::ALL
+            .iter()
+            .rev()
+            .copied()
+            .find(usable)
+            .unwrap_or(Isa::Scalar)
     }
 }
 

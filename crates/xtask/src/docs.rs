@@ -73,7 +73,7 @@ with the same number of threads.
   which it ran below 85 % of the best seen is repeated, at most until three times the rounds were run; slow rounds that
   had to be kept are named below the table.
 - **Of the limit**: decode against the memory bandwidth measured in the same run (weights read per token, times tokens
-  per second), prefill against the int8 peak of the vector units (operations of the layers' matrices).
+  per second), prefill against the int8 peak of the widest instructions that the kernels use (operations of the layers' matrices).
 ";
 
 fn benchmarks_page(report: Option<&Report>) -> String {

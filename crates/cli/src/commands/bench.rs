@@ -46,6 +46,21 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
                 model.load_seconds()
             ))?)
         }
+        BenchCommand::Machine => {
+            let (threads, limits) = (medley_engine::threads(), medley_engine::limits());
+            if global.json {
+                return print_json(&json!({
+                    "threads": threads,
+                    "read_bytes_s": limits.read_bytes_s,
+                    "int8_ops_s": limits.int8_ops_s,
+                }));
+            }
+            Ok(print_now(&format!(
+                "{threads} threads\nmemory: {:.1} GB/s read\n8-bit products: {:.0} GOP/s\n",
+                limits.read_bytes_s * 1e-9,
+                limits.int8_ops_s * 1e-9
+            ))?)
+        }
         BenchCommand::Embed { model } => {
             let start = Instant::now();
             let model = EmbeddingModel::load(&model_path(&model, global)?)?;

@@ -1,11 +1,8 @@
-//! What the machine can do and whether it can do it right now: arithmetic peaks, read bandwidth, and the short
-//! pinned loop that tells a slow spell from a slow program.
-//!
-//! The peaks are those of the widest instructions that this project's kernels use: with AVX2, eight-wide fused
-//! multiply-add for f32, and multiply-add of bytes into 16 and then 32 bits for int8 (two instructions and an
-//! addition for 32 products). One multiply-add counts as two operations.
+//! What the machine can do (`medley bench machine` measures it) and whether it can do it right now: the short pinned loop that
+//! tells a slow spell from a slow program.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Barrier;
 use std::time::Instant;
 
@@ -14,8 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::process;
 
-/// Bytes each thread reads in one pass of the bandwidth measurement: far more than any cache holds.
-const READ_BYTES: usize = 192 << 20;
 /// Steps of the arithmetic loop: about 100 ms on a core of 2021.
 const PULSE_STEPS: u64 = 35_000_000;
 
@@ -26,32 +21,19 @@ pub struct Limits {
     pub threads: usize,
     /// Bytes per second read from memory.
     pub read_bytes_s: f64,
-    /// 32-bit floating-point operations per second; 0 where no vector unit is known.
-    pub f32_ops_s: f64,
     /// 8-bit integer operations per second; 0 where no vector unit is known.
     pub int8_ops_s: f64,
 }
 
 impl Limits {
-    /// Measure in a child process, so that the buffers never count as this program's memory.
-    pub fn measure(threads: usize) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program")?;
+    /// Measure with the program under test: the widest instructions that its kernels use.
+    pub fn measure(program: &Path, threads: usize) -> Result<Self> {
         let text = process::capture(
             std::process::Command::new(program)
-                .args(["bench", "probe", "--threads"])
+                .args(["bench", "machine", "--json", "--threads"])
                 .arg(threads.to_string()),
         )?;
-        serde_json::from_str(&text).context("the probe printed something unexpected")
-    }
-
-    /// Measure in this process (what the child does).
-    pub fn measure_here(threads: usize) -> Self {
-        Self {
-            threads,
-            read_bytes_s: read_rate(threads),
-            f32_ops_s: arithmetic_rate(threads, PULSE_STEPS, f32_steps),
-            int8_ops_s: arithmetic_rate(threads, PULSE_STEPS, int8_steps),
-        }
+        serde_json::from_str(&text).context("medley bench machine printed something unexpected")
     }
 
     /// The better of two measurements of the same thing.
@@ -59,7 +41,6 @@ impl Limits {
         Self {
             threads: self.threads,
             read_bytes_s: self.read_bytes_s.max(other.read_bytes_s),
-            f32_ops_s: self.f32_ops_s.max(other.f32_ops_s),
             int8_ops_s: self.int8_ops_s.max(other.int8_ops_s),
         }
     }
@@ -75,39 +56,6 @@ pub fn pulse(threads: usize) -> f64 {
 fn arithmetic_rate(threads: usize, steps: u64, work: fn(u64) -> u64) -> f64 {
     let (operations, seconds) = on_threads(threads, || work(black_box(steps)));
     operations as f64 / seconds
-}
-
-/// Best of three passes over memory of every thread's own.
-fn read_rate(threads: usize) -> f64 {
-    let barrier = Barrier::new(threads);
-    let slowest_pass = |pass: &[f64]| pass.iter().copied().fold(0.0, f64::max);
-    let passes: Vec<Vec<f64>> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads)
-            .map(|thread| {
-                let barrier = &barrier;
-                scope.spawn(move || {
-                    pin(thread);
-                    let data = vec![1u64; READ_BYTES / 8];
-                    (0..3)
-                        .map(|_| {
-                            barrier.wait();
-                            let start = Instant::now();
-                            black_box(sum(black_box(&data)));
-                            start.elapsed().as_secs_f64()
-                        })
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        handles
-            .into_iter()
-            .filter_map(|handle| handle.join().ok())
-            .collect()
-    });
-    let seconds = (0..3)
-        .map(|pass| slowest_pass(&passes.iter().map(|own| own[pass]).collect::<Vec<_>>()))
-        .fold(f64::INFINITY, f64::min);
-    (threads * READ_BYTES) as f64 / seconds
 }
 
 /// Sum of what every thread counted, and the seconds from the common start to the last end.
@@ -164,6 +112,7 @@ fn pin(_thread: usize) {}
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::hint::black_box;
+    use std::path::Path;
 
     use pulp::x86::V3;
     use pulp::{Simd, WithSimd};
@@ -191,40 +140,6 @@ mod x86 {
             steps * SUMS as u64 * 8 * 2
         }
     }
-
-    pub struct Int8Steps(pub V3, pub u64);
-
-    impl WithSimd for Int8Steps {
-        type Output = u64;
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> u64 {
-            let Self(simd, steps) = self;
-            let bytes = simd.avx._mm256_set1_epi8(black_box(3));
-            let ones = simd.avx._mm256_set1_epi16(black_box(1));
-            let mut sums = [simd.avx._mm256_set1_epi8(black_box(1)); SUMS];
-            for _ in 0..steps {
-                for sum in &mut sums {
-                    let pairs = simd.avx2._mm256_maddubs_epi16(*sum, bytes);
-                    let quads = simd.avx2._mm256_madd_epi16(pairs, ones);
-                    *sum = simd.avx2._mm256_add_epi32(*sum, quads);
-                }
-            }
-            black_box(sums);
-            steps * SUMS as u64 * 32 * 2
-        }
-    }
-
-    pub struct Sum<'a>(pub &'a [u64]);
-
-    impl WithSimd for Sum<'_> {
-        type Output = u64;
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> u64 {
-            super::plain_sum(self.0)
-        }
-    }
 }
 
 /// `steps` rounds of the f32 loop; operations done, 0 where the machine has no known vector unit.
@@ -234,16 +149,6 @@ fn f32_steps(steps: u64) -> u64 {
         return pulp::Simd::vectorize(simd, x86::F32Steps(simd, steps));
     }
     plain_steps(steps)
-}
-
-/// `steps` rounds of the int8 loop; operations done, 0 where the machine has no known vector unit.
-fn int8_steps(steps: u64) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = pulp::x86::V3::try_new() {
-        return pulp::Simd::vectorize(simd, x86::Int8Steps(simd, steps / 2));
-    }
-    black_box(steps);
-    0
 }
 
 /// The loop for machines without a vector unit that is known here; it still serves to compare two moments.
@@ -257,19 +162,6 @@ fn plain_steps(steps: u64) -> u64 {
     }
     black_box(sums);
     steps * 8 * 2
-}
-
-fn sum(data: &[u64]) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = pulp::x86::V3::try_new() {
-        return pulp::Simd::vectorize(simd, x86::Sum(data));
-    }
-    plain_sum(data)
-}
-
-#[inline(always)]
-fn plain_sum(data: &[u64]) -> u64 {
-    data.iter().fold(0, |sum, value| sum ^ value)
 }
 
 /// What the operating system says about this machine.
@@ -329,16 +221,13 @@ mod tests {
     fn loops_count_their_operations() {
         let steps = 1000;
         assert_eq!(plain_steps(steps), steps * 16);
-        if int8_steps(steps) > 0 {
-            assert_eq!(f32_steps(steps), steps * 12 * 16);
-            assert_eq!(int8_steps(steps), steps / 2 * 12 * 64);
-        }
+        let vector = f32_steps(steps);
+        assert!([steps * 16, steps * 12 * 16].contains(&vector));
     }
 
     #[test]
     fn rates_are_those_of_a_computer() {
         let rate = arithmetic_rate(1, PULSE_STEPS / 100, f32_steps);
         assert!((1e8..1e13).contains(&rate), "{rate:e}");
-        assert_eq!(sum(&[1, 2, 4, 8]), 15);
     }
 }

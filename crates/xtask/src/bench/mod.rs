@@ -21,12 +21,6 @@ pub enum BenchCommand {
     Perplexity(perplexity::PerplexityArgs),
     /// Fetch and build the peers, and do nothing else
     Peers,
-    /// Print the machine's limits as JSON
-    Probe {
-        /// Threads running at once
-        #[arg(long, default_value_t = 1)]
-        threads: usize,
-    },
 }
 
 pub fn run(command: BenchCommand) -> Result<()> {
@@ -36,11 +30,6 @@ pub fn run(command: BenchCommand) -> Result<()> {
         BenchCommand::Peers => {
             let llama = llama::Llama::open()?;
             println!("{}", llama.program("llama-bench").display());
-            Ok(())
-        }
-        BenchCommand::Probe { threads } => {
-            let limits = machine::Limits::measure_here(threads);
-            println!("{}", serde_json::to_string(&limits)?);
             Ok(())
         }
     }

@@ -138,18 +138,12 @@ impl Report {
                 vec![
                     limit.threads.to_string(),
                     number(Some(limit.read_bytes_s / 1e9)),
-                    number(Some(limit.f32_ops_s / 1e9)),
                     number(Some(limit.int8_ops_s / 1e9)),
                 ]
             })
             .collect();
         text.push_str(&table(
-            &[
-                "threads",
-                "memory, GB/s read",
-                "f32, GFLOP/s",
-                "int8, GOP/s",
-            ],
+            &["threads", "memory, GB/s read", "int8, GOP/s"],
             &limits,
         ));
         text.push('\n');
@@ -219,7 +213,6 @@ pub mod tests {
         let limits = Limits {
             threads: 2,
             read_bytes_s: 40e9,
-            f32_ops_s: 200e9,
             int8_ops_s: 800e9,
         };
         let round = Round {

@@ -137,7 +137,7 @@ impl Bench<'_> {
     }
 
     fn note_limits(&mut self, threads: usize) -> Result<()> {
-        let now = Limits::measure(threads)?;
+        let now = Limits::measure(self.program.binary(), threads)?;
         match self.limits.iter_mut().find(|own| own.threads == threads) {
             Some(own) => *own = own.best(now),
             None => self.limits.push(now),
