@@ -20,6 +20,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import types
 from datetime import datetime
 from pathlib import Path
@@ -36,8 +37,6 @@ CONTEXT = 512
 FIRST = CONTEXT // 2
 STRIDE = 6
 TOP = 64
-NEAR_TIE = 0.05
-COMPARED = 32
 
 
 def load_binding(package: Path, build: Path):
@@ -215,28 +214,38 @@ def heldout(llama: Llama) -> tuple[dict, dict]:
     return figures, arrays
 
 
-def own_spread(arrays: dict, plain: dict) -> float:
-    """How far llama.cpp's two ways are apart, measured as golden/README.md says."""
+def in_full(file: Path, folder: Path) -> Path:
+    """The same weights as F32: what llama.cpp computes with them is not rounded to 8 bits anywhere."""
+    reader = gguf.GGUFReader(file)
+    out = folder / "f32.gguf"
+    writer = gguf.GGUFWriter(out, reader.fields["general.architecture"].contents())
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
+            continue
+        if field.types[0] == gguf.GGUFValueType.ARRAY:
+            writer.add_array(name, field.contents())
+        else:
+            writer.add_key_value(name, field.contents(), field.types[0])
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return out
+
+
+def divergence(arrays: dict, other: dict) -> float:
+    """Mean divergence of `other` from `arrays`, measured as golden/README.md says."""
     total = 0.0
     rows = arrays["kl.ids"].reshape(-1, TOP), arrays["kl.logprobs"].reshape(-1, TOP).astype(np.float64)
-    others = plain["kl.ids"].reshape(-1, TOP), plain["kl.logprobs"].reshape(-1, TOP).astype(np.float64)
+    others = other["kl.ids"].reshape(-1, TOP), other["kl.logprobs"].reshape(-1, TOP).astype(np.float64)
     for ids, p, other_ids, q in zip(*rows, *others):
         common, mine, theirs = np.intersect1d(ids, other_ids, return_indices=True)
         p, q = p[mine], q[theirs]
         rest, other_rest = 1 - np.exp(p).sum(), 1 - np.exp(q).sum()
         total += (np.exp(p) * (p - q)).sum() + rest * np.log(rest / other_rest)
-    return total / len(rows[0])
-
-
-def own_agreement(prompts: list[dict], plain: list[dict]) -> int:
-    """On how many prompts the greedy texts of llama.cpp's two ways are equal, near ties forgiven."""
-    equal = 0
-    for one, other in zip(prompts, plain):
-        ids = [step[0] for step in other["steps"]]
-        steps = one["steps"][:COMPARED]
-        first = next((s for i, s in enumerate(steps) if i >= len(ids) or ids[i] != s[0]), None)
-        equal += first is None or first[1] - first[3] <= NEAR_TIE
-    return equal
+    return float(total / len(rows[0]))
 
 
 def llama_perplexity(build: Path, file: Path) -> float:
@@ -252,7 +261,7 @@ def main() -> None:
         name, file = argument.split("=", 1)
         file = Path(file)
         print(name)
-        llama, plain = Llama(binding, file), Llama(binding, file, plain=True)
+        llama = Llama(binding, file)
         reference = f"llama.cpp of {package.name}"
         system = binding.llama_print_system_info().decode().strip(" |")
         source = {
@@ -264,12 +273,17 @@ def main() -> None:
         folder = HERE / name
         folder.mkdir(exist_ok=True)
         prompts = greedy(llama, file)
-        source["own_agreement"] = own_agreement(prompts, greedy(plain, file))
+        with tempfile.TemporaryDirectory() as scratch:
+            exact = Llama(binding, in_full(file, Path(scratch)), plain=True)
+            for prompt, other in zip(prompts, greedy(exact, file)):
+                prompt["exact_steps"] = other["steps"]
+            _, exact_arrays = heldout(exact)
         lines = ",\n".join(json.dumps(p, ensure_ascii=False) for p in prompts)
         head = json.dumps(source)[:-1]
         (folder / "greedy.json").write_text(f'{head},\n"prompts": [\n{lines}\n]}}\n', encoding="utf-8")
         figures, arrays = heldout(llama)
-        figures["own_spread"] = own_spread(arrays, heldout(plain)[1])
+        figures["own_divergence"] = divergence(exact_arrays, arrays)
+        arrays |= {name: value for name, value in exact_arrays.items() if name.startswith("kl.")}
         figures["perplexity_of_llama_perplexity"] = llama_perplexity(build, file)
         ratio = figures["perplexity"] / figures["perplexity_of_llama_perplexity"]
         print(f"  perplexity {figures}")

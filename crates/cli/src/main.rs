@@ -17,6 +17,9 @@ use clap::error::ErrorKind;
 use args::{Cli, Command};
 use output::{Failure, Outcome, end};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let json = std::env::args().any(|a| a == "--json");
     let cli = match Cli::try_parse() {

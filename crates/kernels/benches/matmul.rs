@@ -80,11 +80,6 @@ fn parse() -> Args {
     args
 }
 
-/// The shortest of some runs of `f`, in seconds: what the machine can do when left alone.
-fn seconds(mut f: impl FnMut()) -> f64 {
-    seconds_each(1, |_| f())
-}
-
 /// Runs `f(0)`, … `f(count - 1)` in turn, again and again, and adds up the shortest run of each:
 /// a machine with other work to do is seldom left alone for long.
 fn seconds_each(count: usize, mut f: impl FnMut(usize)) -> f64 {

@@ -15,8 +15,6 @@ pub struct Greedy {
     pub file: String,
     /// Its SHA-256, in hexadecimal.
     pub sha256: String,
-    /// On how many of the prompts two ways of llama.cpp to compute the same agree.
-    pub own_agreement: usize,
     /// The prompts with their continuations.
     pub prompts: Vec<Prompt>,
 }
@@ -38,6 +36,8 @@ pub struct Prompt {
     pub prompt_ids: Vec<u32>,
     /// The continuation as text, special tokens shown.
     pub text: String,
+    /// The continuation that llama.cpp computes in full, without rounding to 8 bits.
+    pub exact_steps: Vec<Step>,
     /// The continuation, one entry a token. Ends with the token that ends the turn, if one came.
     pub steps: Vec<Step>,
 }
@@ -120,18 +120,27 @@ impl Greedy {
 impl Prompt {
     /// Compares the first `count` tokens of llama.cpp's continuation (fewer if it ended before).
     pub fn agreement(&self, actual: &[u32], count: usize) -> Agreement {
-        let steps = &self.steps[..count.min(self.steps.len())];
-        let differs = |i: &usize| actual.get(*i) != Some(&steps[*i].id);
-        let Some(step) = (0..steps.len()).find(differs) else {
-            return Agreement::Same;
-        };
-        let gap = steps[step].gap();
-        let actual = actual.get(step).copied();
-        if gap <= Greedy::NEAR_TIE && actual.is_some() {
-            Agreement::NearTie { step, gap }
-        } else {
-            Agreement::Differs { step, gap, actual }
-        }
+        agreement(&self.steps, actual, count)
+    }
+
+    /// The same with what llama.cpp computes in full.
+    pub fn exact_agreement(&self, actual: &[u32], count: usize) -> Agreement {
+        agreement(&self.exact_steps, actual, count)
+    }
+}
+
+fn agreement(steps: &[Step], actual: &[u32], count: usize) -> Agreement {
+    let steps = &steps[..count.min(steps.len())];
+    let differs = |i: &usize| actual.get(*i) != Some(&steps[*i].id);
+    let Some(step) = (0..steps.len()).find(differs) else {
+        return Agreement::Same;
+    };
+    let gap = steps[step].gap();
+    let actual = actual.get(step).copied();
+    if gap <= Greedy::NEAR_TIE && actual.is_some() {
+        Agreement::NearTie { step, gap }
+    } else {
+        Agreement::Differs { step, gap, actual }
     }
 }
 
@@ -142,7 +151,7 @@ struct Figures {
     bos_at_chunk_start: bool,
     perplexity: f64,
     perplexity_of_llama_perplexity: f64,
-    own_spread: f64,
+    own_divergence: f64,
 }
 
 /// llama.cpp on golden/text/heldout.txt, by llama-perplexity's protocol: chunks of
@@ -218,9 +227,9 @@ impl Heldout {
         self.figures.perplexity
     }
 
-    /// Mean divergence between two ways of llama.cpp to compute the same.
-    pub fn own_spread(&self) -> f64 {
-        self.figures.own_spread
+    /// Mean divergence of llama.cpp's defaults from what it computes in full.
+    pub fn own_divergence(&self) -> f64 {
+        self.figures.own_divergence
     }
 
     /// What llama-perplexity printed.
@@ -254,7 +263,7 @@ impl Heldout {
         }
     }
 
-    /// KL(llama.cpp ‖ actual) in nats over llama.cpp's likeliest tokens and one bucket for all
+    /// KL(llama.cpp in full ‖ actual) in nats over llama.cpp's likeliest tokens and one bucket for all
     /// others, at the `index`-th of [`Heldout::kl_positions`]. Merging tokens can only lower a
     /// divergence: the full one is about a tenth higher (golden/README.md).
     fn divergence(&self, chunk: usize, index: usize, actual: &[f64]) -> Result<f64, CaseError> {
@@ -366,6 +375,7 @@ mod tests {
             prompt: String::new(),
             prompt_ids: Vec::new(),
             text: String::new(),
+            exact_steps: Vec::new(),
             steps: vec![step(1, -0.5), step(2, -0.96), step(3, -0.5)],
         };
         assert_eq!(prompt.agreement(&[1, 2, 3], 32), Agreement::Same);

@@ -19,7 +19,7 @@ pub use session::Session;
 pub use task::{TASKS, Task};
 
 /// Tokens that a prompt is read by at a time: enough to reuse each weight often, few enough to cancel soon.
-const PREFILL_CHUNK: usize = 512;
+const PREFILL_CHUNK: usize = 256;
 
 /// A language model, ready to write.
 pub struct TextModel {

@@ -112,7 +112,6 @@ fn pin(_thread: usize) {}
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::hint::black_box;
-    use std::path::Path;
 
     use pulp::x86::V3;
     use pulp::{Simd, WithSimd};
