@@ -1,4 +1,9 @@
 //! The committed corpora of the fuzz targets, as ordinary tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::path::PathBuf;
 

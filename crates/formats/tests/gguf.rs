@@ -1,5 +1,10 @@
 //! GGUF: what gguf-py writes is read value by value, what is wrong is refused by name, and what the
 //! writer writes is read again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod common;
 

@@ -1,4 +1,9 @@
 //! Every fixture, cut and flipped everywhere: an answer or an error of one line, never a panic.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod common;
 

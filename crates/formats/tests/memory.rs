@@ -1,5 +1,10 @@
 //! What a hostile file may make the reader allocate: a small multiple of its own size. The only test
 //! of its binary, so that nothing else allocates meanwhile.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod common;
 

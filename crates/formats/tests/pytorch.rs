@@ -1,5 +1,10 @@
 //! PyTorch checkpoints: what torch.save writes is read value by value, nothing is run, and what is
 //! wrong is refused by name.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod common;
 

@@ -1,5 +1,10 @@
 //! safetensors: files of the reference implementation are read value by value, it reads ours, and what
 //! is wrong is refused by name.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod common;
 

@@ -4,6 +4,11 @@
 //!
 //! Decode is one row of activations over enough matrices to leave the caches: GB/s of weights.
 //! Prefill is 512 rows: GOP/s, a multiply-add counted as two.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 #![allow(clippy::print_stdout, unsafe_code)] // a report; intrinsics for the machine's limits
 
 use std::hint::black_box;

@@ -2,6 +2,11 @@
 //!
 //! Prints the best of many runs with 1 thread and with all, as GFLOP/s or GB/s. Others share the
 //! machine, so what one thread takes is its time on the processor (on Linux). `MEDLEY_ISA` forces an instruction set.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 #![allow(clippy::print_stdout)]
 #![allow(unsafe_code)] // the peer's interface takes pointers
 

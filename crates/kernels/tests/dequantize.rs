@@ -1,4 +1,9 @@
 //! Dequantisation beside the reference implementation of the format (`golden/make.py`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use medley_kernels::{BlockType, KernelError, dequantize};
 

@@ -1,4 +1,9 @@
 //! The number of threads never changes a bit. One test: the thread count belongs to the process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use medley_kernels::{BlockType, PackedMatrix, matmul_many, pool};
 

@@ -1,5 +1,10 @@
 //! The number of threads never changes a bit of what training and pictures use. One test: the
 //! thread count belongs to the process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use medley_kernels::*;
 

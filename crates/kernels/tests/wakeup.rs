@@ -1,4 +1,9 @@
 //! Workers that parked come back. Alone in its process: beside another test's region this one would run on its caller.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

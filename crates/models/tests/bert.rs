@@ -1,4 +1,9 @@
 //! Sentence encoders against transformers, on tiny seeded configurations.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use medley_models::bert::{Bert, BertConfig};
 use medley_nn::{Device, Weights};

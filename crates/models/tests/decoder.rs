@@ -1,4 +1,9 @@
 //! The decoder against transformers, on tiny seeded configurations of every architecture.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use medley_models::decoder::{Decoder, Input, Wanted, from_tensors};
 use medley_nn::{Cache, Device, KvType, Tensor};

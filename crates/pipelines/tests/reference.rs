@@ -1,6 +1,11 @@
 //! The real models beside llama.cpp: greedy text, distributions and perplexity (golden/README.md says how they were
 //! made). `MEDLEY_MODELS` names the folder that `medley models pull` filled; `cargo xtask test` sets it. Without it
 //! these tests are skipped, and say so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::path::PathBuf;
 

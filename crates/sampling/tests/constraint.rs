@@ -503,6 +503,5 @@ fn what_is_wrong_is_said_in_one_line_with_its_place() {
 fn message(result: Result<Constraint, SamplingError>) -> String {
     let message = result.map_or_else(|e| e.to_string(), |_| "FINE".into());
     assert!(!message.contains('\n'), "{message}");
-    println!("{message}");
     message
 }

@@ -1,4 +1,9 @@
 //! The fast chain leaves the same tokens with the same probabilities as the plain one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod common;
 

@@ -28,13 +28,16 @@ pub(crate) trait Merges {
 /// Up to this many symbols a scan of all pairs beats a heap.
 const SCAN_LIMIT: usize = 48;
 
+/// Rank, left and right symbol, the id they become, and where the right one ended when this was offered.
+type Offer = (u32, u32, u32, u32, u32);
+
 /// Reusable buffers of one encoding call.
 #[derive(Default)]
 pub(crate) struct Merger {
     pub(crate) symbols: Vec<Symbol>,
     pairs: Vec<(u32, u32)>,
     links: Vec<(u32, u32)>,
-    heap: BinaryHeap<Reverse<(u32, u32, u32, u32, u32)>>,
+    heap: BinaryHeap<Reverse<Offer>>,
 }
 
 const NO_PAIR: (u32, u32) = (u32::MAX, NO_TOKEN);
@@ -203,14 +206,15 @@ mod tests {
 
     fn split(word: &[u8], table: &Table, how: impl Fn(&mut Merger)) -> Vec<String> {
         let _ = table;
-        let mut merger = Merger::default();
-        merger.symbols = (0..word.len() as u32)
-            .map(|i| Symbol {
-                start: i,
-                end: i + 1,
-                id: 0,
-            })
-            .collect();
+        let symbols = (0..word.len() as u32).map(|i| Symbol {
+            start: i,
+            end: i + 1,
+            id: 0,
+        });
+        let mut merger = Merger {
+            symbols: symbols.collect(),
+            ..Merger::default()
+        };
         how(&mut merger);
         merger
             .symbols

@@ -48,7 +48,7 @@ impl SpecialMatcher {
                 strip,
             })
             .collect();
-        specials.sort_by(|a, b| b.text.len().cmp(&a.text.len()));
+        specials.sort_by_key(|s| std::cmp::Reverse(s.text.len()));
         let mut by_text = FxHashMap::with_capacity_and_hasher(specials.len(), Default::default());
         let mut lengths = vec![Vec::new(); 256];
         for (index, special) in specials.iter().enumerate() {

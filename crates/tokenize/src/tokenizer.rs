@@ -22,6 +22,8 @@ pub(crate) struct SpecialTokens {
     pub(crate) wordpiece: bool,
 }
 
+// One of it exists per tokenizer: its size matters to nobody.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Engine {
     Native(Native),
     Json(Json),

@@ -39,8 +39,8 @@ static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
         };
         if let HirKind::Class(Class::Unicode(class)) = hir.kind() {
             for range in class.ranges() {
-                for c in range.start() as usize..=range.end() as usize {
-                    table[c] |= bit;
+                for class in &mut table[range.start() as usize..=range.end() as usize] {
+                    *class |= bit;
                 }
             }
         }

@@ -1,4 +1,9 @@
 //! Published chat templates render byte for byte as transformers' `apply_chat_template` (see `templates/README.md`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::path::{Path, PathBuf};
 

@@ -84,7 +84,7 @@ impl CharsMap {
             .split_first_chunk()
             .ok_or_else(|| bad("too short for its header"))?;
         let size = u32::from_le_bytes(*size) as usize;
-        if size >= rest.len() || size % 4 != 0 {
+        if size >= rest.len() || !size.is_multiple_of(4) {
             return Err(bad("its trie reaches beyond its end"));
         }
         let (trie, replacements) = rest.split_at(size);
