@@ -316,7 +316,7 @@ pub struct InspectArgs {
 pub enum ModelsCommand {
     /// List the models of the catalog and those that are here
     List,
-    /// Fetch models: names, `starter`, or hf:owner/name[:file]
+    /// Fetch models: names, `starter`, or `hf:owner/name[:file]`
     Pull {
         /// What to fetch
         #[arg(required = true, value_name = "NAME")]
