@@ -3,7 +3,7 @@
 //! A sub-block `x` is to become `s · q` (symmetric) or `s · q - m` (affine) with codes `q` from a grid. For fixed codes the
 //! best scale is that of weighted least squares; for a fixed scale the best codes are the nearest ones. The search
 //! starts from a row of scales around the one that maps the extreme onto the end of the grid, takes the best after
-//! one step of least squares, and alternates from there (Lloyd's method, https://en.wikipedia.org/wiki/Lloyd%27s_algorithm).
+//! one step of least squares, and alternates from there (Lloyd's method, <https://en.wikipedia.org/wiki/Lloyd%27s_algorithm>).
 //! Then the scales of a super-block are rounded to multiples of a common half: each sub-block takes the neighbour
 //! that errs least with its own codes, the common scale is refitted by least squares over all of them, and the better
 //! of both attempts stays.

@@ -268,7 +268,7 @@ pub mod tests {
         let text = example().render();
         for part in [
             "A processor, 2 cores, 8192 MiB, avx2.",
-            "| 2       |              40.0 |          200 |         800 |",
+            "| 2       |              40.0 |         800 |",
             "| tiny  |       2 |  decode 128, tok/s |     200 |       100 | 2.00× |         50 % |",
             "| tiny  |       2 |    resident memory | 200 MiB |   200 MiB | 1.00× |            – |",
             "tiny, 2 threads: 1 of 1 kept rounds ran on a slow machine (3 were run).",
