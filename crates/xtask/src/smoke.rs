@@ -29,6 +29,7 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::text_greedy", text_greedy),
     ("smoke::text_threads", text_threads),
     ("smoke::text_seed", text_seed),
+    ("smoke::text_constraints", text_constraints),
     ("smoke::text_refusals", text_refusals),
     ("smoke::embed", embed),
 ];
@@ -394,8 +395,78 @@ fn text_seed(program: &Program) -> Result<()> {
     Ok(())
 }
 
+/// A schema, a pattern, a grammar and a task with few answers each hold the text.
+fn text_constraints(program: &Program) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| -> Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    };
+    let schema = file(
+        "person.json",
+        r#"{"type": "object", "required": ["name", "age"], "properties":
+            {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer", "minimum": 0, "maximum": 120}}}"#,
+    )?;
+    let text = |args: &[&str]| -> Result<String> {
+        let value = program.text(&[args, &["--seed", "1", "--max-tokens", "60"]].concat())?;
+        Ok(value["text"].as_str().unwrap_or_default().to_owned())
+    };
+    let person = text(&[
+        "Anna is 34. Give her data as JSON.",
+        "--json-schema",
+        &schema,
+    ])?;
+    let value: Value = serde_json::from_str(&person)
+        .with_context(|| format!("no JSON came out of the schema: {person}"))?;
+    ensure!(
+        value["age"].as_u64().is_some_and(|age| age <= 120) && value["name"].is_string(),
+        "the schema does not hold {value}"
+    );
+    let year = text(&["When did the war end?", "--regex", "(19|20)[0-9]{2}"])?;
+    ensure!(
+        year.len() == 4
+            && year
+                .parse::<u16>()
+                .is_ok_and(|year| (1900..2100).contains(&year)),
+        "the pattern does not hold {year:?}"
+    );
+    let grammar = file("answer.gbnf", "root ::= \"yes\" | \"no\"")?;
+    let answer = text(&["Is the sky blue?", "--grammar", &grammar])?;
+    ensure!(
+        ["yes", "no"].contains(&answer.as_str()),
+        "the grammar does not hold {answer:?}"
+    );
+    let label = text(&["I love it!", "--task", "classify:praise,complaint"])?;
+    ensure!(
+        ["praise", "complaint"].contains(&label.as_str()),
+        "{label:?} is no label"
+    );
+    let wrong = file("wrong.json", r#"{"type": "nonsense"}"#)?;
+    program.refuses(
+        &["text", "x", "--json-schema", &wrong],
+        1,
+        &["schema", "nonsense"],
+    )?;
+    program.refuses(&["text", "x", "--regex", "("], 1, &["regular expression"])?;
+    program.refuses(
+        &["text", "x", "--task", "dance"],
+        2,
+        &["dance", "summarize"],
+    )
+}
+
 fn text_refusals(program: &Program) -> Result<()> {
     program.refuses(&["text", ""], 2, &["prompt"])?;
+    program.refuses(&["text", "x", "--seed", "-1"], 2, &["--seed"])?;
+    program.refuses(&["text", "x", "--temperature", "-1"], 2, &["temperature"])?;
+    program.refuses(
+        &["text", "x", "-o", "/nowhere/at/all.txt"],
+        1,
+        &["/nowhere/at/all.txt"],
+    )?;
+    let long = "word ".repeat(9000);
+    program.refuses(&["text", &long], 1, &["90", "8192"])?;
     program.refuses(
         &["text", "Hello", "--model", "no-such-model"],
         1,
