@@ -1,14 +1,17 @@
 //! Full attention over sequences, from rows of projections to rows of mixed values: heads, norms on queries and keys,
 //! rotary positions, softmax and all in one operation.
 
+mod ops;
+mod plain;
+
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, D, Shape, Tensor};
 use medley_kernels as kernels;
 use medley_kernels::{RopeStyle, SequenceAttention, pool};
 
-use super::{Candle, expect, gradient, numbers, ours, read, result};
+use super::{Candle, expect, ours, result};
 use crate::{Error, Result};
 
 /// Heads of an attention, and the norm on their queries and keys.
@@ -487,175 +490,5 @@ impl Attend {
             self.scatter(&dv, parts[2], keys, to);
         }
         Ok([dq_rows, dkv_rows, dnorms])
-    }
-
-    /// The same as candle operations, from rows of queries, of keys and of values.
-    pub(super) fn plain(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        norms: Option<&Tensor>,
-    ) -> Result<Tensor> {
-        let Heads { heads, dim, .. } = self.heads;
-        let split = |x: &Tensor, tokens: usize| -> Result<Tensor> {
-            let x = x.reshape((self.batch, tokens, heads, dim))?;
-            Ok(x.transpose(1, 2)?.contiguous()?)
-        };
-        let q = self.plain_turn(split(q, self.queries)?, norms, 0)?;
-        let k = self.plain_turn(split(k, self.keys)?, norms, 1)?;
-        let v = split(v, self.keys)?;
-        let scale = (dim as f64).powf(-0.5);
-        let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? * scale)?;
-        let mask: Vec<f32> = self
-            .lengths
-            .iter()
-            .flat_map(|&n| (0..self.keys).map(move |i| if i < n { 0.0 } else { f32::MIN / 2.0 }))
-            .collect();
-        let mask = Tensor::from_vec(mask, (self.batch, 1, 1, self.keys), q.device())?
-            .to_dtype(scores.dtype())?;
-        let scores = scores.broadcast_add(&mask)?;
-        let peak = scores.max_keepdim(D::Minus1)?.detach();
-        let e = scores.broadcast_sub(&peak)?.exp()?;
-        let mut mixed = e
-            .broadcast_div(&e.sum_keepdim(D::Minus1)?)?
-            .matmul(&v)?
-            .transpose(1, 2)?
-            .reshape((self.batch, self.queries, heads * dim))?;
-        if self.lengths.contains(&0) {
-            let seen: Vec<f32> = self.lengths.iter().map(|&n| n.min(1) as f32).collect();
-            let seen = Tensor::from_vec(seen, (self.batch, 1, 1), q.device())?;
-            mixed = mixed.broadcast_mul(&seen.to_dtype(mixed.dtype())?)?;
-        }
-        Ok(mixed)
-    }
-
-    fn plain_turn(&self, x: Tensor, norms: Option<&Tensor>, which: usize) -> Result<Tensor> {
-        let Heads { dim, eps, .. } = self.heads;
-        let tokens = x.dim(2)?;
-        let mut x = x;
-        if let Some(norms) = norms {
-            let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
-            let unit = x.broadcast_div(&(mean + f64::from(eps))?.sqrt()?)?;
-            let parts: Vec<Tensor> = self
-                .streams(tokens)
-                .into_iter()
-                .filter(|(range, _)| !range.is_empty())
-                .map(|(range, first)| {
-                    unit.narrow(2, range.start, range.len())?
-                        .broadcast_mul(&norms.get(first + which)?)
-                })
-                .collect::<Candle<_>>()?;
-            x = Tensor::cat(&parts, 2)?;
-        }
-        if let Some(angles) = &self.angles {
-            let half = dim / 2;
-            let table = |v: &[f32]| -> Candle<Tensor> {
-                Tensor::new(&v[..tokens * half], x.device())?
-                    .reshape((tokens, half))?
-                    .to_dtype(x.dtype())
-            };
-            let (cos, sin) = (table(&angles.cos)?, table(&angles.sin)?);
-            let (a, b) = (x.narrow(3, 0, half)?, x.narrow(3, half, half)?);
-            let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
-            let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
-            x = Tensor::cat(&[first, second], 3)?;
-        }
-        Ok(x)
-    }
-}
-
-impl CustomOp1 for Attend {
-    fn name(&self) -> &'static str {
-        "self_attention"
-    }
-
-    fn cpu_fwd(&self, qkv: &CpuStorage, l: &Layout) -> Candle<(CpuStorage, Shape)> {
-        let qkv = numbers(qkv, l)?;
-        self.forward(qkv, qkv, None)
-    }
-
-    fn bwd(&self, qkv: &Tensor, out: &Tensor, grad: &Tensor) -> Candle<Option<Tensor>> {
-        let grad = grad.contiguous()?;
-        let rows = read(qkv)?;
-        let [dqkv, _, _] = self.backward(&rows, &rows, None, &read(out)?, &read(&grad)?)?;
-        Ok(Some(gradient(dqkv, qkv)?))
-    }
-}
-
-/// Queries, keys and values together with norms, or queries beside keys and values without norms.
-impl CustomOp2 for Attend {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        a: &CpuStorage,
-        al: &Layout,
-        b: &CpuStorage,
-        bl: &Layout,
-    ) -> Candle<(CpuStorage, Shape)> {
-        let (a, b) = (numbers(a, al)?, numbers(b, bl)?);
-        if self.together {
-            self.forward(a, a, Some(b))
-        } else {
-            self.forward(a, b, None)
-        }
-    }
-
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        out: &Tensor,
-        grad: &Tensor,
-    ) -> Candle<(Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let (xs, ys, out, dout) = (read(a)?, read(b)?, read(out)?, read(&grad)?);
-        let (da, db) = if self.together {
-            let [da, _, db] = self.backward(&xs, &xs, Some(&ys), &out, &dout)?;
-            (da, db)
-        } else {
-            let [da, db, _] = self.backward(&xs, &ys, None, &out, &dout)?;
-            (da, db)
-        };
-        Ok((Some(gradient(da, a)?), Some(gradient(db, b)?)))
-    }
-}
-
-impl CustomOp3 for Attend {
-    fn name(&self) -> &'static str {
-        "cross_attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        ql: &Layout,
-        kv: &CpuStorage,
-        kvl: &Layout,
-        n: &CpuStorage,
-        nl: &Layout,
-    ) -> Candle<(CpuStorage, Shape)> {
-        self.forward(numbers(q, ql)?, numbers(kv, kvl)?, Some(numbers(n, nl)?))
-    }
-
-    fn bwd(
-        &self,
-        q: &Tensor,
-        kv: &Tensor,
-        norms: &Tensor,
-        out: &Tensor,
-        grad: &Tensor,
-    ) -> Candle<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let (qs, kvs, ns) = (read(q)?, read(kv)?, read(norms)?);
-        let [dq, dkv, dn] = self.backward(&qs, &kvs, Some(&ns), &read(out)?, &read(&grad)?)?;
-        Ok((
-            Some(gradient(dq, q)?),
-            Some(gradient(dkv, kv)?),
-            Some(gradient(dn, norms)?),
-        ))
     }
 }
