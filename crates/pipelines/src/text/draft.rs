@@ -10,8 +10,8 @@ use medley_types::Speculation;
 use super::{Session, TextModel};
 use crate::PipelineError;
 
-/// Most tokens of one draft.
-const LONGEST: usize = 16;
+/// Most tokens of one draft: with the one before them, the rows that kernels take in the fast way for few.
+const LONGEST: usize = 7;
 /// Tokens that must have occurred in a row before what followed them is worth a guess.
 const GRAM: usize = 3;
 /// Earlier occurrences that are looked at, newest first.
