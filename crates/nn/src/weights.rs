@@ -1,10 +1,10 @@
 //! Weights by name, out of a file or out of memory, as the layers that a model is built from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use medley_formats::gguf::Metadata;
 use medley_formats::{DType, WeightFile};
 use medley_kernels::{BlockType, PackedMatrix};
@@ -14,9 +14,13 @@ use crate::{Error, LayerNorm, Linear, Result, RmsNorm};
 /// Shape and numbers of each tensor, for weights that come from no file.
 pub type Tensors = HashMap<String, (Vec<usize>, Vec<f32>)>;
 
+/// Parameters in training by name. What changes a [`Var`] changes the model that was made from it.
+pub type Vars = BTreeMap<String, Var>;
+
 enum Source {
     File(WeightFile),
     Memory(Tensors),
+    Vars(Vars),
 }
 
 /// Where a model's layers come from. Models ask by the names of the published checkpoints; a key map translates them
@@ -42,6 +46,11 @@ impl Weights {
     /// Weights that are in memory already.
     pub fn from_tensors(tensors: Tensors, device: &Device) -> Self {
         Self::new(Source::Memory(tensors), Path::new("(memory)"), device)
+    }
+
+    /// Parameters in training: layers made from these hold the variables themselves, so gradients reach them.
+    pub fn from_vars(vars: Vars, device: &Device) -> Self {
+        Self::new(Source::Vars(vars), Path::new("(training)"), device).plain()
     }
 
     fn new(source: Source, path: &Path, device: &Device) -> Self {
@@ -78,11 +87,16 @@ impl Weights {
         self.device.is_cpu() && !self.trainable
     }
 
+    /// Whether these are parameters in training.
+    pub fn trains(&self) -> bool {
+        matches!(&*self.source, Source::Vars(_))
+    }
+
     /// Metadata of a GGUF file.
     pub fn metadata(&self) -> Option<&Metadata> {
         match &*self.source {
             Source::File(file) => file.metadata(),
-            Source::Memory(_) => None,
+            Source::Memory(_) | Source::Vars(_) => None,
         }
     }
 
@@ -97,6 +111,7 @@ impl Weights {
         let shape = match &*self.source {
             Source::File(file) => file.info(&key).map(|info| info.shape.clone()),
             Source::Memory(tensors) => tensors.get(&key).map(|(shape, _)| shape.clone()),
+            Source::Vars(vars) => vars.get(&key).map(|var| var.dims().to_vec()),
         };
         shape.ok_or_else(|| Error::MissingTensor {
             path: self.path.clone(),
@@ -113,16 +128,36 @@ impl Weights {
             Source::File(file) => Ok(file.to_f32(&key)?),
             Source::Memory(tensors) => match tensors.get(&key) {
                 Some((_, values)) => Ok(values.clone()),
-                None => Err(Error::MissingTensor {
-                    path: self.path.clone(),
-                    name: key,
-                }),
+                None => Err(self.missing(key)),
+            },
+            Source::Vars(vars) => match vars.get(&key) {
+                Some(var) => Ok(var
+                    .to_dtype(candle_core::DType::F32)?
+                    .flatten_all()?
+                    .to_vec1()?),
+                None => Err(self.missing(key)),
             },
         }
     }
 
-    /// A tensor in `f32` of exactly this shape.
+    fn missing(&self, name: String) -> Error {
+        Error::MissingTensor {
+            path: self.path.clone(),
+            name,
+        }
+    }
+
+    /// A tensor in `f32` of exactly this shape; a parameter in training is that variable.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        if let Source::Vars(vars) = &*self.source {
+            self.expect(name, shape)?;
+            let key = (self.key_map)(name);
+            self.mark(&key);
+            return match vars.get(&key) {
+                Some(var) => Ok(var.as_tensor().clone()),
+                None => Err(self.missing(key)),
+            };
+        }
         Ok(Tensor::from_vec(
             self.values(name, shape)?,
             shape,
@@ -133,6 +168,11 @@ impl Weights {
     /// A matrix `[out, in]` and, where it is there, its bias.
     pub fn linear(&self, name: &str, out: usize, inputs: usize) -> Result<Linear> {
         let bias = format!("{name}.bias");
+        if self.trains() {
+            let weight = self.tensor(&format!("{name}.weight"), &[out, inputs])?;
+            let bias = self.optional(&bias, &[out])?;
+            return Ok(Linear::Dense { weight, bias });
+        }
         let bias = if self.has(&bias) {
             Some(self.values(&bias, &[out])?)
         } else {
@@ -156,6 +196,12 @@ impl Weights {
         inputs: usize,
     ) -> Result<Linear> {
         let bias = format!("{name}.bias");
+        if self.trains() {
+            let part = |all: Tensor| all.narrow(0, rows.start, rows.len());
+            let weight = part(self.tensor(&format!("{name}.weight"), &[total, inputs])?)?;
+            let bias = self.optional(&bias, &[total])?.map(part).transpose()?;
+            return Ok(Linear::Dense { weight, bias });
+        }
         let bias = if self.has(&bias) {
             Some(self.values(&bias, &[total])?[rows.clone()].to_vec())
         } else {
@@ -186,10 +232,15 @@ impl Weights {
                 bias: bias.map(Into::into),
             });
         }
-        let all = self.values(name, shape)?;
         let count = rows.len();
-        let part = all[rows.start * inputs..rows.end * inputs].to_vec();
-        let weight = Tensor::from_vec(part, (count, inputs), &self.device)?;
+        let weight = if self.trains() {
+            let all = self.tensor(name, shape)?.reshape(((), inputs))?;
+            all.narrow(0, rows.start, count)?
+        } else {
+            let all = self.values(name, shape)?;
+            let part = all[rows.start * inputs..rows.end * inputs].to_vec();
+            Tensor::from_vec(part, (count, inputs), &self.device)?
+        };
         let bias = bias
             .map(|b| Tensor::from_vec(b, count, &self.device))
             .transpose()?;
@@ -198,27 +249,31 @@ impl Weights {
 
     /// A norm's weight `[width]`; `offset` is added for families that store `weight − 1`.
     pub fn rms_norm(&self, name: &str, width: usize, eps: f32, offset: f32) -> Result<RmsNorm> {
-        let mut values = self.values(&format!("{name}.weight"), &[width])?;
-        values.iter_mut().for_each(|w| *w += offset);
-        Ok(RmsNorm {
-            weight: Tensor::from_vec(values, width, &self.device)?,
-            eps,
-        })
+        let mut weight = self.tensor(&format!("{name}.weight"), &[width])?;
+        if offset != 0.0 {
+            if self.trains() {
+                // The sum would be made once and not follow the variable.
+                return Err(Error::Config(
+                    "norms that store weight − 1 cannot be trained".into(),
+                ));
+            }
+            weight = (weight + f64::from(offset))?;
+        }
+        Ok(RmsNorm { weight, eps })
     }
 
     /// Weight and bias `[width]` of a layer norm.
     pub fn layer_norm(&self, name: &str, width: usize, eps: f32) -> Result<LayerNorm> {
-        let bias = format!("{name}.bias");
-        let bias = if self.has(&bias) {
-            Some(self.tensor(&bias, &[width])?)
-        } else {
-            None
-        };
         Ok(LayerNorm {
             weight: self.tensor(&format!("{name}.weight"), &[width])?,
-            bias,
+            bias: self.optional(&format!("{name}.bias"), &[width])?,
             eps,
         })
+    }
+
+    /// A tensor in `f32` of exactly this shape, where it is there.
+    pub fn optional(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        self.has(name).then(|| self.tensor(name, shape)).transpose()
     }
 
     /// Names in the container that no layer has asked for.
@@ -227,6 +282,7 @@ impl Weights {
         let names: Vec<&String> = match &*self.source {
             Source::File(file) => file.tensors().iter().map(|info| &info.name).collect(),
             Source::Memory(tensors) => tensors.keys().collect(),
+            Source::Vars(vars) => vars.keys().collect(),
         };
         names
             .into_iter()
@@ -297,13 +353,9 @@ impl Weights {
                     count,
                     inputs,
                 )?,
-                None => {
-                    return Err(Error::MissingTensor {
-                        path: self.path.clone(),
-                        name: key,
-                    });
-                }
+                None => return Err(self.missing(key)),
             },
+            Source::Vars(_) => return Err(self.missing(key)),
         };
         let matrix = Arc::new(matrix);
         packed.insert(slot, matrix.clone());
