@@ -9,7 +9,7 @@ use medley_formats::gguf::Metadata;
 use medley_formats::{DType, WeightFile};
 use medley_kernels::{BlockType, PackedMatrix};
 
-use crate::{Error, LayerNorm, Linear, Result, RmsNorm};
+use crate::{Error, LayerNorm, Linear, Parameters, Result, RmsNorm};
 
 /// Shape and numbers of each tensor, for weights that come from no file.
 pub type Tensors = HashMap<String, (Vec<usize>, Vec<f32>)>;
@@ -26,7 +26,8 @@ pub struct Weights {
     source: Arc<Source>,
     path: PathBuf,
     device: Device,
-    trainable: bool,
+    plain: bool,
+    parameters: Option<Parameters>,
     key_map: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// Packed matrices by name, so that tied layers share one.
     packed: Arc<Mutex<HashMap<String, Arc<PackedMatrix>>>>,
@@ -49,7 +50,8 @@ impl Weights {
             source: Arc::new(source),
             path: path.to_owned(),
             device: device.clone(),
-            trainable: false,
+            plain: false,
+            parameters: None,
             key_map: Arc::new(str::to_owned),
             packed: Arc::default(),
             used: Arc::default(),
@@ -62,10 +64,16 @@ impl Weights {
         self
     }
 
-    /// Makes matrices as plain tensors, which gradients flow through, and not as packed ones.
+    /// Makes matrices as plain tensors and not as packed ones.
     pub fn plain(mut self) -> Self {
-        self.trainable = true;
+        self.plain = true;
         self
+    }
+
+    /// Makes every tensor a parameter that can be trained, and notes it in `parameters`.
+    pub fn trainable(mut self, parameters: &Parameters) -> Self {
+        self.parameters = Some(parameters.clone());
+        self.plain()
     }
 
     /// The device that layers are made on.
@@ -75,7 +83,7 @@ impl Weights {
 
     /// Whether matrices are packed for the CPU kernels.
     pub fn packs(&self) -> bool {
-        self.device.is_cpu() && !self.trainable
+        self.device.is_cpu() && !self.plain
     }
 
     /// Metadata of a GGUF file.
@@ -123,11 +131,16 @@ impl Weights {
 
     /// A tensor in `f32` of exactly this shape.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        Ok(Tensor::from_vec(
-            self.values(name, shape)?,
-            shape,
-            &self.device,
-        )?)
+        let values = self.values(name, shape)?;
+        self.make(name, values, shape, 0.0)
+    }
+
+    /// The tensor of these numbers; a parameter where [`Weights::trainable`] asks for them.
+    fn make(&self, name: &str, values: Vec<f32>, shape: &[usize], offset: f32) -> Result<Tensor> {
+        match &self.parameters {
+            None => Ok(Tensor::from_vec(values, shape, &self.device)?),
+            Some(parameters) => parameters.add(name, values, shape, offset, &self.device),
+        }
     }
 
     /// A matrix `[out, in]` and, where it is there, its bias.
@@ -189,19 +202,30 @@ impl Weights {
         let all = self.values(name, shape)?;
         let count = rows.len();
         let part = all[rows.start * inputs..rows.end * inputs].to_vec();
-        let weight = Tensor::from_vec(part, (count, inputs), &self.device)?;
+        let whole = part.len() == all.len();
+        drop(all);
+        let part_of = |name: &str| match whole {
+            true => name.to_owned(),
+            false => format!("{name}#{}", rows.start),
+        };
+        let weight = self.make(&part_of(name), part, &[count, inputs], 0.0)?;
+        let bias_name = match name.strip_suffix(".weight") {
+            Some(layer) => format!("{layer}.bias"),
+            None => format!("{name}.bias"),
+        };
         let bias = bias
-            .map(|b| Tensor::from_vec(b, count, &self.device))
+            .map(|b| self.make(&part_of(&bias_name), b, &[count], 0.0))
             .transpose()?;
         Ok(Linear::Dense { weight, bias })
     }
 
     /// A norm's weight `[width]`; `offset` is added for families that store `weight − 1`.
     pub fn rms_norm(&self, name: &str, width: usize, eps: f32, offset: f32) -> Result<RmsNorm> {
-        let mut values = self.values(&format!("{name}.weight"), &[width])?;
+        let name = format!("{name}.weight");
+        let mut values = self.values(&name, &[width])?;
         values.iter_mut().for_each(|w| *w += offset);
         Ok(RmsNorm {
-            weight: Tensor::from_vec(values, width, &self.device)?,
+            weight: self.make(&name, values, &[width], offset)?,
             eps,
         })
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 use medley_formats::WeightFile;
 use medley_nn::weights::Tensors;
 use medley_nn::{
-    Attention, AttentionSpec, Device, Embedding, GatedMlp, Linear, MixtureOfExperts, QkNorm, Rope,
-    Weights,
+    Attention, AttentionSpec, Device, Embedding, GatedMlp, Linear, MixtureOfExperts, Parameters,
+    QkNorm, Rope, Weights,
 };
 use serde_json::Value;
 
@@ -49,6 +49,17 @@ pub fn from_tensors(
         DecoderConfig::from_json(config)?,
         &if trainable { weights.plain() } else { weights },
     )
+}
+
+/// A decoder whose tensors are parameters, noted in `parameters` by the names of a published checkpoint.
+pub fn trainable(
+    tensors: Tensors,
+    config: &Value,
+    parameters: &Parameters,
+    device: &Device,
+) -> Result<Decoder> {
+    let weights = prefixed(Weights::from_tensors(tensors, device)).trainable(parameters);
+    Decoder::new(DecoderConfig::from_json(config)?, &weights)
 }
 
 /// Finds the text model inside checkpoints of models with more media, whose names have another beginning.
