@@ -1,7 +1,14 @@
 //! Model architectures: configuration, blocks, forward pass and key map of each; no I/O, no sampling, no tokenizing.
 
 pub mod bert;
+pub mod dcgan;
 pub mod decoder;
+pub mod dit;
 mod error;
+mod json;
+pub mod parameters;
+pub mod rrdb;
+pub mod stylegan2;
+pub mod vae;
 
 pub use error::{ConfigError, Result};

@@ -7,7 +7,7 @@
 
 use medley_models::decoder::{Decoder, Input, Wanted, from_tensors, trainable};
 use medley_nn::train::{Compute, Gradients, IGNORED, backward, with_compute};
-use medley_nn::{Cache, Device, KvType, Parameters, Tensor};
+use medley_nn::{Cache, Device, KvType, Tensor};
 use medley_testkit::{Case, Tolerance, assert_close};
 use serde_json::Value;
 
@@ -211,9 +211,8 @@ fn the_plain_composition_that_training_uses_gives_the_same_logits() {
 fn loss_and_gradients(name: &'static str, compute: Compute) -> (f32, Vec<(String, Vec<f32>)>) {
     let case = Case::open(&format!("decoder/{name}")).unwrap();
     let (config, ids) = (case.config().unwrap(), case.ids("input_ids").unwrap());
-    let parameters = Parameters::default();
     let weights = case.weights().unwrap();
-    let model = trainable(weights, &config, &parameters, &Device::Cpu).unwrap();
+    let (model, parameters) = trainable(&weights, &config, &Device::Cpu).unwrap();
     let mut targets = ids[1..].to_vec();
     targets.push(IGNORED);
     let ids = Tensor::from_vec(ids.clone(), (2, ids.len() / 2), &Device::Cpu).unwrap();
@@ -221,9 +220,9 @@ fn loss_and_gradients(name: &'static str, compute: Compute) -> (f32, Vec<(String
         let loss = model.loss(&ids, &targets).unwrap();
         let mut gradients = Gradients::default();
         backward(&loss, &mut gradients).unwrap();
-        let all = parameters.all().into_iter().map(|p| {
+        let all = parameters.all().iter().map(|p| {
             let gradient = gradients.get(&p.var);
-            (p.name, gradient.expect("a gradient").to_vec())
+            (p.name.clone(), gradient.expect("a gradient").to_vec())
         });
         (loss.to_scalar().unwrap(), all.collect())
     })

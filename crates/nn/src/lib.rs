@@ -16,6 +16,7 @@ mod parameters;
 pub mod rope;
 pub mod tensor;
 pub mod train;
+pub mod vision;
 pub mod weights;
 
 pub use attention::{Attention, AttentionSpec, QkNorm, Rows};
@@ -24,6 +25,7 @@ pub use candle_core::{DType, Device, Error as TensorError, Tensor, Var};
 pub use embedding::Embedding;
 pub use error::{Error, Result};
 pub use linear::Linear;
+pub use medley_kernels::pool::{set_threads, threads};
 pub use medley_kernels::{Activation, KvType, RopeStyle};
 pub use mlp::{GatedMlp, MixtureOfExperts, MoeSpec};
 pub use norm::{LayerNorm, RmsNorm};

@@ -1,15 +1,16 @@
 //! The tensors of a model that training changes, by name.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor, Var};
 
+use crate::weights::{Tensors, Vars};
 use crate::{Error, Result};
 
 /// A tensor that training changes.
 #[derive(Clone)]
 pub struct Parameter {
-    /// Name, as in published checkpoints. A part of a tensor that is stored as a whole has `#` and its first row behind it.
+    /// Name, as in published checkpoints.
     pub name: String,
     /// Its numbers.
     pub var: Var,
@@ -17,53 +18,64 @@ pub struct Parameter {
     pub offset: f32,
 }
 
-/// Parameters of a model in the order in which it was built. Clones are the same list.
+/// Parameters of a model, sorted by name. Clones share the variables.
 #[derive(Clone, Default)]
 pub struct Parameters {
-    list: Arc<Mutex<Vec<Parameter>>>,
+    list: Vec<Parameter>,
 }
 
 impl Parameters {
-    fn list(&self) -> MutexGuard<'_, Vec<Parameter>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Variables of these numbers. `offset` says what is added to each by its name.
+    pub fn new(tensors: &Tensors, offset: impl Fn(&str) -> f32, device: &Device) -> Result<Self> {
+        let mut names: Vec<&String> = tensors.keys().collect();
+        names.sort();
+        let list = names
+            .into_iter()
+            .map(|name| {
+                let (shape, values) = &tensors[name];
+                let offset = offset(name);
+                let values = values.iter().map(|v| v + offset).collect::<Vec<_>>();
+                Ok(Parameter {
+                    name: name.clone(),
+                    var: Var::from_vec(values, shape.as_slice(), device)?,
+                    offset,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { list })
+    }
+
+    /// Those of variables that exist.
+    pub fn from_vars(vars: &Vars) -> Self {
+        let parameter = |(name, var): (&String, &Var)| Parameter {
+            name: name.clone(),
+            var: var.clone(),
+            offset: 0.0,
+        };
+        Self {
+            list: vars.iter().map(parameter).collect(),
+        }
+    }
+
+    /// The variables by name, for [`crate::Weights::from_vars`].
+    pub fn vars(&self) -> Vars {
+        let pair = |p: &Parameter| (p.name.clone(), p.var.clone());
+        self.list.iter().map(pair).collect()
     }
 
     /// All of them.
-    pub fn all(&self) -> Vec<Parameter> {
-        self.list().clone()
+    pub fn all(&self) -> &[Parameter] {
+        &self.list
     }
 
     /// The parameter of this name.
-    pub fn get(&self, name: &str) -> Option<Parameter> {
-        self.list().iter().find(|p| p.name == name).cloned()
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.list.iter().find(|p| p.name == name)
     }
 
     /// Numbers of all parameters together.
     pub fn count(&self) -> usize {
-        self.list().iter().map(|p| p.var.elem_count()).sum()
-    }
-
-    /// A new parameter, or the one that has this name already.
-    pub fn add(
-        &self,
-        name: &str,
-        values: Vec<f32>,
-        shape: &[usize],
-        offset: f32,
-        device: &Device,
-    ) -> Result<Tensor> {
-        let mut list = self.list();
-        if let Some(known) = list.iter().find(|p| p.name == name) {
-            return Ok(known.var.as_tensor().clone());
-        }
-        let var = Var::from_vec(values, shape, device)?;
-        let tensor = var.as_tensor().clone();
-        list.push(Parameter {
-            name: name.to_owned(),
-            var,
-            offset,
-        });
-        Ok(tensor)
+        self.list.iter().map(|p| p.var.elem_count()).sum()
     }
 }
 
@@ -78,16 +90,14 @@ impl Parameter {
     }
 
     /// Changes its numbers where they lie, on the CPU; elsewhere they make the way there and back.
-    pub fn update(&self, change: impl FnMut(&mut [f32]) + Send) -> Result<()> {
+    pub fn update(&self, mut change: impl FnMut(&mut [f32])) -> Result<()> {
         if !self.var.device().is_cpu() {
-            let mut change = change;
             let mut values: Vec<f32> = self.var.flatten_all()?.to_vec1()?;
             change(&mut values);
             let changed = Tensor::from_vec(values, self.var.shape(), self.var.device())?;
             return Ok(self.var.set(&changed)?);
         }
-        let op = Update(Mutex::new(change));
-        self.var.inplace_op1(&op)?;
+        self.var.inplace_op1(&Update(Mutex::new(change)))?;
         Ok(())
     }
 

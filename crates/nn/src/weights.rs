@@ -1,22 +1,26 @@
 //! Weights by name, out of a file or out of memory, as the layers that a model is built from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use medley_formats::gguf::Metadata;
 use medley_formats::{DType, WeightFile};
 use medley_kernels::{BlockType, PackedMatrix};
 
-use crate::{Error, LayerNorm, Linear, Parameters, Result, RmsNorm};
+use crate::{Error, LayerNorm, Linear, Result, RmsNorm};
 
 /// Shape and numbers of each tensor, for weights that come from no file.
 pub type Tensors = HashMap<String, (Vec<usize>, Vec<f32>)>;
 
+/// Parameters in training by name. What changes a [`Var`] changes the model that was made from it.
+pub type Vars = BTreeMap<String, Var>;
+
 enum Source {
     File(WeightFile),
     Memory(Tensors),
+    Vars(Vars),
 }
 
 /// Where a model's layers come from. Models ask by the names of the published checkpoints; a key map translates them
@@ -26,8 +30,7 @@ pub struct Weights {
     source: Arc<Source>,
     path: PathBuf,
     device: Device,
-    plain: bool,
-    parameters: Option<Parameters>,
+    trainable: bool,
     key_map: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// Packed matrices by name, so that tied layers share one.
     packed: Arc<Mutex<HashMap<String, Arc<PackedMatrix>>>>,
@@ -45,13 +48,17 @@ impl Weights {
         Self::new(Source::Memory(tensors), Path::new("(memory)"), device)
     }
 
+    /// Parameters in training: layers made from these hold the variables themselves, so gradients reach them.
+    pub fn from_vars(vars: Vars, device: &Device) -> Self {
+        Self::new(Source::Vars(vars), Path::new("(training)"), device).plain()
+    }
+
     fn new(source: Source, path: &Path, device: &Device) -> Self {
         Self {
             source: Arc::new(source),
             path: path.to_owned(),
             device: device.clone(),
-            plain: false,
-            parameters: None,
+            trainable: false,
             key_map: Arc::new(str::to_owned),
             packed: Arc::default(),
             used: Arc::default(),
@@ -64,16 +71,10 @@ impl Weights {
         self
     }
 
-    /// Makes matrices as plain tensors and not as packed ones.
+    /// Makes matrices as plain tensors, which gradients flow through, and not as packed ones.
     pub fn plain(mut self) -> Self {
-        self.plain = true;
+        self.trainable = true;
         self
-    }
-
-    /// Makes every tensor a parameter that can be trained, and notes it in `parameters`.
-    pub fn trainable(mut self, parameters: &Parameters) -> Self {
-        self.parameters = Some(parameters.clone());
-        self.plain()
     }
 
     /// The device that layers are made on.
@@ -83,14 +84,19 @@ impl Weights {
 
     /// Whether matrices are packed for the CPU kernels.
     pub fn packs(&self) -> bool {
-        self.device.is_cpu() && !self.plain
+        self.device.is_cpu() && !self.trainable
+    }
+
+    /// Whether these are parameters in training.
+    pub fn trains(&self) -> bool {
+        matches!(&*self.source, Source::Vars(_))
     }
 
     /// Metadata of a GGUF file.
     pub fn metadata(&self) -> Option<&Metadata> {
         match &*self.source {
             Source::File(file) => file.metadata(),
-            Source::Memory(_) => None,
+            Source::Memory(_) | Source::Vars(_) => None,
         }
     }
 
@@ -105,6 +111,7 @@ impl Weights {
         let shape = match &*self.source {
             Source::File(file) => file.info(&key).map(|info| info.shape.clone()),
             Source::Memory(tensors) => tensors.get(&key).map(|(shape, _)| shape.clone()),
+            Source::Vars(vars) => vars.get(&key).map(|var| var.dims().to_vec()),
         };
         shape.ok_or_else(|| Error::MissingTensor {
             path: self.path.clone(),
@@ -121,31 +128,51 @@ impl Weights {
             Source::File(file) => Ok(file.to_f32(&key)?),
             Source::Memory(tensors) => match tensors.get(&key) {
                 Some((_, values)) => Ok(values.clone()),
-                None => Err(Error::MissingTensor {
-                    path: self.path.clone(),
-                    name: key,
-                }),
+                None => Err(self.missing(key)),
+            },
+            Source::Vars(vars) => match vars.get(&key) {
+                Some(var) => Ok(var
+                    .to_dtype(candle_core::DType::F32)?
+                    .flatten_all()?
+                    .to_vec1()?),
+                None => Err(self.missing(key)),
             },
         }
     }
 
-    /// A tensor in `f32` of exactly this shape.
-    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let values = self.values(name, shape)?;
-        self.make(name, values, shape, 0.0)
+    fn missing(&self, name: String) -> Error {
+        Error::MissingTensor {
+            path: self.path.clone(),
+            name,
+        }
     }
 
-    /// The tensor of these numbers; a parameter where [`Weights::trainable`] asks for them.
-    fn make(&self, name: &str, values: Vec<f32>, shape: &[usize], offset: f32) -> Result<Tensor> {
-        match &self.parameters {
-            None => Ok(Tensor::from_vec(values, shape, &self.device)?),
-            Some(parameters) => parameters.add(name, values, shape, offset, &self.device),
+    /// A tensor in `f32` of exactly this shape; a parameter in training is that variable.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        if let Source::Vars(vars) = &*self.source {
+            self.expect(name, shape)?;
+            let key = (self.key_map)(name);
+            self.mark(&key);
+            return match vars.get(&key) {
+                Some(var) => Ok(var.as_tensor().clone()),
+                None => Err(self.missing(key)),
+            };
         }
+        Ok(Tensor::from_vec(
+            self.values(name, shape)?,
+            shape,
+            &self.device,
+        )?)
     }
 
     /// A matrix `[out, in]` and, where it is there, its bias.
     pub fn linear(&self, name: &str, out: usize, inputs: usize) -> Result<Linear> {
         let bias = format!("{name}.bias");
+        if self.trains() {
+            let weight = self.tensor(&format!("{name}.weight"), &[out, inputs])?;
+            let bias = self.optional(&bias, &[out])?;
+            return Ok(Linear::Dense { weight, bias });
+        }
         let bias = if self.has(&bias) {
             Some(self.values(&bias, &[out])?)
         } else {
@@ -169,6 +196,12 @@ impl Weights {
         inputs: usize,
     ) -> Result<Linear> {
         let bias = format!("{name}.bias");
+        if self.trains() {
+            let part = |all: Tensor| all.narrow(0, rows.start, rows.len());
+            let weight = part(self.tensor(&format!("{name}.weight"), &[total, inputs])?)?;
+            let bias = self.optional(&bias, &[total])?.map(part).transpose()?;
+            return Ok(Linear::Dense { weight, bias });
+        }
         let bias = if self.has(&bias) {
             Some(self.values(&bias, &[total])?[rows.clone()].to_vec())
         } else {
@@ -199,50 +232,48 @@ impl Weights {
                 bias: bias.map(Into::into),
             });
         }
-        let all = self.values(name, shape)?;
         let count = rows.len();
-        let part = all[rows.start * inputs..rows.end * inputs].to_vec();
-        let whole = part.len() == all.len();
-        drop(all);
-        let part_of = |name: &str| match whole {
-            true => name.to_owned(),
-            false => format!("{name}#{}", rows.start),
-        };
-        let weight = self.make(&part_of(name), part, &[count, inputs], 0.0)?;
-        let bias_name = match name.strip_suffix(".weight") {
-            Some(layer) => format!("{layer}.bias"),
-            None => format!("{name}.bias"),
+        let weight = if self.trains() {
+            let all = self.tensor(name, shape)?.reshape(((), inputs))?;
+            all.narrow(0, rows.start, count)?
+        } else {
+            let all = self.values(name, shape)?;
+            let part = all[rows.start * inputs..rows.end * inputs].to_vec();
+            Tensor::from_vec(part, (count, inputs), &self.device)?
         };
         let bias = bias
-            .map(|b| self.make(&part_of(&bias_name), b, &[count], 0.0))
+            .map(|b| Tensor::from_vec(b, count, &self.device))
             .transpose()?;
         Ok(Linear::Dense { weight, bias })
     }
 
     /// A norm's weight `[width]`; `offset` is added for families that store `weight − 1`.
     pub fn rms_norm(&self, name: &str, width: usize, eps: f32, offset: f32) -> Result<RmsNorm> {
-        let name = format!("{name}.weight");
-        let mut values = self.values(&name, &[width])?;
-        values.iter_mut().for_each(|w| *w += offset);
-        Ok(RmsNorm {
-            weight: self.make(&name, values, &[width], offset)?,
-            eps,
-        })
+        let mut weight = self.tensor(&format!("{name}.weight"), &[width])?;
+        if offset != 0.0 {
+            if self.trains() {
+                // The sum would be made once and not follow the variable.
+                return Err(Error::Config(
+                    "norms that store weight − 1 cannot be trained".into(),
+                ));
+            }
+            weight = (weight + f64::from(offset))?;
+        }
+        Ok(RmsNorm { weight, eps })
     }
 
     /// Weight and bias `[width]` of a layer norm.
     pub fn layer_norm(&self, name: &str, width: usize, eps: f32) -> Result<LayerNorm> {
-        let bias = format!("{name}.bias");
-        let bias = if self.has(&bias) {
-            Some(self.tensor(&bias, &[width])?)
-        } else {
-            None
-        };
         Ok(LayerNorm {
             weight: self.tensor(&format!("{name}.weight"), &[width])?,
-            bias,
+            bias: self.optional(&format!("{name}.bias"), &[width])?,
             eps,
         })
+    }
+
+    /// A tensor in `f32` of exactly this shape, where it is there.
+    pub fn optional(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        self.has(name).then(|| self.tensor(name, shape)).transpose()
     }
 
     /// Names in the container that no layer has asked for.
@@ -251,6 +282,7 @@ impl Weights {
         let names: Vec<&String> = match &*self.source {
             Source::File(file) => file.tensors().iter().map(|info| &info.name).collect(),
             Source::Memory(tensors) => tensors.keys().collect(),
+            Source::Vars(vars) => vars.keys().collect(),
         };
         names
             .into_iter()
@@ -321,13 +353,9 @@ impl Weights {
                     count,
                     inputs,
                 )?,
-                None => {
-                    return Err(Error::MissingTensor {
-                        path: self.path.clone(),
-                        name: key,
-                    });
-                }
+                None => return Err(self.missing(key)),
             },
+            Source::Vars(_) => return Err(self.missing(key)),
         };
         let matrix = Arc::new(matrix);
         packed.insert(slot, matrix.clone());

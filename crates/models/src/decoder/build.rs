@@ -51,15 +51,25 @@ pub fn from_tensors(
     )
 }
 
-/// A decoder whose tensors are parameters, noted in `parameters` by the names of a published checkpoint.
+/// A decoder in training, and its parameters by the names of a published checkpoint.
 pub fn trainable(
-    tensors: Tensors,
+    tensors: &Tensors,
     config: &Value,
-    parameters: &Parameters,
     device: &Device,
-) -> Result<Decoder> {
-    let weights = prefixed(Weights::from_tensors(tensors, device)).trainable(parameters);
-    Decoder::new(DecoderConfig::from_json(config)?, &weights)
+) -> Result<(Decoder, Parameters)> {
+    let mut config = DecoderConfig::from_json(config)?;
+    // Norms that are stored as their distance from 1 are trained as what they are.
+    let offset = std::mem::take(&mut config.norm_offset);
+    let of = |name: &str| {
+        if name.ends_with("norm.weight") {
+            offset
+        } else {
+            0.0
+        }
+    };
+    let parameters = Parameters::new(tensors, of, device)?;
+    let weights = prefixed(Weights::from_vars(parameters.vars(), device));
+    Ok((Decoder::new(config, &weights)?, parameters))
 }
 
 /// Finds the text model inside checkpoints of models with more media, whose names have another beginning.

@@ -1,9 +1,11 @@
 //! Benchmarks beside the best peer, in turn, in the same run.
 
+mod bars;
 pub mod llama;
 pub mod machine;
 mod measure;
 pub mod perplexity;
+mod prepare;
 pub mod report;
 mod rounds;
 mod table;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bars;
 use super::machine::{Description, Limits};
 use super::rounds::{Round, Sample, median};
 use super::table::{mebibytes, number, percent, ratio, table};
@@ -161,6 +162,8 @@ impl Report {
                 "llama.cpp",
                 "ratio",
                 "of the limit",
+                "asked",
+                "met",
             ],
             &rows,
         ));
@@ -185,6 +188,11 @@ fn row(cell: &Cell, line: &Line) -> Vec<String> {
         "peak_rss_bytes" => mebibytes(value),
         _ => number(value),
     };
+    let verdict = bars::verdict(&cell.model, &line.metric, line.ratio, line.of_limit);
+    let (asked, met) = match verdict {
+        Some((asked, met)) => (asked, if met { "yes" } else { "no" }.to_owned()),
+        None => (String::new(), String::new()),
+    };
     vec![
         cell.model.clone(),
         cell.threads.to_string(),
@@ -193,6 +201,8 @@ fn row(cell: &Cell, line: &Line) -> Vec<String> {
         value(line.peer),
         ratio(line.ratio),
         percent(line.of_limit),
+        asked,
+        met,
     ]
 }
 

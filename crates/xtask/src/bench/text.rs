@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::llama::{BenchRun, Llama, PACKAGE_VERSION};
 use super::machine::{self, Description, Limits};
-use super::measure;
 use super::report::{Cell, Report};
 use super::rounds::{self, Round, Sample};
 use super::workload::Workload;
+use super::{measure, prepare};
 use crate::process;
 use crate::smoke::Program;
 
@@ -21,12 +21,9 @@ const PEER_OPTIONS: &[&[&str]] = &[&["-fa", "off"], &["-fa", "on"]];
 
 #[derive(Args)]
 pub struct TextArgs {
-    /// Catalog names or GGUF files
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "smollm2-135m,gemma3-270m"
-    )]
+    /// Catalog names or GGUF files; when none is named, the starter models, other types of one of them and a larger
+    /// shape, which are made first
+    #[arg(long, value_delimiter = ',')]
     models: Vec<String>,
     /// Numbers of threads
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
@@ -55,7 +52,7 @@ impl TextArgs {
     /// The defaults, with the figures kept in `file`.
     pub fn into_file(file: &Path) -> Self {
         Self {
-            models: vec!["smollm2-135m".into(), "gemma3-270m".into()],
+            models: Vec::new(),
             threads: vec![1, 2],
             rounds: 5,
             batch: Some(8),
@@ -80,35 +77,51 @@ pub fn run(args: &TextArgs) -> Result<()> {
         limits: Vec::new(),
         peer_commit: String::new(),
     };
+    let models = if args.models.is_empty() {
+        prepare::models(&bench.program)?
+    } else {
+        args.models.clone()
+    };
+    let medley = own_version(bench.program.binary())?;
     let mut cells = Vec::new();
-    for name in &args.models {
+    for name in &models {
         let model = bench.program.weights(name)?;
         for &threads in &args.threads {
             cells.push(bench.cell(name, &model, threads)?);
         }
+        // A run takes half an hour: what it has measured so far is kept if it is stopped.
+        bench.keep(&medley, &cells)?;
     }
-    for cell in &mut cells {
-        if let Some(limits) = bench.limits.iter().find(|own| own.threads == cell.threads) {
-            cell.summarise(limits);
-        }
-    }
-    let report = Report {
-        command: "cargo xtask bench text".into(),
-        machine: Description::read(),
-        medley: own_version(bench.program.binary())?,
-        peer: format!("llama-cpp-python {PACKAGE_VERSION} ({})", bench.peer_commit),
-        limits: bench.limits,
-        cells,
-    };
-    println!("\n{}", report.render());
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    println!("\n{}", bench.report(&medley, &cells).render());
     Ok(())
 }
 
 impl Bench<'_> {
+    fn report(&self, medley: &str, cells: &[Cell]) -> Report {
+        let mut cells = cells.to_vec();
+        for cell in &mut cells {
+            if let Some(limits) = self.limits.iter().find(|own| own.threads == cell.threads) {
+                cell.summarise(limits);
+            }
+        }
+        Report {
+            command: "cargo xtask bench text".into(),
+            machine: Description::read(),
+            medley: medley.to_owned(),
+            peer: format!("llama-cpp-python {PACKAGE_VERSION} ({})", self.peer_commit),
+            limits: self.limits.clone(),
+            cells,
+        }
+    }
+
+    fn keep(&self, medley: &str, cells: &[Cell]) -> Result<()> {
+        let Some(path) = &self.args.json else {
+            return Ok(());
+        };
+        let text = serde_json::to_string_pretty(&self.report(medley, cells))? + "\n";
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
     fn cell(&mut self, name: &str, model: &Path, threads: usize) -> Result<Cell> {
         let label = match model.file_name() {
             Some(file) if Path::new(name).is_file() => file.to_string_lossy().into_owned(),

@@ -1,0 +1,257 @@
+//! Shape of a diffusion transformer.
+
+use serde_json::{Value, json};
+
+use crate::json::{choice, float, required, size, switch};
+use crate::parameters::{Init, List, Parameter, xavier};
+use crate::{ConfigError, Result};
+
+/// How text states reach the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextKind {
+    /// Not at all.
+    None,
+    /// Image tokens look at text states in each block (Chen et al. 2023, PixArt-α).
+    Cross,
+    /// Text tokens run beside image tokens with weights of their own, and all look at all (Esser et al. 2024, MMDiT).
+    Joint,
+}
+
+/// Shape of a diffusion transformer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DitConfig {
+    /// Channels of a sample.
+    pub channels: usize,
+    /// Height and width that it was trained at; others that the patch divides run as well.
+    pub sample_size: [usize; 2],
+    /// Pixels along a side of a patch, which is one token.
+    pub patch_size: usize,
+    /// Width of the states.
+    pub hidden_size: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Attention heads; their width is a multiple of 4.
+    pub heads: usize,
+    /// Width of the feed-forward block.
+    pub intermediate_size: usize,
+    /// How text states reach the picture.
+    pub text: TextKind,
+    /// Width of the text states.
+    pub text_width: usize,
+    /// Classes; there is one more row, for none.
+    pub classes: usize,
+    /// Whether all blocks share one modulation, with a table each (Chen et al. 2023), and do not have their own.
+    pub shared_modulation: bool,
+    /// Base of the rotary positions.
+    pub rope_theta: f32,
+    /// Added to variances.
+    pub norm_eps: f32,
+}
+
+/// Width of the sinusoids of the time.
+pub(super) const TIME_WIDTH: usize = 256;
+
+impl DitConfig {
+    /// Name in `config.json`.
+    pub const MODEL_TYPE: &str = "dit";
+
+    /// Reads `config.json` as [`DitConfig::to_json`] writes it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key that is missing or cannot be used.
+    pub fn from_json(c: &Value) -> Result<Self> {
+        required(c, "model_type", Self::MODEL_TYPE)?;
+        let side = |key: &str, default: &str| {
+            if c.get(key).is_some() {
+                size(c, key, 1..=1 << 16)
+            } else {
+                size(c, default, 1..=1 << 16)
+            }
+        };
+        let optional = |key: &str| match c.get(key) {
+            Some(_) => size(c, key, 0..=1 << 20),
+            None => Ok(0),
+        };
+        let text = choice(
+            c,
+            "text",
+            &[
+                ("none", TextKind::None),
+                ("cross", TextKind::Cross),
+                ("joint", TextKind::Joint),
+            ],
+        )?;
+        let config = Self {
+            channels: size(c, "channels", 1..=4096)?,
+            sample_size: [
+                side("sample_height", "sample_size")?,
+                side("sample_width", "sample_size")?,
+            ],
+            patch_size: size(c, "patch_size", 1..=64)?,
+            hidden_size: size(c, "hidden_size", 4..=1 << 16)?,
+            layers: size(c, "num_hidden_layers", 1..=1024)?,
+            heads: size(c, "num_attention_heads", 1..=1024)?,
+            intermediate_size: size(c, "intermediate_size", 1..=1 << 18)?,
+            text,
+            text_width: optional("text_width")?,
+            classes: optional("num_classes")?,
+            shared_modulation: switch(c, "shared_modulation", false)?,
+            rope_theta: float(c, "rope_theta", 100.0)?,
+            norm_eps: float(c, "norm_eps", 1e-6)?,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// `config.json`.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "model_type": Self::MODEL_TYPE,
+            "channels": self.channels,
+            "sample_height": self.sample_size[0],
+            "sample_width": self.sample_size[1],
+            "patch_size": self.patch_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "intermediate_size": self.intermediate_size,
+            "text": match self.text {
+                TextKind::None => "none",
+                TextKind::Cross => "cross",
+                TextKind::Joint => "joint",
+            },
+            "text_width": self.text_width,
+            "num_classes": self.classes,
+            "shared_modulation": self.shared_modulation,
+            "rope_theta": self.rope_theta,
+            "norm_eps": self.norm_eps,
+        })
+    }
+
+    /// Fails for a shape that no model can have.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] names the key.
+    pub fn check(&self) -> Result<()> {
+        if !self.hidden_size.is_multiple_of(self.heads) || !self.head_dim().is_multiple_of(4) {
+            return Err(ConfigError::invalid(
+                "num_attention_heads",
+                self.heads,
+                "it must divide hidden_size into heads of a multiple of 4",
+            ));
+        }
+        if self
+            .sample_size
+            .iter()
+            .any(|side| !side.is_multiple_of(self.patch_size))
+        {
+            return Err(ConfigError::invalid(
+                "patch_size",
+                self.patch_size,
+                "it must divide the sample's height and width",
+            ));
+        }
+        if (self.text == TextKind::None) != (self.text_width == 0) {
+            return Err(ConfigError::invalid(
+                "text_width",
+                self.text_width,
+                "it must be above 0 with text and 0 without",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Width of a head.
+    pub fn head_dim(&self) -> usize {
+        self.hidden_size / self.heads.max(1)
+    }
+
+    /// Elements of a patch.
+    pub fn patch_len(&self) -> usize {
+        self.channels * self.patch_size * self.patch_size
+    }
+
+    /// Every parameter, with the values of adaLN-zero before training: each block begins as the identity and the
+    /// output as 0.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let (h, mut list) = (self.hidden_size, List::default());
+        let small = Init::Normal(0.02);
+        list.linear(
+            "x_embedder",
+            h,
+            self.patch_len(),
+            xavier(h, self.patch_len()),
+        );
+        list.linear("t_embedder.fc1", h, TIME_WIDTH, small);
+        list.linear("t_embedder.fc2", h, h, small);
+        if self.classes > 0 {
+            list.push("y_embedder.weight".into(), &[self.classes + 1, h], small);
+        }
+        if self.text != TextKind::None {
+            let width = self.text_width;
+            list.linear("text_embedder.fc1", h, width, xavier(h, width));
+            list.linear("text_embedder.fc2", h, h, xavier(h, h));
+            list.linear("pool_embedder", h, width, small);
+        }
+        if self.shared_modulation {
+            list.linear("adaLN_modulation", 6 * h, h, Init::Zeros);
+            if self.text == TextKind::Joint {
+                list.linear("text.adaLN_modulation", 6 * h, h, Init::Zeros);
+            }
+        }
+        for i in 0..self.layers {
+            let prefix = format!("blocks.{i}");
+            self.stream(&mut list, &prefix, true);
+            match self.text {
+                TextKind::Joint => {
+                    self.stream(&mut list, &format!("{prefix}.text"), i + 1 < self.layers);
+                }
+                TextKind::Cross => {
+                    let prefix = format!("{prefix}.cross");
+                    list.linear(&format!("{prefix}.q"), h, h, xavier(h, h));
+                    list.linear(&format!("{prefix}.kv"), 2 * h, h, xavier(h, h));
+                    self.norms(&mut list, &prefix);
+                    list.linear(&format!("{prefix}.proj"), h, h, Init::Zeros);
+                }
+                TextKind::None => {}
+            }
+        }
+        list.linear("final.adaLN_modulation", 2 * h, h, Init::Zeros);
+        list.linear("final.linear", self.patch_len(), h, Init::Zeros);
+        list.0
+    }
+
+    fn norms(&self, list: &mut List, prefix: &str) {
+        for name in ["q_norm", "k_norm"] {
+            list.push(
+                format!("{prefix}.{name}.weight"),
+                &[self.head_dim()],
+                Init::Ones,
+            );
+        }
+    }
+
+    /// A stream of tokens through a block; one that goes nowhere after the attention has no more than it needs for it.
+    fn stream(&self, list: &mut List, prefix: &str, whole: bool) {
+        let (h, wide) = (self.hidden_size, self.intermediate_size);
+        let parts = if whole { 6 } else { 2 };
+        if self.shared_modulation {
+            let name = format!("{prefix}.modulation_table");
+            list.push(name, &[parts * h], Init::Zeros);
+        } else {
+            list.linear(
+                &format!("{prefix}.adaLN_modulation"),
+                parts * h,
+                h,
+                Init::Zeros,
+            );
+        }
+        list.linear(&format!("{prefix}.attn.qkv"), 3 * h, h, xavier(h, h));
+        self.norms(list, &format!("{prefix}.attn"));
+        if whole {
+            list.linear(&format!("{prefix}.attn.proj"), h, h, xavier(h, h));
+            list.linear(&format!("{prefix}.mlp.fc1"), wide, h, xavier(wide, h));
+            list.linear(&format!("{prefix}.mlp.fc2"), h, wide, xavier(h, wide));
+        }
+    }
+}
