@@ -1,7 +1,7 @@
 //! What the commands share: settings of the process, models by name, the end of a run by Ctrl-C.
 
 use std::io::Read;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +9,7 @@ use medley_engine::convert::{ConvertEvent, ConvertOptions};
 use medley_engine::{
     CancelFlag, CancelToken, Home, LoadOptions, PullEvent, PullOptions, PullStage, Store, TextModel,
 };
-use medley_types::{ErrorCode, ErrorReport};
+use medley_types::{ErrorCode, ErrorReport, Speculation, TextRequest};
 
 use crate::args::Global;
 use crate::output::{Failure, Outcome, draws, note};
@@ -106,6 +106,20 @@ pub fn load_text(model: Option<&str>, options: LoadOptions, global: &Global) -> 
             ..options
         },
     )?)
+}
+
+/// The model of a request, with the draft model that it names.
+pub fn load_for(
+    request: &TextRequest,
+    options: LoadOptions,
+    global: &Global,
+) -> Outcome<TextModel> {
+    let model = load_text(Some(&request.model), options, global)?;
+    let Speculation::Draft(draft) = &request.speculation else {
+        return Ok(model);
+    };
+    let draft = load_text(Some(draft), LoadOptions::default(), global)?;
+    Ok(model.with_draft(Arc::new(draft))?)
 }
 
 /// A prompt from the command line, or from standard input where it is `-`.

@@ -176,6 +176,28 @@ pub struct SamplingArgs {
     pub logit_bias: Vec<(u32, f32)>,
 }
 
+/// Guesses at the next tokens: they change how fast a text comes, never the text.
+#[derive(Args, Debug, Clone)]
+pub struct SpeculationArgs {
+    /// Where guesses at the next tokens come from; they make some texts faster and change none
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Speculate::Auto)]
+    pub speculate: Speculate,
+    /// A small model with the same vocabulary that guesses: name in the catalog, file or folder
+    #[arg(long, value_name = "M")]
+    pub draft_model: Option<String>,
+}
+
+/// Where guesses come from.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speculate {
+    /// Look-up where much of the prompt comes again: code --fix and the task summarize
+    Auto,
+    /// None are made
+    Off,
+    /// From what followed the last tokens where they stood before
+    Lookup,
+}
+
 fn parse_bias(text: &str) -> Result<(u32, f32), String> {
     let wrong = || format!("{text:?} is not of the form ID=BIAS, such as 42=-1.5");
     let (id, bias) = text.split_once('=').ok_or_else(wrong)?;
@@ -203,6 +225,9 @@ pub struct TextArgs {
     /// How tokens are drawn
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// Guesses at the next tokens
+    #[command(flatten)]
+    pub speculation: SpeculationArgs,
     /// The text is JSON that this schema allows
     #[arg(long, value_name = "FILE", group = "constraint")]
     pub json_schema: Option<PathBuf>,
@@ -252,6 +277,9 @@ pub struct ChatArgs {
     /// How tokens are drawn
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// Guesses at the next tokens
+    #[command(flatten)]
+    pub speculation: SpeculationArgs,
 }
 
 /// `medley code`
@@ -281,6 +309,9 @@ pub struct CodeArgs {
     /// How tokens are drawn
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// Guesses at the next tokens
+    #[command(flatten)]
+    pub speculation: SpeculationArgs,
 }
 
 /// `medley embed`

@@ -1,5 +1,6 @@
 //! The KV cache of one sequence, in pages that sequences with a common beginning share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -71,6 +72,21 @@ impl Cache {
     /// Bytes of the pages, shared ones counted whole.
     pub fn bytes(&self) -> usize {
         self.pages.len() * self.spec.shape.page_bytes() * self.spec.layers
+    }
+
+    /// Bytes of the pages that are not in `seen` yet, which takes them in; of tensors, where they hold the cache, all.
+    /// Summed over several caches, shared pages count once.
+    pub fn bytes_beside(&self, seen: &mut HashSet<usize>) -> usize {
+        let fresh = self
+            .pages
+            .iter()
+            .filter(|page| seen.insert(Arc::as_ptr(page) as usize))
+            .count();
+        let tensors = self.tensors.iter().flatten().flat_map(|(k, v)| [k, v]);
+        let held: usize = tensors
+            .map(|t| t.elem_count() * t.dtype().size_in_bytes())
+            .sum();
+        fresh * self.spec.shape.page_bytes() * self.spec.layers + held
     }
 
     /// A cache that begins with the first `len` positions of this one and shares their pages.

@@ -23,6 +23,19 @@ pub enum PipelineError {
         /// Name of the model.
         model: String,
     },
+    /// A draft model that writes other tokens than the model it shall help.
+    #[error("the draft model {draft} has another vocabulary than {model}: token {id} differs")]
+    DraftVocabulary {
+        /// Name of the draft model.
+        draft: String,
+        /// Name of the model.
+        model: String,
+        /// The first token that is not the same.
+        id: usize,
+    },
+    /// A decoding step of several requests that failed, with the reason.
+    #[error("{0}")]
+    Step(String),
     /// A value of the request that cannot be used.
     #[error("{0}")]
     InvalidRequest(String),
@@ -64,11 +77,17 @@ impl PipelineError {
                 ErrorCode::InvalidRequest,
                 Some("use --raw to continue plain text"),
             ),
+            Self::DraftVocabulary { .. } => (
+                ErrorCode::InvalidRequest,
+                Some("take a smaller model of the same family"),
+            ),
             Self::InvalidRequest(_)
             | Self::Sampling(_)
             | Self::Tokenize(TokenizeError::Template { .. }) => (ErrorCode::InvalidRequest, None),
             Self::File { .. } => (ErrorCode::File, None),
-            Self::Format(_) | Self::Tokenize(_) | Self::Model(_) => (ErrorCode::InvalidModel, None),
+            Self::Format(_) | Self::Tokenize(_) | Self::Model(_) | Self::Step(_) => {
+                (ErrorCode::InvalidModel, None)
+            }
         };
         let report = ErrorReport::new(code, self.to_string());
         match hint {

@@ -5,7 +5,7 @@
 //! ```no_run
 //! use medley_pipelines::text::{LoadOptions, TextModel};
 //! use medley_pipelines::{Run, TextGenerator};
-//! use medley_types::{Message, Prompt, Sampling, TextRequest};
+//! use medley_types::{Message, Prompt, Sampling, Speculation, TextRequest};
 //!
 //! # fn main() -> Result<(), medley_pipelines::PipelineError> {
 //! let model = TextModel::load("SmolLM2-135M-Instruct.Q4_1.gguf".as_ref(), &LoadOptions::default())?;
@@ -18,6 +18,7 @@
 //!     stop: Vec::new(),
 //!     constraint: None,
 //!     logprobs: None,
+//!     speculation: Speculation::Off,
 //! };
 //! let work = model.generate(&request, &mut Run::quiet())?;
 //! assert!(work.tokens <= 40);

@@ -13,7 +13,7 @@ use medley_models::decoder::{Input, Wanted};
 use medley_pipelines::text::{LoadOptions, TextModel};
 use medley_pipelines::{Run, TextGenerator};
 use medley_testkit::text::{Greedy, Heldout};
-use medley_types::{Message, Prompt, Sampling, TextRequest};
+use medley_types::{Message, Prompt, Sampling, Speculation, TextRequest};
 
 /// Tokens of a continuation that are compared.
 const TOKENS: usize = 32;
@@ -64,6 +64,7 @@ fn greedy(model: &str) {
             stop: Vec::new(),
             constraint: None,
             logprobs: Some(0),
+            speculation: Speculation::Off,
         };
         assert_eq!(
             text.encode(&request.prompt).unwrap(),

@@ -1,5 +1,11 @@
-//! Training: objectives, optimisers, schedules and the step that brings them together.
+//! Training: what models learn from and how.
+//!
+//! - [`data`]: captioned pictures from folders, lists, tables and archives, in a seeded order that goes on at
+//!   the very picture where a run stopped;
+//! - [`step`]: an [`Objective`] gives the loss of a batch; a [`Trainer`] holds parameters, gradients, optimiser and
+//!   averages, and makes one step after the other.
 
+pub mod data;
 mod ema;
 mod error;
 pub mod optim;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ErrorCode, ErrorReport};
 pub use text::{
-    Constraint, FinishReason, Message, Prompt, Sampling, TextRequest, TextTimings, TextWork,
-    TokenLogprob,
+    Constraint, FinishReason, Message, Prompt, Sampling, Speculation, TextRequest, TextTimings,
+    TextWork, TokenLogprob,
 };
 
 /// What a request asks for; the recipe of a work is its JSON form.

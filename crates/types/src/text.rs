@@ -87,6 +87,26 @@ pub enum Constraint {
     Grammar(String),
 }
 
+/// Where guesses at the next tokens come from. They change how fast a text comes, never the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speculation {
+    /// None are made.
+    #[default]
+    Off,
+    /// From what followed the last tokens where they stood before, in the prompt or in the text.
+    Lookup,
+    /// From a small model with the same vocabulary: its name, file or folder.
+    Draft(String),
+}
+
+impl Speculation {
+    /// Whether no guesses are made.
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
 /// A request for text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TextRequest {
@@ -111,6 +131,9 @@ pub struct TextRequest {
     /// Alternatives to report for each token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<usize>,
+    /// Where guesses at the next tokens come from.
+    #[serde(default, skip_serializing_if = "Speculation::is_off")]
+    pub speculation: Speculation,
 }
 
 /// Why a text ended.
@@ -148,6 +171,12 @@ pub struct TextTimings {
     pub prefill_tok_s: f64,
     /// Tokens written per second.
     pub decode_tok_s: f64,
+    /// Tokens that were guessed.
+    #[serde(default)]
+    pub drafted: usize,
+    /// Guessed tokens that became text.
+    #[serde(default)]
+    pub accepted: usize,
 }
 
 /// A text with what is known of it.

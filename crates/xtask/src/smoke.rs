@@ -30,6 +30,7 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::text_threads", text_threads),
     ("smoke::text_seed", text_seed),
     ("smoke::text_constraints", text_constraints),
+    ("smoke::text_speculation", text_speculation),
     ("smoke::text_refusals", text_refusals),
     ("smoke::embed", embed),
 ];
@@ -453,6 +454,54 @@ fn text_constraints(program: &Program) -> Result<()> {
         &["text", "x", "--task", "dance"],
         2,
         &["dance", "summarize"],
+    )
+}
+
+/// Guesses change no text, and some come true where the text repeats its prompt.
+fn text_speculation(program: &Program) -> Result<()> {
+    let material = "The ferry from Harwich to Hoek van Holland leaves at nine and arrives at seventeen hours. ".repeat(2);
+    let args = [
+        &material,
+        "--task",
+        "correct",
+        "--seed",
+        "3",
+        "--max-tokens",
+        "60",
+    ];
+    let with = |flags: &[&str]| program.text(&[&args, flags].concat());
+    let plain = with(&["--speculate", "off"])?;
+    ensure!(plain["timings"]["drafted"] == 0, "guesses in {plain}");
+    let guessed = with(&["--speculate", "lookup"])?;
+    ensure!(
+        guessed["timings"]["accepted"].as_u64() > Some(0),
+        "no guess came true: {guessed}"
+    );
+    let drafted = with(&["--draft-model", "smollm2-135m"])?;
+    for other in [&guessed, &drafted] {
+        ensure!(
+            other["text"] == plain["text"],
+            "with guesses {}, without {}",
+            other["text"],
+            plain["text"]
+        );
+    }
+    program.refuses(
+        &["text", "x", "--draft-model", "gemma3-270m"],
+        1,
+        &["gemma", "vocabulary"],
+    )?;
+    program.refuses(
+        &[
+            "text",
+            "x",
+            "--draft-model",
+            "smollm2-135m",
+            "--speculate",
+            "off",
+        ],
+        2,
+        &["--draft-model"],
     )
 }
 

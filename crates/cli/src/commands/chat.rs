@@ -5,9 +5,9 @@ use medley_types::{Event, FinishReason, Message, Prompt, TextRequest};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use crate::app::{DEFAULT_TEXT, cancel_token, fresh_seed, load_text};
+use crate::app::{DEFAULT_TEXT, cancel_token, fresh_seed, load_for};
 use crate::args::{ChatArgs, Global};
-use crate::commands::text::{check, request};
+use crate::commands::text::{check, request, speculation};
 use crate::output::{Failure, Outcome, note, print_now};
 
 const HELP: &str = "\
@@ -25,10 +25,11 @@ Ctrl-C stops an answer.";
 pub fn run(args: &ChatArgs, global: &Global) -> Outcome {
     let template = TextRequest {
         model: args.model.clone().unwrap_or_else(|| DEFAULT_TEXT.into()),
+        speculation: speculation(&args.speculation, false)?,
         ..request(Prompt::Messages(Vec::new()), &args.sampling)
     };
     check(&template)?;
-    let model = load_text(Some(&template.model), LoadOptions::default(), global)?;
+    let model = load_for(&template, LoadOptions::default(), global)?;
     let mut editor = DefaultEditor::new()
         .map_err(|e| Failure::usage(format!("this terminal cannot be read: {e}")))?;
     let history = medley_engine::Home::from_env()

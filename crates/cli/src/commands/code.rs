@@ -5,9 +5,9 @@ use medley_types::{Event, FinishReason, Message, Prompt, TextRequest};
 use serde_json::json;
 use similar::TextDiff;
 
-use crate::app::{DEFAULT_TEXT, cancel_token, load_text, prompt_text};
+use crate::app::{DEFAULT_TEXT, cancel_token, load_for, prompt_text};
 use crate::args::{CodeArgs, Global};
-use crate::commands::text::{check, request};
+use crate::commands::text::{check, request, speculation};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// Largest source file that is read.
@@ -34,10 +34,11 @@ pub fn run(args: &CodeArgs, global: &Global) -> Outcome {
     let model_name = args.model.clone().unwrap_or_else(|| DEFAULT_TEXT.into());
     let template = TextRequest {
         model: model_name,
+        speculation: speculation(&args.speculation, args.fix)?,
         ..request(Prompt::Messages(Vec::new()), &args.sampling)
     };
     check(&template)?;
-    let model = load_text(Some(&template.model), LoadOptions::default(), global)?;
+    let model = load_for(&template, LoadOptions::default(), global)?;
     if args.fix {
         return fix(args, &task, &files, &template, &model, global);
     }
@@ -139,20 +140,20 @@ fn fix(
             .unified_diff()
             .header(&format!("a/{name}"), &format!("b/{name}"))
             .to_string();
-        changes.push((path, new, diff));
+        changes.push((path, new, diff, work.timings));
     }
     if args.apply {
-        for (path, new, _) in changes.iter().filter(|c| !c.2.is_empty()) {
+        for (path, new, ..) in changes.iter().filter(|c| !c.2.is_empty()) {
             work_file::write(path, new.as_bytes())?;
         }
     }
     if global.json {
-        let list: Vec<_> = changes.iter().map(|(path, _, diff)| json!({ "path": path, "diff": diff, "applied": args.apply && !diff.is_empty() })).collect();
+        let list: Vec<_> = changes.iter().map(|(path, _, diff, timings)| json!({ "path": path, "diff": diff, "applied": args.apply && !diff.is_empty(), "timings": timings })).collect();
         return print_json(
             &json!({ "changes": list, "seed": template.seed, "model": template.model, "peak_rss_bytes": peak_rss() }),
         );
     }
-    for (path, _, diff) in &changes {
+    for (path, _, diff, _) in &changes {
         if diff.is_empty() {
             note(global, &format!("{}: nothing to change", path.display()));
         } else {

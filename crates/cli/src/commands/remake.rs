@@ -1,7 +1,7 @@
 use medley_engine::{LoadOptions, work_file};
 use medley_types::Request;
 
-use crate::app::load_text;
+use crate::app::load_for;
 use crate::args::{Global, RemakeArgs};
 use crate::output::{Failure, Outcome};
 
@@ -12,7 +12,7 @@ pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
     }
     match work_file::recipe(&args.file)? {
         Request::Text(request) => {
-            let model = load_text(Some(&request.model), LoadOptions::default(), global)?;
+            let model = load_for(&request, LoadOptions::default(), global)?;
             super::text::finish(&model, &request, args.output.as_deref(), global)
         }
         _ => Err(Failure::usage("this build makes only texts again")),

@@ -5,12 +5,12 @@ use medley_engine::{
 };
 use medley_types::{
     Constraint, ErrorCode, ErrorReport, Event, FinishReason, Medium, Message, Prompt, Request,
-    Sampling, TextRequest, TextWork,
+    Sampling, Speculation, TextRequest, TextWork,
 };
 use serde_json::{Value, json};
 
-use crate::app::{DEFAULT_TEXT, cancel_token, fresh_seed, load_text, prompt_text};
-use crate::args::{Global, Kv, SamplingArgs, TextArgs};
+use crate::app::{DEFAULT_TEXT, cancel_token, fresh_seed, load_for, prompt_text};
+use crate::args::{Global, Kv, SamplingArgs, Speculate, SpeculationArgs, TextArgs};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// The command line that a prompt without a command stands for: the medium is told from its words. The prompt is the
@@ -65,7 +65,7 @@ pub fn run(args: &TextArgs, global: &Global) -> Outcome {
     }
     let prompt = if args.raw {
         Prompt::Raw(prompt)
-    } else if let Some(task) = task {
+    } else if let Some(task) = &task {
         constraint = constraint.or(task.pattern().map(Constraint::Regex));
         Prompt::Messages(task.messages(args.system.as_deref(), &prompt))
     } else {
@@ -77,6 +77,7 @@ pub fn run(args: &TextArgs, global: &Global) -> Outcome {
         model: name,
         constraint,
         logprobs: args.logprobs.map(usize::from),
+        speculation: speculation(&args.speculation, task == Some(Task::Summarize))?,
         ..request(prompt, &args.sampling)
     };
     check(&request)?;
@@ -90,7 +91,7 @@ pub fn run(args: &TextArgs, global: &Global) -> Outcome {
         kv_type,
         ..LoadOptions::default()
     };
-    let model = load_text(Some(&request.model), options, global)?;
+    let model = load_for(&request, options, global)?;
     finish(&model, &request, args.output.as_deref(), global)
 }
 
@@ -122,6 +123,20 @@ pub fn request(prompt: Prompt, s: &SamplingArgs) -> TextRequest {
         stop: s.stop.clone(),
         constraint: None,
         logprobs: None,
+        speculation: Speculation::Off,
+    }
+}
+
+/// Where guesses come from; `copies` says that much of the prompt will come again.
+pub fn speculation(args: &SpeculationArgs, copies: bool) -> Outcome<Speculation> {
+    match (&args.draft_model, args.speculate) {
+        (Some(draft), Speculate::Auto) => Ok(Speculation::Draft(draft.clone())),
+        (Some(_), Speculate::Off | Speculate::Lookup) => Err(Failure::usage(
+            "--draft-model makes the guesses, so --speculate must be auto or left out",
+        )),
+        (None, Speculate::Lookup) => Ok(Speculation::Lookup),
+        (None, Speculate::Auto) if copies => Ok(Speculation::Lookup),
+        (None, Speculate::Auto | Speculate::Off) => Ok(Speculation::Off),
     }
 }
 

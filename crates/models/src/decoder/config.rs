@@ -1,6 +1,6 @@
 //! What distinguishes one decoder-only transformer from another.
 
-use medley_nn::{Activation, MoeSpec, RopeSpec};
+use medley_nn::{Activation, MoeSpec, RopeScaling, RopeSpec};
 
 use crate::{ConfigError, Result};
 
@@ -92,6 +92,18 @@ const MAX_VOCAB: usize = 1 << 24;
 const MAX_LAYERS: usize = 1024;
 
 impl DecoderConfig {
+    /// Positions up to which a token's keys, values and logits do not depend on the steps in which its sequence is read;
+    /// none where they never do. Beyond it, rotary positions follow the length that the sequence has after a step.
+    pub fn steady_positions(&self) -> Option<usize> {
+        let original = |rope: &RopeSpec| match rope.scaling {
+            RopeScaling::Dynamic { original, .. } | RopeScaling::LongRope { original, .. } => {
+                Some(original)
+            }
+            _ => None,
+        };
+        self.ropes.iter().filter_map(original).min()
+    }
+
     /// Refuses sizes that cannot be, before anything is allocated by them.
     pub fn validate(self) -> Result<Self> {
         let bounded = [
@@ -130,8 +142,8 @@ impl DecoderConfig {
                 ));
             }
             let divisors = match &rope.scaling {
-                medley_nn::RopeScaling::Divisors(d) => vec![d.len()],
-                medley_nn::RopeScaling::LongRope { short, long, .. } => {
+                RopeScaling::Divisors(d) => vec![d.len()],
+                RopeScaling::LongRope { short, long, .. } => {
                     vec![short.len(), long.len()]
                 }
                 _ => Vec::new(),

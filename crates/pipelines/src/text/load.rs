@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use medley_formats::WeightFile;
-use medley_models::decoder;
+use medley_models::decoder::{self, Decoder};
 use medley_nn::{Device, KvType};
 use medley_tokenize::{ChatTemplate, Tokenizer};
 use serde_json::Value;
@@ -55,6 +55,28 @@ impl TextModel {
             }
         };
         let decoder = decoder::from_file(file, path, config.as_ref(), &options.device)?;
+        let name = path.file_stem().unwrap_or(path.as_os_str());
+        let model = Self::new(
+            &name.to_string_lossy(),
+            decoder,
+            tokenizer,
+            template,
+            options,
+        )?;
+        Ok(Self {
+            load_s: start.elapsed().as_secs_f64(),
+            ..model
+        })
+    }
+
+    /// A model out of its parts.
+    pub fn new(
+        name: &str,
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        template: Option<ChatTemplate>,
+        options: &LoadOptions,
+    ) -> Result<Self, PipelineError> {
         let limit = decoder.config().max_positions;
         let context = options.context.unwrap_or(limit);
         if context == 0 || context > limit {
@@ -62,20 +84,16 @@ impl TextModel {
                 "a context of {context} tokens was asked for; this model allows 1 to {limit}"
             )));
         }
-        let name = path
-            .file_stem()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy()
-            .into_owned();
         Ok(Self {
-            name,
+            name: name.to_owned(),
             decoder,
             tokenizer,
             template,
             vocabulary: std::sync::OnceLock::new(),
             kv_type: options.kv_type,
             context,
-            load_s: start.elapsed().as_secs_f64(),
+            load_s: 0.0,
+            draft: None,
         })
     }
 }

@@ -1,17 +1,23 @@
 //! Text: a decoder, its tokenizer and its chat template as one generator.
 
+pub mod batch;
+mod draft;
 mod generate;
 mod load;
 pub mod measure;
+mod sequence;
 mod session;
 mod task;
+mod writer;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use medley_models::decoder::Decoder;
 use medley_nn::{Cache, KvType};
 use medley_sampling::{SamplingError, Vocabulary};
 use medley_tokenize::{ChatTemplate, Tokenizer};
+
+use crate::PipelineError;
 
 pub use load::LoadOptions;
 pub(crate) use load::read_json;
@@ -31,9 +37,34 @@ pub struct TextModel {
     kv_type: KvType,
     context: usize,
     load_s: f64,
+    draft: Option<Arc<TextModel>>,
 }
 
 impl TextModel {
+    /// Lets `draft`, a smaller model with the same vocabulary, guess what this one will write, for requests that ask for
+    /// it ([`medley_types::Speculation::Draft`]).
+    pub fn with_draft(self, draft: Arc<TextModel>) -> Result<Self, PipelineError> {
+        let (own, other) = (
+            self.tokenizer.vocabulary_bytes(),
+            draft.tokenizer.vocabulary_bytes(),
+        );
+        let different = (0..own.len().max(other.len())).find(|&i| {
+            own.get(i) != other.get(i)
+                || self.tokenizer.is_special(i as u32) != draft.tokenizer.is_special(i as u32)
+        });
+        match different {
+            Some(id) => Err(PipelineError::DraftVocabulary {
+                draft: draft.name.clone(),
+                model: self.name,
+                id,
+            }),
+            None => Ok(Self {
+                draft: Some(draft),
+                ..self
+            }),
+        }
+    }
+
     /// Name of the file or folder it was loaded from.
     pub fn name(&self) -> &str {
         &self.name

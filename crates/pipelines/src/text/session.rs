@@ -1,14 +1,15 @@
 use medley_models::decoder::{Input, Wanted};
 use medley_nn::Cache;
-use medley_types::Event;
 
 use super::{PREFILL_CHUNK, TextModel};
-use crate::{PipelineError, Run};
+use crate::PipelineError;
 
 /// What a model has read so far, so that a conversation goes on without reading it again.
 pub struct Session {
-    cache: Cache,
-    ids: Vec<u32>,
+    pub(super) cache: Cache,
+    pub(super) ids: Vec<u32>,
+    /// What a draft model has read of it.
+    pub(super) draft: Option<Box<Session>>,
 }
 
 impl TextModel {
@@ -17,6 +18,17 @@ impl TextModel {
         Session {
             cache: self.cache(),
             ids: Vec::new(),
+            draft: None,
+        }
+    }
+
+    /// How many of `common` tokens that another text begins with can be taken over from where they were read for this
+    /// one, so that the text comes out as if all had been read for it. Where angles follow the length of a sequence
+    /// ([`medley_models::decoder::DecoderConfig::steady_positions`]), it must go on at a border between chunks.
+    pub(super) fn reusable(&self, common: usize) -> usize {
+        match self.decoder.config().steady_positions() {
+            None => common,
+            Some(steady) => common.min(steady) / PREFILL_CHUNK * PREFILL_CHUNK,
         }
     }
 }
@@ -27,34 +39,24 @@ impl Session {
         &self.ids
     }
 
+    /// Keeps what `ids` begins with, less its last token, whose logits are wanted; gives how many tokens that are.
+    pub(super) fn keep(&mut self, model: &TextModel, ids: &[u32]) -> Result<usize, PipelineError> {
+        let common = common_prefix(&self.ids, ids).min(ids.len().saturating_sub(1));
+        let kept = model.reusable(common);
+        self.truncate(kept)?;
+        Ok(kept)
+    }
+
     /// Reads `ids` from the beginning, keeping what the cache already holds of them, and gives the logits after the
-    /// last. `None` where the run was cancelled meanwhile. `ids` must not be empty.
-    pub fn read(
-        &mut self,
-        model: &TextModel,
-        ids: &[u32],
-        run: &mut Run,
-    ) -> Result<Option<Vec<f32>>, PipelineError> {
-        let common = self.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
-        let keep = common.min(ids.len().saturating_sub(1));
-        self.cache
-            .truncate(keep)
-            .map_err(medley_models::ConfigError::from)?;
-        self.ids.truncate(keep);
+    /// last. `ids` must not be empty.
+    pub fn read(&mut self, model: &TextModel, ids: &[u32]) -> Result<Vec<f32>, PipelineError> {
+        let kept = self.keep(model, ids)?;
         let mut logits = Vec::new();
-        for chunk in ids[keep..].chunks(PREFILL_CHUNK) {
-            if run.cancel.is_cancelled() {
-                return Ok(None);
-            }
+        for chunk in ids[kept..].chunks(PREFILL_CHUNK) {
             let last = self.ids.len() + chunk.len() == ids.len();
             logits = self.step(model, chunk, if last { Wanted::Last } else { Wanted::None })?;
-            run.emit(Event::Progress {
-                stage: "prefill".into(),
-                done: self.ids.len(),
-                total: ids.len(),
-            });
         }
-        Ok(Some(logits))
+        Ok(logits)
     }
 
     /// Reads `tokens` behind what is there and gives the wanted logits.
@@ -82,4 +84,22 @@ impl Session {
         self.ids.truncate(len);
         Ok(())
     }
+
+    /// A session that has read the first `len` tokens of this one; their memory is shared.
+    pub fn fork(&self, len: usize) -> Result<Self, PipelineError> {
+        let len = len.min(self.ids.len());
+        Ok(Self {
+            cache: self
+                .cache
+                .fork(len)
+                .map_err(medley_models::ConfigError::from)?,
+            ids: self.ids[..len].to_vec(),
+            draft: None,
+        })
+    }
+}
+
+/// How many tokens two texts have in common at their beginning.
+pub(super) fn common_prefix(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
