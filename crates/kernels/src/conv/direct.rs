@@ -12,7 +12,7 @@ use crate::pool::{self, SharedMut};
 use crate::simd::{Simd, simd_fn};
 
 /// Positions of a register block.
-const fn block_rows(lanes: usize) -> usize {
+pub(super) const fn block_rows(lanes: usize) -> usize {
     if lanes == 16 { 12 } else { 6 }
 }
 
@@ -31,6 +31,11 @@ pub(super) struct Panels {
 }
 
 impl Panels {
+    /// Outputs.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     /// Out of a matrix `[rows, width]`.
     pub(super) fn of_rows(isa: Isa, matrix: &[f32], rows: usize, width: usize) -> Self {
         let cols = panel_cols(isa);
@@ -84,7 +89,7 @@ fn place(patches: &Patches<'_>, at: usize) -> [usize; 3] {
 impl Patches<'_> {
     /// The pixel of a position at a tap, or `None` outside of the image.
     #[inline(always)]
-    fn pixel(&self, [b, i, j]: [usize; 3], tap: [isize; 2]) -> Option<usize> {
+    pub(super) fn pixel(&self, [b, i, j]: [usize; 3], tap: [isize; 2]) -> Option<usize> {
         let y = (i * self.step[0]).wrapping_add_signed(tap[0]);
         let x = (j * self.step[1]).wrapping_add_signed(tap[1]);
         (y < self.height && x < self.width).then(|| (b * self.height + y) * self.width + x)
@@ -124,12 +129,12 @@ thread_local! {
 
 /// What a register block of outputs is made of.
 #[derive(Clone, Copy)]
-struct Block<'a> {
+pub(super) struct Block<'a> {
     /// Pixels tap by tap, `stride` of them for each.
-    pixels: &'a [*const f32],
-    stride: usize,
+    pub(super) pixels: &'a [*const f32],
+    pub(super) stride: usize,
     /// Channels of a pixel.
-    channels: usize,
+    pub(super) channels: usize,
 }
 
 simd_fn! {
@@ -144,7 +149,7 @@ simd_fn! {
         out: &SharedMut<'_, f32>,
     ) {
         let most = block_rows(S::LANES);
-        let (cols, width) = (2 * S::LANES, weights.width);
+        let width = weights.width;
         let zeros = pixels.first().copied().unwrap_or(std::ptr::null());
             let mut outputs = [0usize; 12];
             for start in range.clone().step_by(most) {
@@ -162,33 +167,55 @@ simd_fn! {
                     }
                 }
                 let block = Block { pixels, stride: most, channels: patches.channels };
-                for (p, from) in (0..width).step_by(cols).enumerate() {
-                    let panel = &weights.data[p * weights.rows * cols..(p + 1) * weights.rows * cols];
-                    let columns = from..width.min(from + cols);
-                    let bias = bias.map(|bias| &bias[columns.clone()]);
-                    macro_rules! take {
-                        ($rows:literal) => {
-                            // SAFETY: pixels have `channels` elements each, the panel one row for each of them at each
-                            // tap, and each position's output is written by one task.
-                            unsafe {
-                                if columns.len() > S::LANES {
-                                    outputs_of::<S, $rows, 2>(s, block, panel, bias, &outputs[..count], columns, out)
-                                } else {
-                                    outputs_of::<S, $rows, 1>(s, block, panel, bias, &outputs[..count], columns, out)
-                                }
-                            }
-                        };
-                    }
-                    match count {
-                        1 => take!(1),
-                        2 => take!(2),
-                        3..5 => take!(4),
-                        _ if S::LANES == 8 => take!(6),
-                        5..9 => take!(8),
-                        _ => take!(12),
+                // SAFETY: pixels have `channels` elements each, the panels one row for each of them at each tap, and each
+                // position's output is written by one task.
+                unsafe { all_columns(s, block, weights, bias, &outputs[..count], out) };
+            }
+    }
+}
+
+/// Writes all columns of the outputs of a block.
+///
+/// # Safety
+/// The pixels have `channels` elements, the panels as many rows as there are of them; nobody else touches these
+/// outputs.
+#[inline(always)]
+pub(super) unsafe fn all_columns<S: Simd>(
+    s: S,
+    block: Block<'_>,
+    weights: &Panels,
+    bias: Option<&[f32]>,
+    outputs: &[usize],
+    out: &SharedMut<'_, f32>,
+) {
+    let (cols, width) = (2 * S::LANES, weights.width);
+    for (p, from) in (0..width).step_by(cols).enumerate() {
+        let panel = &weights.data[p * weights.rows * cols..(p + 1) * weights.rows * cols];
+        let columns = from..width.min(from + cols);
+        let bias = match bias {
+            Some(bias) => Some(&bias[columns.clone()]),
+            None => None,
+        };
+        macro_rules! take {
+            ($rows:literal) => {
+                // SAFETY: handed on.
+                unsafe {
+                    if columns.len() > S::LANES {
+                        outputs_of::<S, $rows, 2>(s, block, panel, bias, outputs, columns, out)
+                    } else {
+                        outputs_of::<S, $rows, 1>(s, block, panel, bias, outputs, columns, out)
                     }
                 }
-            }
+            };
+        }
+        match outputs.len() {
+            1 => take!(1),
+            2 => take!(2),
+            3..5 => take!(4),
+            _ if S::LANES == 8 => take!(6),
+            5..9 => take!(8),
+            _ => take!(12),
+        }
     }
 }
 

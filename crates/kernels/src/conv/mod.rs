@@ -1,12 +1,12 @@
 //! Two-dimensional convolution, channels last, forward and backward.
 //!
-//! Each is a matrix product with the patches of the image as rows (im2col; Chellapilla, Puri and
-//! Simard, 2006), of which only a block exists at a time; the patches of 1 × 1 kernels are the
-//! image itself. Every output is reduced over the taps and channels, and every weight's gradient
+//! Pixels are read where they lie ([`direct`]); kernels of 3 × 3 taps one step apart take fewer products ([`winograd`]);
+//! those of one tap are matrix products. Every output is reduced over the taps and channels, and every weight's gradient
 //! over the positions, in one order.
 #![allow(unsafe_code)] // tasks write disjoint parts of one slice
 
 mod direct;
+mod winograd;
 
 use crate::dense::{Matrix, product};
 use crate::pool::{self, SharedMut};
@@ -161,14 +161,35 @@ pub fn conv2d(shape: &Conv2d, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y
         step: shape.stride,
         taps: &taps,
     };
-    let panels = direct::Panels::of_columns(isa, weight, per, m);
     let places = direct::Places {
         height: shape.out_height(),
         width: shape.out_width(),
         step: [1, 1],
         first: [0, 0],
     };
-    direct::forward(isa, &patches, n, &panels, bias, &places, &SharedMut::new(y));
+    let (batch, y) = (shape.batch, SharedMut::new(y));
+    if winograd::serves(&patches, m) {
+        let taps = by_tap(weight, shape.taps(), shape.in_channels);
+        let kernels = winograd::Kernels::new(isa, &taps, shape.in_channels, m);
+        return winograd::forward(isa, &patches, batch, &kernels, bias, &places, &y);
+    }
+    let panels = direct::Panels::of_columns(isa, weight, per, m);
+    direct::forward(isa, &patches, n, &panels, bias, &places, &y);
+}
+
+/// Weights `[outputs, taps, inputs]` as a matrix `[inputs, outputs]` for each tap.
+fn by_tap(weight: &[f32], taps: usize, inputs: usize) -> Vec<f32> {
+    let outputs = weight.len() / (taps * inputs).max(1);
+    let mut all = vec![0.0; weight.len()];
+    pool::parallel_chunks(&mut all, (inputs * outputs).max(1), |tap, matrix| {
+        for (o, weight) in weight.chunks_exact(taps * inputs).enumerate() {
+            let weight = &weight[tap * inputs..(tap + 1) * inputs];
+            for (to, &w) in matrix[o..].iter_mut().step_by(outputs).zip(weight) {
+                *to = w;
+            }
+        }
+    });
+    all
 }
 
 simd_fn! {
@@ -225,6 +246,7 @@ fn phase(
         let stride = shape.stride[axis];
         let start = first[axis] + shape.padding[axis];
         (0..shape.kernel[axis])
+            .rev()
             .filter(move |u| u % stride == start % stride)
             .map(move |u| (u, (start as isize - u as isize) / stride as isize))
     };
@@ -254,14 +276,18 @@ fn phase(
         step: [1, 1],
         taps: &taps,
     };
-    let panels = direct::Panels::of_rows(isa, &turned, per, k);
     let places = direct::Places {
         height: shape.height,
         width: shape.width,
         step: shape.stride,
         first,
     };
-    let n = shape.batch * rows * cols;
+    let (batch, n) = (shape.batch, shape.batch * rows * cols);
+    if winograd::serves(&patches, k) {
+        let kernels = winograd::Kernels::new(isa, &turned, m, k);
+        return winograd::forward(isa, &patches, batch, &kernels, None, &places, dx);
+    }
+    let panels = direct::Panels::of_rows(isa, &turned, per, k);
     direct::forward(isa, &patches, n, &panels, None, &places, dx);
 }
 
