@@ -17,6 +17,8 @@ pub(super) enum Purpose {
     CropX = 4,
     /// Where a picture is cut, down.
     CropY = 5,
+    /// Which pictures of a group.
+    Group = 6,
 }
 
 /// 64 random bits.
