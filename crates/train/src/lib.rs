@@ -5,7 +5,9 @@
 //! - [`step`]: an [`Objective`] gives the loss of a batch; a [`Trainer`] holds parameters, gradients, optimiser and
 //!   averages, and makes one step after the other;
 //! - [`text`]: language models.
+//! - [`captions`]: captions as the states of a sentence encoder.
 
+pub mod captions;
 pub mod data;
 mod ema;
 mod error;

@@ -18,9 +18,11 @@ pub(crate) enum Purpose {
     /// Where a picture is cut, down.
     CropY = 5,
     /// First weights of a model.
-    Weights = 6,
+    Weights = 7,
     /// Tokens of a speed measurement.
-    Tokens = 7,
+    Tokens = 8,
+    /// Which pictures of a group.
+    Group = 6,
 }
 
 /// 64 random bits.
