@@ -182,6 +182,7 @@ simd_fn! {
     fn turn_pixels(s, work: &Work<'_>, tiles: Range<usize>, to: &mut [f32]) {
         let (patches, k) = (work.patches, work.patches.channels);
         let count = tiles.len();
+        assert!(to.len() >= POINTS * count * k, "room for all tiles");
         for (t, tile) in tiles.enumerate() {
             let at = corner(work, tile);
             let mut pixels = [work.zeros; POINTS];
@@ -195,10 +196,17 @@ simd_fn! {
                 }
             }
             for c in (0..k).step_by(S::LANES) {
+                let whole = c + S::LANES <= k;
                 let mut d = [[s.zero(); 4]; 4];
                 for (i, row) in d.iter_mut().enumerate() {
                     for (j, v) in row.iter_mut().enumerate() {
-                        *v = s.load_part(&pixels[4 * i + j][c..], 0.0);
+                        let pixel = pixels[4 * i + j];
+                        *v = if whole {
+                            // SAFETY: pixels have `k` elements, of which a vector is left.
+                            unsafe { s.load_ptr(pixel.as_ptr().add(c)) }
+                        } else {
+                            s.load_part(&pixel[c..], 0.0)
+                        };
                     }
                 }
                 // Down, then across.
@@ -211,7 +219,12 @@ simd_fn! {
                 for (i, row) in d.iter().enumerate() {
                     for (j, v) in in_turn(s, *row).into_iter().enumerate() {
                         let from = ((4 * i + j) * count + t) * k;
-                        s.store_part(&mut to[from + c..from + k], v);
+                        if whole {
+                            // SAFETY: inside of `to` by the assertion above.
+                            unsafe { s.store_ptr(to.as_mut_ptr().add(from + c), v) };
+                        } else {
+                            s.store_part(&mut to[from + c..from + k], v);
+                        }
                     }
                 }
             }
@@ -273,6 +286,7 @@ simd_fn! {
     ) {
         let (patches, places, m) = (work.patches, work.places, work.kernels.outputs);
         let count = tiles.len();
+        assert!(from.len() >= POINTS * count * m, "all tiles");
         for (t, tile) in tiles.enumerate() {
             let [image, row, col] = corner(work, tile);
             for c in (0..m).step_by(S::LANES) {
@@ -281,7 +295,12 @@ simd_fn! {
                 for (i, row) in points.iter_mut().enumerate() {
                     for (j, v) in row.iter_mut().enumerate() {
                         let at = ((4 * i + j) * count + t) * m;
-                        *v = s.load_part(&from[at + c..at + end], 0.0);
+                        *v = if end - c == S::LANES {
+                            // SAFETY: inside of `from` by the assertion above.
+                            unsafe { s.load_ptr(from.as_ptr().add(at + c)) }
+                        } else {
+                            s.load_part(&from[at + c..at + end], 0.0)
+                        };
                     }
                 }
                 let bias = match work.bias {
