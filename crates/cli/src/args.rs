@@ -190,7 +190,7 @@ pub struct SpeculationArgs {
 /// Where guesses come from.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speculate {
-    /// Look-up where much of the prompt comes again: code --fix and the task summarize
+    /// Look-up where parts of the prompt come again: code --fix, and the tasks summarize and correct
     Auto,
     /// None are made
     Off,
