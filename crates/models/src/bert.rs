@@ -2,6 +2,8 @@
 //!
 //! Covers `bert` (MiniLM, BGE, E5 …: learned positions, GELU) and `nomic_bert` (rotary positions, SwiGLU).
 
+mod gguf;
+
 use std::sync::Arc;
 
 use medley_nn::attention::Rows;
@@ -12,6 +14,8 @@ use medley_nn::{
 use serde_json::Value;
 
 use crate::{ConfigError, Result};
+
+pub use gguf::{gguf_metadata, gguf_name};
 
 /// Shape of an encoder.
 #[derive(Clone, Debug)]
@@ -104,14 +108,19 @@ impl BertConfig {
             rope_theta: theta.map_or_else(|| float(&["rotary_emb_base"], 1000.0), |t| t as f32),
             act,
         };
-        if !config.hidden_size.is_multiple_of(config.heads) {
-            return Err(ConfigError::invalid(
-                "num_attention_heads",
-                config.heads,
-                "it must divide hidden_size",
-            ));
-        }
+        config.check()?;
         Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.hidden_size.is_multiple_of(self.heads) {
+            return Ok(());
+        }
+        Err(ConfigError::invalid(
+            "num_attention_heads",
+            self.heads,
+            "it must divide hidden_size",
+        ))
     }
 }
 
@@ -144,15 +153,7 @@ impl Bert {
     /// Makes every layer of `config` out of `weights`, which run on the CPU.
     pub fn new(config: BertConfig, weights: &Weights) -> Result<Self> {
         let c = &config;
-        let weights = &match ["", "bert.", "model."]
-            .iter()
-            .find(|p| weights.has(&format!("{p}embeddings.word_embeddings.weight")))
-        {
-            Some(prefix) if !prefix.is_empty() => weights
-                .clone()
-                .with_key_map(move |name| format!("{prefix}{name}")),
-            _ => weights.clone(),
-        };
+        let weights = &named(weights);
         let table = |name: &str, rows: usize| -> Result<Embedding> {
             Ok(Embedding {
                 table: weights.matrix(
@@ -290,6 +291,22 @@ impl Bert {
                 mine.to_vec()
             })
             .collect())
+    }
+}
+
+/// The weights under the names of `transformers`, whatever the file calls them.
+fn named(weights: &Weights) -> Weights {
+    let weights = weights.clone();
+    if weights.metadata().is_some_and(gguf::is_encoder) {
+        return weights.with_key_map(|name| gguf_name(name).unwrap_or_else(|| name.to_owned()));
+    }
+    let table = "embeddings.word_embeddings.weight";
+    let table = |prefix: &&str| weights.has(&format!("{prefix}{table}"));
+    match ["", "bert.", "model."].into_iter().find(table) {
+        Some(prefix) if !prefix.is_empty() => {
+            weights.with_key_map(move |name| format!("{prefix}{name}"))
+        }
+        _ => weights,
     }
 }
 

@@ -335,11 +335,11 @@ impl Weights {
                                 ty.name()
                             ))
                         })?;
-                        let bytes =
-                            &file.bytes(&key)?[rows.start * row_bytes..rows.end * row_bytes];
-                        let matrix = PackedMatrix::pack(ty, count, inputs, bytes)?;
-                        file.release(&key);
-                        matrix
+                        let at = rows.start * row_bytes;
+                        let bytes = &file.bytes(&key)?[at..rows.end * row_bytes];
+                        PackedMatrix::pack_consuming(ty, count, inputs, bytes, |part| {
+                            file.release_part(&key, at + part.start..at + part.end);
+                        })?
                     }
                     _ => {
                         let all = file.to_f32(&key)?;

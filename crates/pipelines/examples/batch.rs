@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release -p medley-pipelines --example batch -- MODEL.gguf
 //! ```
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use medley_formats::WeightFile;
+use medley_formats::gguf::Metadata;
 use medley_models::bert::{Bert, BertConfig};
 use medley_nn::{Device, Weights};
 use medley_tokenize::Tokenizer;
@@ -28,41 +29,68 @@ pub struct EmbeddingModel {
     limit: usize,
 }
 
+/// What a model says of itself: shape, tokenizer, pooling and how many tokens of a text count.
+type Described = (BertConfig, Tokenizer, Pooling, Option<usize>);
+
+fn of_gguf(metadata: &Metadata) -> Result<Described, PipelineError> {
+    let config = BertConfig::from_gguf(metadata)?;
+    // The numbers of llama.cpp's pooling types; files without one are read as those of MiniLM.
+    let pooling = match metadata.u64("bert.pooling_type") {
+        Some(2) => Pooling::Cls,
+        _ => Pooling::Mean,
+    };
+    let limit = metadata.usize(LIMIT_KEY);
+    Ok((config, Tokenizer::from_gguf(metadata)?, pooling, limit))
+}
+
+fn of_folder(path: &Path) -> Result<Described, PipelineError> {
+    let folder = if path.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(path)
+    };
+    let config = BertConfig::from_json(&read_json(&folder.join("config.json"))?)?;
+    let optional = |name: &str| -> Result<Option<Value>, PipelineError> {
+        let file = folder.join(name);
+        if file.exists() {
+            read_json(&file).map(Some)
+        } else {
+            Ok(None)
+        }
+    };
+    let pooling = match optional("1_Pooling/config.json")? {
+        Some(p) if p.get("pooling_mode_cls_token").and_then(Value::as_bool) == Some(true) => {
+            Pooling::Cls
+        }
+        _ => Pooling::Mean,
+    };
+    let limit = optional("sentence_bert_config.json")?
+        .and_then(|c| c.get("max_seq_length").and_then(Value::as_u64))
+        .map(|n| n as usize);
+    Ok((config, Tokenizer::from_file(folder)?, pooling, limit))
+}
+
+/// The key in GGUF for how many tokens of a text count, which llama.cpp has no word for.
+pub const LIMIT_KEY: &str = "medley.embedding.max_tokens";
+
 /// Sentences that are encoded together at most.
 const BATCH: usize = 32;
 
 impl EmbeddingModel {
-    /// Loads a folder with `config.json`, `tokenizer.json` and weights; `1_Pooling/config.json` and
-    /// `sentence_bert_config.json` of sentence-transformers say how states are pooled and how long a text may be.
+    /// Loads a GGUF file, or a folder with `config.json`, `tokenizer.json` and weights; there
+    /// `1_Pooling/config.json` and `sentence_bert_config.json` of sentence-transformers say how states are pooled and
+    /// how long a text may be.
     pub fn load(path: &Path) -> Result<Self, PipelineError> {
-        let folder = if path.is_dir() {
-            path
-        } else {
-            path.parent().unwrap_or(path)
+        let file = WeightFile::open(path)?;
+        let (config, tokenizer, pooling, said) = match file.metadata() {
+            Some(metadata) => of_gguf(metadata)?,
+            None => of_folder(path)?,
         };
-        let config = BertConfig::from_json(&read_json(&folder.join("config.json"))?)?;
-        let optional = |name: &str| -> Result<Option<Value>, PipelineError> {
-            let file = folder.join(name);
-            if file.exists() {
-                read_json(&file).map(Some)
-            } else {
-                Ok(None)
-            }
-        };
-        let pooling = match optional("1_Pooling/config.json")? {
-            Some(p) if p.get("pooling_mode_cls_token").and_then(Value::as_bool) == Some(true) => {
-                Pooling::Cls
-            }
-            _ => Pooling::Mean,
-        };
-        let said = optional("sentence_bert_config.json")?
-            .and_then(|c| c.get("max_seq_length").and_then(Value::as_u64))
-            .map_or(usize::MAX, |n| n as usize);
-        let limit = said.min(config.max_positions).max(2);
-        let weights = Weights::from_file(WeightFile::open(path)?, path, &Device::Cpu);
+        let limit = said.unwrap_or(usize::MAX).min(config.max_positions).max(2);
+        let weights = Weights::from_file(file, path, &Device::Cpu);
         Ok(Self {
             model: Bert::new(config, &weights)?,
-            tokenizer: Tokenizer::from_file(folder)?,
+            tokenizer,
             pooling,
             limit,
         })
@@ -80,6 +108,12 @@ impl EmbeddingModel {
 
     /// One vector of length 1 per text.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, PipelineError> {
+        let states = self.states(texts)?;
+        Ok(states.iter().map(|states| self.pool(states)).collect())
+    }
+
+    /// The states `[tokens, width]` of each text, those of its opening and closing mark included.
+    pub fn states(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, PipelineError> {
         let mut vectors = Vec::with_capacity(texts.len());
         for batch in texts.chunks(BATCH) {
             let ids: Vec<Vec<u32>> = batch
@@ -87,12 +121,7 @@ impl EmbeddingModel {
                 .map(|t| self.ids(t))
                 .collect::<Result<_, _>>()?;
             let borrowed: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-            vectors.extend(
-                self.model
-                    .forward(&borrowed)?
-                    .iter()
-                    .map(|states| self.pool(states)),
-            );
+            vectors.extend(self.model.forward(&borrowed)?);
         }
         Ok(vectors)
     }

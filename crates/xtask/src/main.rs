@@ -10,6 +10,7 @@ mod check;
 mod dist;
 mod docs;
 mod golden;
+mod icons;
 mod metadata;
 mod process;
 mod prove;
@@ -48,6 +49,8 @@ enum Command {
     Prove(prove::ProveArgs),
     /// Run the make.py scripts that produce golden cases and fixtures
     Golden(golden::GoldenArgs),
+    /// Make the dataset of the starter's icons, and the text encoder that reads their captions
+    Icons(icons::IconsArgs),
     /// Build the optimised program and pack it with its data and licences
     Dist(dist::DistArgs),
     /// Regenerate the generated pages of docs/ (or verify them)
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Bench(command) => bench::run(command),
         Command::Prove(args) => prove::run(&args),
         Command::Golden(args) => golden::run(&args),
+        Command::Icons(args) => icons::run(&args),
         Command::Dist(args) => dist::run(&args),
         Command::Docs { check } => docs::run(check),
     };

@@ -12,7 +12,7 @@ use medley_nn::{Device, Weights};
 use serde_json::Value;
 
 use super::write::{Planned, Rows};
-use super::{ConvertEvent, tokenizer};
+use super::{ConvertEvent, encoder, tokenizer};
 use crate::{EngineError, Result};
 
 /// Beginnings of the names of a language model's tensors, by themselves or within a model of more media.
@@ -62,6 +62,15 @@ pub(super) fn json(folder: &Path, name: &str) -> Result<Value> {
         .map_err(|e| refuse(format!("{} is no JSON: {e}", path.display())))
 }
 
+/// The name of a model is its folder's.
+pub(super) fn title(folder: &Path) -> String {
+    folder
+        .canonicalize()
+        .ok()
+        .and_then(|f| f.file_name().map(|n| n.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| "model".into())
+}
+
 /// Metadata and tensors of the GGUF file for a checkpoint; tensors have the types they come in.
 pub(super) fn plan(
     folder: &Path,
@@ -72,6 +81,9 @@ pub(super) fn plan(
     if spelled.is_null() {
         return Err(refuse(format!("{} has no config.json", folder.display())));
     }
+    if spelled["model_type"] == "bert" {
+        return encoder::plan(folder, &spelled, file, events);
+    }
     let wrong = |e: medley_models::ConfigError| refuse(format!("config.json: {e}"));
     let config = DecoderConfig::from_json(&spelled).map_err(wrong)?;
     let names = canonical_names(file, events)?;
@@ -79,12 +91,7 @@ pub(super) fn plan(
         tied: config.tied || !names.contains_key("lm_head.weight"),
         ..config
     };
-    let title = folder
-        .canonicalize()
-        .ok()
-        .and_then(|f| f.file_name().map(|n| n.to_string_lossy().into_owned()))
-        .unwrap_or_else(|| "model".into());
-    let mut metadata = gguf_metadata(&config, &title).map_err(wrong)?;
+    let mut metadata = gguf_metadata(&config, &title(folder)).map_err(wrong)?;
     let known: Vec<String> = names.keys().cloned().collect();
     let mut planned = Vec::new();
     for tensor in gguf_tensors(&config, &known) {

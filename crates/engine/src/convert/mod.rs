@@ -6,6 +6,7 @@
 //! and ours of one name are alike.
 
 mod checkpoint;
+mod encoder;
 mod scheme;
 mod tokenizer;
 mod write;
@@ -132,7 +133,7 @@ pub fn quantize(
     )
 }
 
-/// Writes `folder`, a published checkpoint of a language model, to `target` as GGUF with the element types of `scheme`,
+/// Writes `folder`, a published checkpoint of a language model or a sentence encoder, to `target` as GGUF with the element types of `scheme`,
 /// or those of the checkpoint.
 ///
 /// # Errors

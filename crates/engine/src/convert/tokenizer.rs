@@ -111,9 +111,10 @@ pub(super) fn describe(
     let model = &spelled["model"];
     let name = model["type"].as_str().unwrap_or("of no type");
     // Old files leave the type out; what has merges is byte-pair encoding.
-    if name != "BPE" && !model["merges"].is_array() {
+    let words = name == "WordPiece";
+    if !words && name != "BPE" && !model["merges"].is_array() {
         return Err(refuse(format!(
-            "tokenizer.json is {name}; GGUF files are made of byte-pair encodings"
+            "tokenizer.json is {name}; GGUF files are made of byte-pair encodings and WordPiece"
         )));
     }
     let (texts, kinds) = tokens(&spelled, vocab_size)?;
@@ -128,7 +129,10 @@ pub(super) fn describe(
         || source.spelled["decoder"].to_string().contains(SPACE);
     let mut keys = Metadata::default();
     specials(&source, config, &mut keys);
-    if sentencepiece {
+    if words {
+        word_pieces(&source, &mut keys);
+        agreement(&source, &mut keys, &["default"], events)?;
+    } else if sentencepiece {
         pieces(folder, &source, &mut keys)?;
         agreement(&source, &mut keys, &["default"], events)?;
     } else {
@@ -291,6 +295,47 @@ fn merges(source: &Source, keys: &mut Metadata) -> Result<()> {
         GgufValue::Array(Array::Strings(merges)),
     );
     Ok(())
+}
+
+/// A WordPiece vocabulary. Checkpoints mark what goes on within a word, by `##`; GGUF what begins one.
+fn word_pieces(source: &Source, keys: &mut Metadata) {
+    keys.insert("tokenizer.ggml.model", GgufValue::String("bert".into()));
+    vocabulary(source, keys);
+    let begins = |text: &str| match text.strip_prefix("##") {
+        Some(rest) if !rest.is_empty() => rest.to_owned(),
+        _ if text.starts_with('[') && text.ends_with(']') && text.len() > 2 => text.to_owned(),
+        _ => format!("{SPACE}{text}"),
+    };
+    let texts = source.texts.iter().enumerate();
+    let list: StringArray = texts
+        .map(|(i, text)| text.as_deref().map_or_else(|| format!("[PAD{i}]"), begins))
+        .collect();
+    keys.insert(
+        "tokenizer.ggml.tokens",
+        GgufValue::Array(Array::Strings(list)),
+    );
+    for (key, role) in [
+        ("bos", "cls_token"),
+        ("cls", "cls_token"),
+        ("seperator", "sep_token"),
+        ("mask", "mask_token"),
+    ] {
+        let text = &source.settings[role];
+        let text = text.as_str().or_else(|| text["content"].as_str());
+        if let Some(id) = text.and_then(|text| source.tokenizer.token_id(text)) {
+            keys.insert(format!("tokenizer.ggml.{key}_token_id"), GgufValue::U32(id));
+        }
+    }
+    let normalizer = &source.spelled["normalizer"];
+    for (key, value) in [
+        ("lowercase", &normalizer["lowercase"]),
+        ("strip_accents", &normalizer["strip_accents"]),
+    ] {
+        if let Some(value) = value.as_bool() {
+            let key = format!("tokenizer.ggml.normalizer.{key}");
+            keys.insert(key, GgufValue::Bool(value));
+        }
+    }
 }
 
 /// A SentencePiece vocabulary: pairs are joined in the order of scores.

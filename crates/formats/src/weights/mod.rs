@@ -357,6 +357,18 @@ impl WeightFile {
         }
     }
 
+    /// [`WeightFile::release`] of a part of a tensor's bytes as [`WeightFile::bytes`] gives them. Does nothing for a
+    /// part that is not there.
+    pub fn release_part(&self, name: &str, part: Range<usize>) {
+        if let Some((file, range)) = self.stretch(name)
+            && part.start <= part.end
+            && part.end <= range.len()
+        {
+            let at = range.start;
+            file.bytes.release(at + part.start..at + part.end);
+        }
+    }
+
     /// Hints that a tensor's data is needed soon, so that it is read ahead. Does nothing for an
     /// unknown name.
     pub fn prefetch(&self, name: &str) {

@@ -7,10 +7,12 @@
 //! kernel give each of its lanes to one row. Kernels with eight lanes take a panel as two halves.
 //!
 //! ```text
-//! panel := words of block 0, words of block 1, …, scales of block 0, scales of block 1, …, pad
-//! words of a block  := word 0 of rows 0..16, word 1 of rows 0..16, …
-//! scales of a block := scale 0 of rows 0..16, scale 1 of rows 0..16, …
+//! panel := block 0, block 1, …, pad
+//! block := word 0 of rows 0..16, word 1 of rows 0..16, …, scale 0 of rows 0..16, scale 1 of rows 0..16, …
 //! ```
+//!
+//! A product with one row of activations thus reads one stream from the matrix's first byte to its last, which is what
+//! the processor's own prefetching serves best.
 //!
 //! Floats: element 0 of rows 0..16, element 1 of rows 0..16, …
 //! Rows that the last panel lacks are zero.
@@ -64,7 +66,12 @@ impl Fields {
         })
     }
 
-    /// Bytes of the words of one block in a panel.
+    /// Bytes of one block in a panel.
+    pub(super) const fn stride(self) -> usize {
+        self.words_stride() + self.scales_stride()
+    }
+
+    /// Bytes of the words of one block in a panel, behind which its scales stand.
     pub(super) const fn words_stride(self) -> usize {
         self.words * 4 * ROWS
     }
@@ -85,8 +92,6 @@ pub(super) struct Layout {
     pub(super) blocks: usize,
     pub(super) panel_rows: usize,
     pub(super) panel_bytes: usize,
-    /// Where the scales start in a panel.
-    pub(super) scales_at: usize,
 }
 
 impl Layout {
@@ -94,15 +99,8 @@ impl Layout {
     pub(super) fn new(ty: BlockType, rows: usize, cols: usize) -> Option<Self> {
         let blocks = cols / ty.block_len();
         let panel_rows = if ty.is_float() { FLOAT_ROWS } else { ROWS };
-        let (scales_at, bytes) = match Fields::of(ty) {
-            None => (0, blocks.checked_mul(ty.block_bytes() * FLOAT_ROWS)?),
-            Some(fields) => {
-                let scales_at = blocks.checked_mul(fields.words_stride())?;
-                let scales = blocks.checked_mul(fields.scales_stride())?;
-                (scales_at, scales_at.checked_add(scales)?)
-            }
-        };
-        let panel_bytes = bytes.checked_next_multiple_of(ALIGN)?;
+        let block = Fields::of(ty).map_or(ty.block_bytes() * FLOAT_ROWS, Fields::stride);
+        let panel_bytes = blocks.checked_mul(block)?.checked_next_multiple_of(ALIGN)?;
         let layout = Self {
             ty,
             rows,
@@ -110,7 +108,6 @@ impl Layout {
             blocks,
             panel_rows,
             panel_bytes,
-            scales_at,
         };
         let total = panel_bytes.checked_mul(layout.panels())?;
         (total < isize::MAX as usize).then_some(layout)
@@ -144,12 +141,11 @@ impl Layout {
     fn pack_blocks(&self, fields: Fields, data: &[u8], rows: usize, out: &mut [u8]) {
         let block_bytes = self.ty.block_bytes();
         let row_bytes = self.blocks * block_bytes;
-        let (words, scales) = out.split_at_mut(self.scales_at);
         let spread = matches!(self.ty, BlockType::Q5_0 | BlockType::Q5_1);
         for row in 0..rows {
-            let blocks = data[row * row_bytes..(row + 1) * row_bytes].chunks_exact(block_bytes);
-            let words = words.chunks_exact_mut(fields.words_stride());
-            for (block, words) in blocks.clone().zip(words) {
+            let from = data[row * row_bytes..(row + 1) * row_bytes].chunks_exact(block_bytes);
+            for (block, out) in from.zip(out.chunks_exact_mut(fields.stride())) {
+                let (words, scales) = out.split_at_mut(fields.words_stride());
                 let from = block[fields.words_at..].chunks_exact(4);
                 for (word, lanes) in from.zip(words.chunks_exact_mut(4 * ROWS)) {
                     lanes[row * 4..row * 4 + 4].copy_from_slice(word);
@@ -158,13 +154,8 @@ impl Layout {
                     let plane = &mut words[row * 4..row * 4 + 4];
                     plane.copy_from_slice(&bit_plane([plane[0], plane[1], plane[2], plane[3]]));
                 }
-            }
-            let scales = scales.chunks_exact_mut(fields.scales_stride());
-            for (block, scales) in blocks.zip(scales) {
                 let size = fields.scale_bytes;
-                let from = block[fields.scales_at..]
-                    .chunks_exact(size)
-                    .take(fields.scales);
+                let from = block[fields.scales_at..].chunks_exact(size);
                 for (scale, lanes) in from.zip(scales.chunks_exact_mut(size * ROWS)) {
                     lanes[row * size..(row + 1) * size].copy_from_slice(scale);
                 }
@@ -180,7 +171,8 @@ impl Layout {
             out.copy_from_slice(&panel[at..at + size]);
             return;
         };
-        let words = &panel[index * fields.words_stride()..][..fields.words_stride()];
+        let block = &panel[index * fields.stride()..][..fields.stride()];
+        let (words, scales) = block.split_at(fields.words_stride());
         let to = out[fields.words_at..].chunks_exact_mut(4);
         for (word, lanes) in to.zip(words.chunks_exact(4 * ROWS)) {
             word.copy_from_slice(&lanes[row * 4..row * 4 + 4]);
@@ -189,12 +181,11 @@ impl Layout {
             let plane = &mut out[fields.words_at..fields.words_at + 4];
             plane.copy_from_slice(&bit_order([plane[0], plane[1], plane[2], plane[3]]));
         }
-        let at = self.scales_at + index * fields.scales_stride();
         let size = fields.scale_bytes;
         let to = out[fields.scales_at..]
             .chunks_exact_mut(size)
             .take(fields.scales);
-        for (scale, lanes) in to.zip(panel[at..].chunks_exact(size * ROWS)) {
+        for (scale, lanes) in to.zip(scales.chunks_exact(size * ROWS)) {
             scale.copy_from_slice(&lanes[row * size..(row + 1) * size]);
         }
     }

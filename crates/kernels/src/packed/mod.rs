@@ -16,6 +16,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use memmap2::MmapMut;
 
 use crate::pool::{self, SharedMut};
@@ -26,6 +28,9 @@ use output::OutPart;
 
 /// A task of a product: how many bytes of weights it should read at least.
 const TASK_BYTES: usize = 1 << 14;
+
+/// Of so many bytes of a matrix it is said at once that they are packed.
+const PART_BYTES: usize = 8 << 20;
 
 /// Largest block of any type, in bytes.
 const MAX_BLOCK_BYTES: usize = 210;
@@ -55,6 +60,21 @@ impl PackedMatrix {
     /// `data` does not have the bytes of the shape, [`KernelError::Overflow`] where they cannot be
     /// addressed and [`KernelError::Memory`] where they cannot be had.
     pub fn pack(ty: BlockType, rows: usize, cols: usize, data: &[u8]) -> Result<Self, KernelError> {
+        Self::pack_consuming(ty, rows, cols, data, |_| {})
+    }
+
+    /// [`PackedMatrix::pack`] that says of every few megabytes of `data`, in their order, when they are no longer needed:
+    /// a large matrix of a mapped file then never lies in memory twice.
+    ///
+    /// # Errors
+    /// As [`PackedMatrix::pack`].
+    pub fn pack_consuming(
+        ty: BlockType,
+        rows: usize,
+        cols: usize,
+        data: &[u8],
+        mut consumed: impl FnMut(Range<usize>),
+    ) -> Result<Self, KernelError> {
         let too_large = KernelError::Overflow { what: "a matrix" };
         if !cols.is_multiple_of(ty.block_len()) {
             return Err(KernelError::PartialBlock {
@@ -76,11 +96,19 @@ impl PackedMatrix {
         if bytes > 0 {
             let panels = (TASK_BYTES * 8).div_ceil(layout.panel_bytes);
             let chunk = panels * layout.panel_bytes;
-            pool::parallel_chunks(&mut packed[..bytes], chunk, |i, out| {
-                for (p, out) in out.chunks_exact_mut(layout.panel_bytes).enumerate() {
-                    layout.pack_panel(i * panels + p, data, out);
-                }
-            });
+            let part = PART_BYTES.div_ceil(chunk) * chunk;
+            let row_bytes = layout.blocks * ty.block_bytes();
+            for (index, out) in packed[..bytes].chunks_mut(part).enumerate() {
+                let first = index * part / layout.panel_bytes;
+                let end = first + out.len() / layout.panel_bytes;
+                pool::parallel_chunks(out, chunk, |i, out| {
+                    for (p, out) in out.chunks_exact_mut(layout.panel_bytes).enumerate() {
+                        layout.pack_panel(first + i * panels + p, data, out);
+                    }
+                });
+                let rows_to = |panel: usize| rows.min(panel * layout.panel_rows) * row_bytes;
+                consumed(rows_to(first)..rows_to(end));
+            }
         }
         Ok(Self {
             layout,

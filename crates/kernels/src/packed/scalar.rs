@@ -132,12 +132,9 @@ fn unpack(layout: &Layout, panel: &[u8], row: usize, j: usize, t: &mut Tile) {
     };
     let subs = layout.ty.block_len() / 32;
     let (index, s) = (j / subs, j % subs);
-    let b = Block {
-        words: &panel[index * fields.words_stride()..][..fields.words_stride()],
-        scales: &panel[layout.scales_at + index * fields.scales_stride()..]
-            [..fields.scales_stride()],
-        row,
-    };
+    let block = &panel[index * fields.stride()..][..fields.stride()];
+    let (words, scales) = block.split_at(fields.words_stride());
+    let b = Block { words, scales, row };
     t.m = [[0.0; HALF]; 2];
     match layout.ty {
         BlockType::F32 | BlockType::F16 | BlockType::BF16 => {}

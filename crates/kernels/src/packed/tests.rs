@@ -207,6 +207,25 @@ fn packed_size_is_the_files() {
 }
 
 #[test]
+fn a_large_matrix_is_consumed_in_parts() {
+    let (ty, rows, cols) = (BlockType::Q8_0, 40_001, 288);
+    let data = random_weights(ty, rows * cols, 255, &mut Random::new(5));
+    let mut parts = Vec::new();
+    let packed =
+        PackedMatrix::pack_consuming(ty, rows, cols, &data, |part| parts.push(part)).unwrap();
+    assert!(parts.len() > 1 && parts[0].start == 0, "{parts:?}");
+    assert!(parts.windows(2).all(|two| two[0].end == two[1].start));
+    assert_eq!(parts.last().unwrap().end, data.len());
+    let (mut got, mut want) = (vec![0.0; cols], vec![0.0; cols]);
+    for row in [0, 27_000, 29_999, rows - 1] {
+        packed.row(row, &mut got);
+        let bytes = data.len() / rows;
+        crate::dequantize(ty, &data[row * bytes..][..bytes], &mut want).unwrap();
+        assert_eq!(got, want, "row {row}");
+    }
+}
+
+#[test]
 fn several_matrices_share_their_activations() {
     let mut random = Random::new(11);
     let (cols, n) = (512, 3);

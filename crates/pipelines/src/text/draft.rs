@@ -16,7 +16,7 @@ const LONGEST: usize = 7;
 const GRAM: usize = 2;
 /// Earlier occurrences that are looked at, newest first.
 const CANDIDATES: usize = 32;
-/// What a row beside others costs, in steps of one row: weights are read once for all of them (measured, decision 0009).
+/// What a row beside others costs, in steps of one row: weights are read once for all of them (measured, decision 0010).
 const ROW_COST: f64 = 0.1;
 
 /// A source of guesses with its pace.

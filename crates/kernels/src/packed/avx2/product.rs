@@ -83,8 +83,8 @@ pub(super) unsafe fn run<Q: Quants>(
     assert!(data.len() >= layout.bytes() && x.len() == out.n() * layout.cols / 32);
     let panels = Panels {
         layout,
-        words: fields.words_stride(),
-        scales: fields.scales_stride(),
+        block: fields.stride(),
+        scales_at: fields.words_stride(),
         half_scales: HALF * fields.scale_bytes,
         data: data.as_ptr(),
     };
@@ -113,9 +113,9 @@ unsafe fn to_array(v: __m256) -> [f32; HALF] {
 #[derive(Clone, Copy)]
 struct Panels<'a> {
     layout: &'a Layout,
-    /// Bytes of the words and of the scales of a block of a panel.
-    words: usize,
-    scales: usize,
+    /// Bytes of a block of a panel, and those before its scales.
+    block: usize,
+    scales_at: usize,
     /// Bytes from a scale of row 0 to that of row 8.
     half_scales: usize,
     data: *const u8,
@@ -128,7 +128,7 @@ impl Panels<'_> {
         // SAFETY: the panel exists, by the caller.
         unsafe {
             let panel = self.data.add(half / 2 * self.layout.panel_bytes);
-            let scales = panel.add(self.layout.scales_at);
+            let scales = panel.add(self.scales_at);
             (
                 panel.add(half % 2 * 4 * HALF),
                 scales.add(half % 2 * self.half_scales),
@@ -146,7 +146,7 @@ impl Panels<'_> {
             let mut acc = [_mm256_setzero_ps(); 2];
             for _ in 0..self.layout.blocks {
                 let mut line = 0;
-                while line < self.words {
+                while line < self.block {
                     _mm_prefetch::<_MM_HINT_T0>(words.wrapping_add(AHEAD + line).cast());
                     line += 64;
                 }
@@ -164,8 +164,8 @@ impl Panels<'_> {
                         *acc = block::<Q, 7>(words, &head, x.add(7), *acc);
                     }
                 }
-                words = words.add(self.words);
-                scales = scales.add(self.scales);
+                words = words.add(self.block);
+                scales = scales.add(self.block);
                 x = x.add(Q::SUBS);
             }
             acc
@@ -225,8 +225,8 @@ impl Panels<'_> {
         unsafe {
             let (words, scales) = self.half(half);
             for index in first / Q::SUBS..(first + len) / Q::SUBS {
-                let words = words.add(index * self.words);
-                let head = Q::head(words, scales.add(index * self.scales));
+                let words = words.add(index * self.block);
+                let head = Q::head(words, scales.add(index * self.block));
                 unpack_block::<Q, 0>(words, &head, tile);
                 if Q::SUBS == 8 {
                     unpack_block::<Q, 1>(words, &head, tile.add(1));

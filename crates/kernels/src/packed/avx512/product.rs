@@ -19,10 +19,9 @@ const STEP: usize = 6;
 /// Rows of activations that go through all panels together, so that their columns of one tile stay
 /// in the second-level cache: 192 kB.
 const BATCH: usize = 32 * STEP;
-/// Panels that meet a few rows of activations together.
-const ABREAST: usize = 4;
-/// How far ahead of a few rows' products all panels together are fetched, in bytes of words.
-const AHEAD: usize = 16384;
+/// How far ahead of a few rows' products a matrix is fetched, in bytes: so far that memory has answered when the product
+/// gets there.
+const AHEAD: usize = 8192;
 
 /// 32 columns of a panel, a byte for each quant.
 #[repr(C, align(64))]
@@ -49,29 +48,23 @@ pub(super) unsafe fn run<Q: Quants>(
     assert!(data.len() >= layout.bytes() && x.len() == out.n() * layout.cols / 32);
     let panels = Panels {
         layout,
-        words: fields.words_stride(),
-        scales: fields.scales_stride(),
+        block: fields.stride(),
+        scales_at: fields.words_stride(),
         data: data.as_ptr(),
     };
     // SAFETY: by this function's contract.
     unsafe {
         if out.n() <= FEW {
             let range = out.panels(ROWS);
-            let mut ahead = Ahead::new(panels, &range, abreast(Q::SUBS));
-            for panel in range.clone().step_by(abreast(Q::SUBS)) {
-                let panels_here = panel..range.end.min(panel + abreast(Q::SUBS));
-                panels.few::<Q>(panels_here, x, &mut ahead, out);
+            // The panels behind these may be another thread's: they are not fetched.
+            let end = data.as_ptr().wrapping_add(range.end * layout.panel_bytes);
+            for panel in range {
+                panels.few::<Q>(panel, x, end, out);
             }
         } else {
             panels.many::<Q>(x, out);
         }
     }
-}
-
-/// Panels that few rows of activations meet together: the processor reads ahead in several streams
-/// at once better than in one. A block of 256 columns is long enough by itself.
-const fn abreast(subs: usize) -> usize {
-    if subs == 1 { ABREAST } else { 1 }
 }
 
 #[inline(always)]
@@ -92,9 +85,9 @@ unsafe fn multiply(sum: __m512i, w: __m512i, x: *const XBlock, g: usize) -> __m5
 #[derive(Clone, Copy)]
 struct Panels<'a> {
     layout: &'a Layout,
-    /// Bytes of the words and of the scales of a block of a panel.
-    words: usize,
-    scales: usize,
+    /// Bytes of a block of a panel, and those before its scales.
+    block: usize,
+    scales_at: usize,
     data: *const u8,
 }
 
@@ -105,90 +98,94 @@ impl Panels<'_> {
         // SAFETY: the panel exists, by the caller.
         unsafe {
             let words = self.data.add(panel * self.layout.panel_bytes);
-            (words, words.add(self.layout.scales_at))
+            (words, words.add(self.scales_at))
         }
     }
 
-    /// A few rows of activations, straight from some panels.
+    /// A few rows of activations, straight from a panel.
     #[inline(always)]
     unsafe fn few<Q: Quants>(
         &self,
-        panels: Range<usize>,
+        panel: usize,
         x: &[XBlock],
-        ahead: &mut Ahead<'_>,
+        end: *const u8,
         out: &mut OutPart<'_>,
     ) {
         let n = out.n();
         let mut t = 0;
-        // SAFETY: the panels and the rows exist, by the caller.
+        // SAFETY: the panel and the rows exist, by the caller.
         unsafe {
             while t + 4 <= n {
-                self.direct::<Q, 4>(panels.clone(), t, x, ahead, out);
+                self.direct::<Q, 4>(panel, t, x, end, out);
                 t += 4;
             }
             if t + 2 <= n {
-                self.direct::<Q, 2>(panels.clone(), t, x, ahead, out);
+                self.direct::<Q, 2>(panel, t, x, end, out);
                 t += 2;
             }
             if t < n {
-                self.direct::<Q, 1>(panels.clone(), t, x, ahead, out);
+                self.direct::<Q, 1>(panel, t, x, end, out);
             }
         }
     }
 
-    /// `T` rows of activations, straight from at most `ABREAST` panels.
+    /// `T` rows of activations, straight from a panel.
     #[inline(always)]
     unsafe fn direct<Q: Quants, const T: usize>(
         &self,
-        panels: Range<usize>,
+        panel: usize,
         t: usize,
         x: &[XBlock],
-        ahead: &mut Ahead<'_>,
+        end: *const u8,
         out: &mut OutPart<'_>,
     ) {
         let stride = self.layout.cols / 32;
-        // SAFETY: the panels and the rows of activations exist, by the caller.
+        // SAFETY: the panel and the rows of activations exist, by the caller.
         unsafe {
-            let (mut words, mut scales) = self.panel(panels.start);
+            let (mut words, mut scales) = self.panel(panel);
             let mut x: [*const XBlock; T] =
                 std::array::from_fn(|i| x.as_ptr().add((t + i) * stride));
-            let mut acc = [[_mm512_setzero_ps(); T]; ABREAST];
+            let mut acc = [_mm512_setzero_ps(); T];
             for _ in 0..self.layout.blocks {
-                for (p, acc) in acc.iter_mut().enumerate().take(panels.len()) {
-                    let offset = p * self.layout.panel_bytes;
-                    let (words, scales) = (words.add(offset), scales.add(offset));
-                    let head = Q::head(words, scales);
-                    macro_rules! sub {
-                        ($j:literal) => {
-                            if t == 0 {
-                                ahead.fetch(offset, $j, Q::SUBS);
-                            }
-                            block::<Q, T, $j>(words, &head, &x, acc);
-                        };
-                    }
-                    sub!(0);
-                    if Q::SUBS == 8 {
-                        sub!(1);
-                        sub!(2);
-                        sub!(3);
-                        sub!(4);
-                        sub!(5);
-                        sub!(6);
-                        sub!(7);
-                    }
+                let head = Q::head(words, scales);
+                // The first rows that meet a panel bring it; the others find it in a cache.
+                let fetches = t == 0 && words.wrapping_add(AHEAD) < end;
+                macro_rules! sub {
+                    ($j:literal) => {
+                        if fetches {
+                            self.fetch(words.wrapping_add(AHEAD), $j, Q::SUBS);
+                        }
+                        block::<Q, T, $j>(words, &head, &x, &mut acc);
+                    };
                 }
-                if t == 0 {
-                    ahead.advance();
+                sub!(0);
+                if Q::SUBS == 8 {
+                    sub!(1);
+                    sub!(2);
+                    sub!(3);
+                    sub!(4);
+                    sub!(5);
+                    sub!(6);
+                    sub!(7);
                 }
-                words = words.add(self.words);
-                scales = scales.add(self.scales);
+                words = words.add(self.block);
+                scales = scales.add(self.block);
                 x = x.map(|x| x.add(Q::SUBS));
             }
-            for (p, acc) in acc.iter().enumerate().take(panels.len()) {
-                for (i, &acc) in acc.iter().enumerate() {
-                    out.set(t + i, (panels.start + p) * ROWS, to_array(acc));
-                }
+            for (i, &acc) in acc.iter().enumerate() {
+                out.set(t + i, panel * ROWS, to_array(acc));
             }
+        }
+    }
+
+    /// Asks for part `part` of `parts` of the block at `at`.
+    #[inline(always)]
+    fn fetch(&self, at: *const u8, part: usize, parts: usize) {
+        let all = self.block.div_ceil(64);
+        let lines = all.div_ceil(parts);
+        for line in part * lines..all.min((part + 1) * lines) {
+            // SAFETY: prefetching reads nothing. Into the second level: the first is too small.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line * 64).cast()) };
         }
     }
 
@@ -245,8 +242,8 @@ impl Panels<'_> {
         unsafe {
             let (words, scales) = self.panel(panel);
             for index in first / Q::SUBS..(first + len) / Q::SUBS {
-                let words = words.add(index * self.words);
-                let head = Q::head(words, scales.add(index * self.scales));
+                let words = words.add(index * self.block);
+                let head = Q::head(words, scales.add(index * self.block));
                 unpack_block::<Q, 0>(words, &head, tile);
                 if Q::SUBS == 8 {
                     unpack_block::<Q, 1>(words, &head, tile.add(1));
@@ -259,81 +256,6 @@ impl Panels<'_> {
                 }
                 tile = tile.add(Q::SUBS);
             }
-        }
-    }
-}
-
-/// The blocks that are fetched next, one in each panel of a group: so far ahead that memory has
-/// answered when the product gets there. The processor's own prefetching stops at each page.
-struct Ahead<'a> {
-    panels: Panels<'a>,
-    /// In the group's first panel.
-    words: *const u8,
-    scales: *const u8,
-    /// Blocks from here to the end of a panel.
-    left: usize,
-    /// Bytes from a group to the next.
-    group_bytes: usize,
-    end: *const u8,
-}
-
-impl<'a> Ahead<'a> {
-    /// Starts at the first of `range`'s panels, and goes no further than the last: the next ones
-    /// may be another thread's.
-    fn new(panels: Panels<'a>, range: &Range<usize>, group: usize) -> Self {
-        let layout = panels.layout;
-        let at = |panel: usize| panels.data.wrapping_add(panel * layout.panel_bytes);
-        let mut ahead = Self {
-            panels,
-            words: at(range.start),
-            scales: at(range.start).wrapping_add(layout.scales_at),
-            left: layout.blocks,
-            group_bytes: group * layout.panel_bytes,
-            end: at(range.end),
-        };
-        let distance = if group == 1 { AHEAD / 2 } else { AHEAD / group };
-        for _ in 0..distance.div_ceil(panels.words) {
-            for p in 0..group {
-                ahead.fetch(p * layout.panel_bytes, 0, 1);
-            }
-            ahead.advance();
-        }
-        ahead
-    }
-
-    /// Asks for part `part` of `parts` of the block that lies `offset` bytes behind that of the
-    /// first panel.
-    #[inline(always)]
-    fn fetch(&self, offset: usize, part: usize, parts: usize) {
-        let words = self.words.wrapping_add(offset);
-        if words >= self.end {
-            return;
-        }
-        let all = self.panels.words / 64;
-        let lines = all.div_ceil(parts);
-        // SAFETY: prefetching reads nothing. Into the second level: the first is too small.
-        unsafe {
-            for line in part * lines..all.min((part + 1) * lines) {
-                _mm_prefetch::<_MM_HINT_T1>(words.wrapping_add(line * 64).cast());
-            }
-            if part == 0 {
-                _mm_prefetch::<_MM_HINT_T1>(self.scales.wrapping_add(offset).cast());
-            }
-        }
-    }
-
-    /// Goes on to the next block of every panel.
-    #[inline(always)]
-    fn advance(&mut self) {
-        let Panels { words, scales, .. } = self.panels;
-        self.words = self.words.wrapping_add(words);
-        self.scales = self.scales.wrapping_add(scales);
-        self.left -= 1;
-        if self.left == 0 {
-            let blocks = self.panels.layout.blocks;
-            self.words = self.words.wrapping_add(self.group_bytes - words * blocks);
-            self.scales = self.scales.wrapping_add(self.group_bytes - scales * blocks);
-            self.left = blocks;
         }
     }
 }

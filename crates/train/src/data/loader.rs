@@ -1,0 +1,441 @@
+//! Batches of pictures as numbers.
+
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use medley_kernels::pool::parallel_chunks;
+use medley_media::Limits;
+
+use super::error::setting;
+use super::random::{Purpose, below, bits};
+use super::transform::Chance;
+use super::{BadList, Cursor, DataError, Dataset, Order, Side, Split, Transform};
+
+/// What a loader gives.
+#[derive(Clone, Copy, Debug)]
+pub struct LoaderSpec {
+    /// How pictures become numbers.
+    pub transform: Transform,
+    /// Pictures of a batch.
+    pub batch: usize,
+    /// Seed of the order, of captions, crops and mirroring; without one pictures come as they are in the dataset, each
+    /// with its first caption.
+    pub seed: Option<u64>,
+    /// Pictures that are shuffled at a time; see [`Order`].
+    pub buffer: usize,
+    /// What is held out.
+    pub split: Split,
+    /// The side that is given.
+    pub side: Side,
+    /// Most pictures of a group in an epoch, each epoch others: so that what comes in many variants does not crowd out
+    /// the rest. Without it all come.
+    pub per_group: Option<usize>,
+    /// How large a picture's file may be.
+    pub limits: Limits,
+}
+
+impl LoaderSpec {
+    /// Batches of all pictures, shuffled through a buffer of a million.
+    pub fn new(transform: Transform, batch: usize, seed: u64) -> Self {
+        Self {
+            transform,
+            batch,
+            seed: Some(seed),
+            buffer: 1 << 20,
+            split: Split::default(),
+            side: Side::Train,
+            per_group: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Some pictures and what is said about them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// `[pictures, 3, height, width]` in [-1, 1], transparency over white.
+    pub pixels: Vec<f32>,
+    /// Height and width.
+    pub size: (usize, usize),
+    /// A caption for each.
+    pub captions: Vec<String>,
+    /// Their numbers in [`Dataset::items`].
+    pub items: Vec<u32>,
+    /// Where the next batch begins: a run that has learned from this one goes on there.
+    pub cursor: Cursor,
+}
+
+impl Batch {
+    /// How many pictures.
+    pub fn len(&self) -> usize {
+        self.captions.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.captions.is_empty()
+    }
+
+    /// `[pictures, 3, height, width]`
+    pub fn shape(&self) -> [usize; 4] {
+        [self.len(), 3, self.size.0, self.size.1]
+    }
+}
+
+/// Reads, decodes and resizes the pictures of one side of a dataset, batch by batch, on the pool.
+pub struct Loader {
+    dataset: Arc<Dataset>,
+    spec: LoaderSpec,
+    chosen: Chosen,
+    order: Order,
+    known_bad: HashSet<u32>,
+    bad: Arc<Mutex<BadList>>,
+    /// Bad pictures in a row.
+    in_a_row: usize,
+    /// Whether pictures are decoded on the pool or here.
+    alone: bool,
+}
+
+/// The pictures of an epoch.
+enum Chosen {
+    /// The same ones each time.
+    All(Vec<u32>),
+    /// Some of each group, each time others.
+    Balanced {
+        groups: Vec<Vec<u32>>,
+        /// The group of each place of the epoch, and which of those chosen of it.
+        places: Vec<(u32, u32)>,
+    },
+}
+
+impl Chosen {
+    /// At most `most` of each group among `side`; groups in the order in which they begin.
+    fn balanced(dataset: &Dataset, side: &[u32], most: usize) -> Self {
+        let mut by_name: HashMap<&str, usize> = HashMap::new();
+        let mut groups: Vec<Vec<u32>> = Vec::new();
+        for &number in side {
+            let name = dataset.items()[number as usize].group();
+            let at = *by_name.entry(name).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            groups[at].push(number);
+        }
+        let places = (0u32..).zip(&groups).flat_map(|(group, members)| {
+            let count = members.len().min(most) as u32;
+            (0..count).map(move |which| (group, which))
+        });
+        Self::Balanced {
+            places: places.collect(),
+            groups,
+        }
+    }
+
+    /// Pictures of an epoch.
+    fn len(&self) -> usize {
+        match self {
+            Self::All(numbers) => numbers.len(),
+            Self::Balanced { places, .. } => places.len(),
+        }
+    }
+
+    /// Pictures that may come.
+    fn pictures(&self) -> usize {
+        match self {
+            Self::All(numbers) => numbers.len(),
+            Self::Balanced { groups, .. } => groups.iter().map(Vec::len).sum(),
+        }
+    }
+
+    /// The picture at a place of an epoch. Of a group those from a random one on are chosen, so that each has the
+    /// same chance and none comes twice.
+    fn number(&self, place: usize, seed: Option<u64>, epoch: u64) -> u32 {
+        match self {
+            Self::All(numbers) => numbers[place],
+            Self::Balanced { groups, places } => {
+                let (group, which) = places[place];
+                let members = &groups[group as usize];
+                let count = members.len() as u64;
+                let first = seed.map_or(0, |seed| {
+                    below(count, bits(seed, Purpose::Group, epoch, u64::from(group)))
+                });
+                members[((first + u64::from(which)) % count) as usize]
+            }
+        }
+    }
+}
+
+/// A picture that is being read.
+struct Slot {
+    number: u32,
+    chance: Chance,
+    result: Result<Vec<f32>, String>,
+}
+
+impl Loader {
+    /// A loader at the beginning of the order.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] for sizes that cannot be, [`DataError::EmptySplit`] if the side has no pictures.
+    pub fn new(dataset: Arc<Dataset>, spec: LoaderSpec) -> Result<Self, DataError> {
+        spec.transform.check()?;
+        setting(
+            (1..=65_536).contains(&spec.batch),
+            "the batch",
+            spec.batch,
+            "1 to 65536 pictures",
+        )?;
+        setting(
+            spec.per_group != Some(0),
+            "the number of pictures of a group",
+            0,
+            "at least 1",
+        )?;
+        let side = dataset.side(spec.split, spec.side)?;
+        let chosen = match spec.per_group {
+            Some(most) => Chosen::balanced(&dataset, &side, most),
+            None => Chosen::All(side),
+        };
+        Ok(Self {
+            order: Order::new(chosen.len(), spec.buffer, spec.seed)?,
+            dataset,
+            spec,
+            chosen,
+            known_bad: HashSet::new(),
+            bad: Arc::default(),
+            in_a_row: 0,
+            alone: false,
+        })
+    }
+
+    /// Pictures of an epoch, those that cannot be read included.
+    pub fn pictures(&self) -> usize {
+        self.chosen.len()
+    }
+
+    /// The dataset.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Where the next batch begins.
+    pub fn cursor(&self) -> Cursor {
+        self.order.cursor()
+    }
+
+    /// Goes on where a run stopped.
+    ///
+    /// # Errors
+    /// [`DataError::Resume`] if the dataset has another number of pictures.
+    pub fn seek(&mut self, cursor: Cursor) -> Result<(), DataError> {
+        if self.order.seek(cursor) {
+            return Ok(());
+        }
+        Err(DataError::Resume {
+            path: self.dataset.path().to_owned(),
+            position: cursor.position,
+            recorded: cursor.pictures,
+            pictures: self.chosen.len() as u64,
+        })
+    }
+
+    /// Pictures that could not be read so far, each once.
+    pub fn bad(&self) -> BadList {
+        self.bad.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    /// The next full batch; after the last picture of an epoch the next epoch's first one comes.
+    ///
+    /// # Errors
+    /// [`DataError::AllBad`] if no picture can be read.
+    pub fn next_batch(&mut self) -> Result<Batch, DataError> {
+        self.gather(|_| false)
+    }
+
+    /// The next batch of this epoch, a short one at its end; `None` when it is over. For measuring on every
+    /// picture once.
+    ///
+    /// # Errors
+    /// [`DataError::AllBad`] if no picture can be read.
+    pub fn next_of_epoch(&mut self, epoch: u64) -> Result<Option<Batch>, DataError> {
+        let batch = self.gather(|cursor| cursor.epoch > epoch)?;
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    /// Fills a batch, unless the order comes to an end.
+    fn gather(&mut self, end: impl Fn(Cursor) -> bool) -> Result<Batch, DataError> {
+        let values = self.spec.transform.values();
+        let mut batch = Batch {
+            pixels: Vec::with_capacity(self.spec.batch * values),
+            size: (
+                self.spec.transform.height as usize,
+                self.spec.transform.width as usize,
+            ),
+            captions: Vec::with_capacity(self.spec.batch),
+            items: Vec::with_capacity(self.spec.batch),
+            cursor: self.order.cursor(),
+        };
+        while batch.len() < self.spec.batch && !end(self.order.cursor()) {
+            let mut slots = Vec::new();
+            while slots.len() < self.spec.batch - batch.len() && !end(self.order.cursor()) {
+                let (drawn, epoch, position) = self.order.draw();
+                let chance = Chance {
+                    seed: self.spec.seed,
+                    epoch,
+                    position,
+                };
+                slots.push(Slot {
+                    number: self.chosen.number(drawn, self.spec.seed, epoch),
+                    chance,
+                    result: Ok(Vec::new()),
+                });
+            }
+            self.read(&mut slots);
+            for slot in slots {
+                self.take(slot, &mut batch)?;
+            }
+        }
+        batch.cursor = self.order.cursor();
+        Ok(batch)
+    }
+
+    fn read(&self, slots: &mut [Slot]) {
+        let one = |_: usize, slots: &mut [Slot]| {
+            for slot in slots {
+                if !self.known_bad.contains(&slot.number) {
+                    slot.result = self.planes(slot.number, slot.chance);
+                }
+            }
+        };
+        if self.alone {
+            one(0, slots);
+        } else {
+            parallel_chunks(slots, 1, one);
+        }
+    }
+
+    fn planes(&self, number: u32, chance: Chance) -> Result<Vec<f32>, String> {
+        let item = &self.dataset.items()[number as usize];
+        // A decoder that panics on a hostile file must not end hours of training.
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            let picture = self.dataset.picture(item, &self.spec.limits)?;
+            self.spec.transform.planes(&picture, chance)
+        }));
+        match decoded {
+            Ok(planes) => planes.map_err(|e| e.to_string()),
+            Err(_) => Err("the decoder gave up on it".to_owned()),
+        }
+    }
+
+    fn take(&mut self, slot: Slot, batch: &mut Batch) -> Result<(), DataError> {
+        let item = &self.dataset.items()[slot.number as usize];
+        match slot.result {
+            Ok(planes) if planes.len() == self.spec.transform.values() => {
+                batch.pixels.extend_from_slice(&planes);
+                let caption = item.chosen(slot.chance.bits(Purpose::Caption));
+                batch.captions.push(caption.to_owned());
+                batch.items.push(slot.number);
+                self.in_a_row = 0;
+                return Ok(());
+            }
+            Ok(_) => {}
+            Err(reason) => {
+                if self.known_bad.insert(slot.number) {
+                    let mut bad = self.bad.lock().unwrap_or_else(|e| e.into_inner());
+                    bad.push(item.name(), reason);
+                }
+            }
+        }
+        self.in_a_row += 1;
+        // After a whole epoch in which every picture was bad, another one can only bring others of their groups.
+        if self.in_a_row <= self.chosen.len() || self.known_bad.len() < self.chosen.pictures() {
+            return Ok(());
+        }
+        let bad = self.bad();
+        Err(DataError::AllBad {
+            path: self.dataset.path().to_owned(),
+            pictures: self.known_bad.len(),
+            first: bad
+                .named
+                .first()
+                .map_or(String::new(), |bad| format!("{}: {}", bad.name, bad.reason)),
+        })
+    }
+
+    /// The same batches, read ahead by a thread of their own that leaves the pool to the model.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] if nothing is to be read ahead, [`DataError::Io`] if no thread can be had.
+    pub fn prefetch(mut self, ahead: usize) -> Result<Prefetch, DataError> {
+        setting(
+            (1..=64).contains(&ahead),
+            "the number of batches read ahead",
+            ahead,
+            "1 to 64",
+        )?;
+        let (dataset, bad) = (self.dataset.clone(), self.bad.clone());
+        let (sender, receiver) = sync_channel(ahead);
+        self.alone = true;
+        let path = dataset.path().to_owned();
+        let thread = std::thread::Builder::new()
+            .name("medley-data".to_owned())
+            .spawn(move || {
+                loop {
+                    let batch = self.next_batch();
+                    let over = batch.is_err();
+                    if sender.send(batch).is_err() || over {
+                        return;
+                    }
+                }
+            })
+            .map_err(DataError::io(&path, "start a thread to read"))?;
+        Ok(Prefetch {
+            dataset,
+            bad,
+            receiver: Some(receiver),
+            thread: Some(thread),
+        })
+    }
+}
+
+/// Batches of a [`Loader`] that are read ahead.
+pub struct Prefetch {
+    dataset: Arc<Dataset>,
+    bad: Arc<Mutex<BadList>>,
+    receiver: Option<Receiver<Result<Batch, DataError>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Prefetch {
+    /// The next batch, as [`Loader::next_batch`] would give it.
+    ///
+    /// # Errors
+    /// As [`Loader::next_batch`].
+    pub fn next_batch(&mut self) -> Result<Batch, DataError> {
+        let next = self.receiver.as_ref().and_then(|r| r.recv().ok());
+        next.unwrap_or_else(|| {
+            Err(DataError::NoPictures {
+                path: self.dataset.path().to_owned(),
+            })
+        })
+    }
+
+    /// Pictures that could not be read so far, those read ahead included.
+    pub fn bad(&self) -> BadList {
+        self.bad.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+}
+
+impl Drop for Prefetch {
+    fn drop(&mut self) {
+        // Without a receiver the thread's next batch has nowhere to go, and it ends.
+        self.receiver = None;
+        if let Some(thread) = self.thread.take() {
+            // It has no result, and a panic in it was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
