@@ -395,6 +395,15 @@ pub enum ModelsCommand {
     },
 }
 
+/// How training multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TrainCompute {
+    /// 32-bit numbers throughout
+    F32,
+    /// Factors of products rounded to bf16; weights, sums and activations are 32-bit
+    Bf16,
+}
+
 /// `medley bench`
 #[derive(Subcommand, Debug)]
 pub enum BenchCommand {
@@ -422,6 +431,19 @@ pub enum BenchCommand {
         /// Sequences that are written together
         #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
         batch: u16,
+    },
+    /// Speed of training a small decoder: forward, backward, clipping and AdamW over random tokens
+    #[command(hide = true)]
+    Train {
+        /// How products are computed
+        #[arg(long, value_enum, default_value_t = TrainCompute::F32)]
+        compute: TrainCompute,
+        /// Token ids
+        #[arg(long, value_name = "N", default_value_t = 32000)]
+        vocab: usize,
+        /// Steps that are timed
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        steps: usize,
     },
     /// What the machine can do at the most: memory bandwidth and 8-bit arithmetic
     Machine,
