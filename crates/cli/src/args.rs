@@ -181,7 +181,7 @@ pub struct SamplingArgs {
 /// Guesses at the next tokens: they change how fast a text comes, never the text.
 #[derive(Args, Debug, Clone)]
 pub struct SpeculationArgs {
-    /// Where guesses at the next tokens come from; they make some texts faster and change none
+    /// Where guesses at the next tokens come from (auto, off or lookup); they make some texts faster and change none
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Speculate::Auto)]
     pub speculate: Speculate,
     /// A small model with the same vocabulary that guesses: name in the catalog, file or folder
@@ -192,7 +192,7 @@ pub struct SpeculationArgs {
 /// Where guesses come from.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speculate {
-    /// Look-up where much of the prompt comes again: code --fix and the task summarize
+    /// Look-up where parts of the prompt come again: code --fix, and the tasks summarize and correct
     Auto,
     /// None are made
     Off,
@@ -487,6 +487,15 @@ pub enum ModelsCommand {
     },
 }
 
+/// How training multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TrainCompute {
+    /// 32-bit numbers throughout
+    F32,
+    /// Factors of products rounded to bf16; weights, sums and activations are 32-bit
+    Bf16,
+}
+
 /// `medley bench`
 #[derive(Subcommand, Debug)]
 pub enum BenchCommand {
@@ -514,6 +523,19 @@ pub enum BenchCommand {
         /// Sequences that are written together
         #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
         batch: u16,
+    },
+    /// Speed of training a small decoder: forward, backward, clipping and AdamW over random tokens
+    #[command(hide = true)]
+    Train {
+        /// How products are computed
+        #[arg(long, value_enum, default_value_t = TrainCompute::F32)]
+        compute: TrainCompute,
+        /// Token ids
+        #[arg(long, value_name = "N", default_value_t = 32000)]
+        vocab: usize,
+        /// Steps that are timed
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        steps: usize,
     },
     /// What the machine can do at the most: memory bandwidth and 8-bit arithmetic
     Machine,

@@ -33,11 +33,16 @@ pub use medium::{medium_of, subject_of};
 #[cfg(feature = "generators")]
 pub use medley_nn::KvType;
 #[cfg(feature = "generators")]
+pub use medley_nn::train::Compute;
+#[cfg(feature = "generators")]
 pub use medley_pipelines::embed::EmbeddingModel;
 #[cfg(feature = "generators")]
 pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel};
 #[cfg(feature = "generators")]
 pub use medley_pipelines::{CancelToken, PipelineError, Run, TextGenerator};
+/// Training, as the command line drives it.
+#[cfg(feature = "generators")]
+pub use medley_train as train;
 
 pub use catalog::{Catalog, ModelEntry};
 pub use error::{EngineError, Result};

@@ -75,3 +75,16 @@ pub(crate) fn sum_over_rows(
         }
     }
 }
+
+/// Adds the rows of `x` to `sums`, one row: the gradient of a bias.
+///
+/// # Panics
+/// When `x` is not whole rows of `sums.len()`.
+pub fn sum_rows(x: &[f32], sums: &mut [f32]) {
+    let width = sums.len();
+    sum_over_rows(rows("x", x.len(), width), sums, |range, sums| {
+        for row in x[range.start * width..range.end * width].chunks_exact(width) {
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+    });
+}

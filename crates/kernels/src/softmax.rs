@@ -109,6 +109,43 @@ pub fn cross_entropy_backward(
     });
 }
 
+/// [`cross_entropy`] with its backward pass in one go, while a row is near: the loss of each row goes to `losses`, and
+/// its logits become `(softmax(logits) - target) * scale`, 0 in ignored rows.
+///
+/// # Panics
+/// As [`cross_entropy`].
+pub fn cross_entropy_in_place(
+    logits: &mut [f32],
+    classes: usize,
+    targets: &[u32],
+    scale: f32,
+    losses: &mut [f32],
+) {
+    let n = rows("logits", logits.len(), classes);
+    check_targets(targets, n, classes);
+    same_len("losses", losses.len(), n);
+    let (isa, losses, logits) = (isa(), SharedMut::new(losses), SharedMut::new(logits));
+    for_ranges(n, classes, |range| {
+        for r in range {
+            // SAFETY: each row is written by one task.
+            let (row, loss) = unsafe {
+                let row = logits.slice(r * classes..(r + 1) * classes);
+                (row, &mut losses.slice(r..r + 1)[0])
+            };
+            let target = targets[r] as usize;
+            if target >= classes {
+                *loss = 0.0;
+                row.fill(0.0);
+                continue;
+            }
+            let log_sum = log_sum_exp(isa, row);
+            *loss = log_sum - row[target];
+            row_gradient(isa, row, log_sum, scale);
+            row[target] -= scale;
+        }
+    });
+}
+
 fn check_targets(targets: &[u32], n: usize, classes: usize) {
     same_len("targets", targets.len(), n);
     let wrong = targets
@@ -178,6 +215,16 @@ simd_fn! {
         for (x, out) in x.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
             let p = math::exp_negative(s, s.sub(s.load_part(x, 0.0), log_sum));
             s.store_part(out, s.mul(p, scale));
+        }
+    }
+}
+
+simd_fn! {
+    fn row_gradient(s, x: &mut [f32], log_sum: f32, scale: f32) {
+        let (log_sum, scale) = (s.splat(log_sum), s.splat(scale));
+        for x in x.chunks_mut(S::LANES) {
+            let p = math::exp_negative(s, s.sub(s.load_part(x, 0.0), log_sum));
+            s.store_part(x, s.mul(p, scale));
         }
     }
 }
@@ -292,5 +339,38 @@ mod tests {
     #[should_panic(expected = "of 3 classes")]
     fn a_class_that_is_not_there() {
         cross_entropy(&[0.0; 3], 3, &[3], &mut [0.0], &mut [0.0]);
+    }
+
+    #[test]
+    fn in_place_is_forward_and_backward() {
+        let mut random = Random::new(9);
+        for (n, classes) in [(1, 1), (5, 7), (70, 1000)] {
+            let logits = random.normal(n * classes, 3.0);
+            let targets: Vec<u32> = (0..n)
+                .map(|i| {
+                    if i % 4 == 3 {
+                        u32::MAX
+                    } else {
+                        (i * 31 % classes) as u32
+                    }
+                })
+                .collect();
+            each_isa(|| {
+                let (mut losses, mut sums) = (vec![0.0; n], vec![0.0; n]);
+                cross_entropy(&logits, classes, &targets, &mut losses, &mut sums);
+                let mut want = vec![0.0; logits.len()];
+                cross_entropy_backward(
+                    &logits,
+                    classes,
+                    &targets,
+                    &sums,
+                    &vec![0.25; n],
+                    &mut want,
+                );
+                let (mut got, mut again) = (logits.clone(), vec![9.0; n]);
+                cross_entropy_in_place(&mut got, classes, &targets, 0.25, &mut again);
+                assert_eq!((got, again), (want, losses));
+            });
+        }
     }
 }

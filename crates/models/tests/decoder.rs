@@ -5,7 +5,8 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
-use medley_models::decoder::{Decoder, Input, Wanted, from_tensors};
+use medley_models::decoder::{Decoder, Input, Wanted, from_tensors, trainable};
+use medley_nn::train::{Compute, Gradients, IGNORED, backward, with_compute};
 use medley_nn::{Cache, Device, KvType, Tensor};
 use medley_testkit::{Case, Tolerance, assert_close};
 use serde_json::Value;
@@ -203,6 +204,49 @@ fn the_plain_composition_that_training_uses_gives_the_same_logits() {
             g.case.f32s("logits").unwrap(),
             tolerance(),
         );
+    }
+}
+
+/// Loss and gradients of every parameter by name, after one token is predicted from another.
+fn loss_and_gradients(name: &'static str, compute: Compute) -> (f32, Vec<(String, Vec<f32>)>) {
+    let case = Case::open(&format!("decoder/{name}")).unwrap();
+    let (config, ids) = (case.config().unwrap(), case.ids("input_ids").unwrap());
+    let weights = case.weights().unwrap();
+    let (model, parameters) = trainable(&weights, &config, &Device::Cpu).unwrap();
+    let mut targets = ids[1..].to_vec();
+    targets.push(IGNORED);
+    let ids = Tensor::from_vec(ids.clone(), (2, ids.len() / 2), &Device::Cpu).unwrap();
+    with_compute(compute, || {
+        let loss = model.loss(&ids, &targets).unwrap();
+        let mut gradients = Gradients::default();
+        backward(&loss, &mut gradients).unwrap();
+        let all = parameters.all().iter().map(|p| {
+            let gradient = gradients.get(&p.var);
+            (p.name.clone(), gradient.expect("a gradient").to_vec())
+        });
+        (loss.to_scalar().unwrap(), all.collect())
+    })
+}
+
+#[test]
+fn training_operations_give_the_gradients_of_the_plain_composition() {
+    for name in CASES
+        .iter()
+        .filter(|n| !n.contains("moe") && !n.contains("mixtral"))
+    {
+        let (plain, expected) = loss_and_gradients(name, Compute::Plain);
+        let (fast, found) = loss_and_gradients(name, Compute::F32);
+        assert!((plain - fast).abs() < 1e-4, "{name}: {plain} {fast}");
+        assert_eq!(found.len(), expected.len());
+        for ((parameter, found), (_, expected)) in found.iter().zip(&expected) {
+            let size = expected.iter().map(|e| e.abs()).fold(1e-6, f32::max);
+            assert_close(
+                &format!("{name} {parameter}"),
+                found,
+                expected,
+                Tolerance::absolute(1e-4 * size),
+            );
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Self-attention with grouped queries, rotary positions and a KV cache.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Tensor};
 use medley_kernels::{AttentionParams, QueryRow};
 
-use crate::linear::project;
+use crate::linear::{joint, project};
 use crate::tensor::{from_vec, slice};
-use crate::{Cache, Error, Linear, Result, RmsNorm, RopeStyle};
+use crate::{Cache, Error, Linear, Result, RmsNorm, RopeStyle, train};
 
 /// Sizes and switches of one attention layer.
 #[derive(Clone, Debug)]
@@ -119,7 +121,7 @@ impl Attention {
         self.o_proj.forward(&mixed)
     }
 
-    /// The same as candle operations, with gradients: `[batch, length, hidden]` at positions `past..past + length`,
+    /// The same over tensors, with gradients where training operations serve it or candle's do: `[batch, length, hidden]` at positions `past..past + length`,
     /// where `past` keys and values `[batch, kv_heads, past, head_dim]` lie in `memory`, which grows.
     /// `angles`: cosines and sines `[length, rot_dim / 2]` per rotary table.
     pub fn forward_plain(
@@ -130,9 +132,22 @@ impl Attention {
     ) -> Result<Tensor> {
         let s = &self.spec;
         let (batch, length, _) = x.dims3()?;
+        let shape = match &memory {
+            None => self.train_shape(length, angles)?,
+            Some(_) => None,
+        };
+        let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
+        if let (Some(shape), None) = (&shape, &self.qk_norm)
+            && let Some(weights) = joint(x, &layers)
+        {
+            let projected = train::joint_linear(x, &weights)?;
+            return self
+                .o_proj
+                .forward(&train::joint_attention(shape, &projected)?);
+        }
         let split = |y: Tensor, heads: usize| y.reshape((batch, length, heads, s.head_dim));
         let (mut q, mut k) = (self.q_proj.forward(x)?, self.k_proj.forward(x)?);
-        let v = split(self.v_proj.forward(x)?, s.kv_heads)?.transpose(1, 2)?;
+        let v = self.v_proj.forward(x)?;
         if let Some(QkNorm::Whole(qn, kn)) = &self.qk_norm {
             (q, k) = (qn.forward(&q)?, kn.forward(&k)?);
         }
@@ -140,6 +155,13 @@ impl Attention {
         if let Some(QkNorm::PerHead(qn, kn)) = &self.qk_norm {
             (q, k) = (qn.forward(&q)?, kn.forward(&k)?);
         }
+        if let Some(shape) = &shape
+            && train::serves(&[&q, &k, &v])
+        {
+            let (q, k) = (q.flatten_from(2)?, k.flatten_from(2)?);
+            return self.o_proj.forward(&train::attention(shape, &q, &k, &v)?);
+        }
+        let v = split(v, s.kv_heads)?.transpose(1, 2)?;
         (q, k) = (
             q.transpose(1, 2)?.contiguous()?,
             k.transpose(1, 2)?.contiguous()?,
@@ -182,6 +204,39 @@ impl Attention {
             .transpose(1, 2)?
             .reshape((batch, length, s.heads * s.head_dim))?;
         self.o_proj.forward(&mixed)
+    }
+
+    /// This attention over whole sequences as a training operation has it, or `None` where none does all of it.
+    fn train_shape(
+        &self,
+        length: usize,
+        angles: &[(Tensor, Tensor)],
+    ) -> Result<Option<train::AttentionShape>> {
+        let s = &self.spec;
+        if s.softcap.is_some() || s.window.is_some_and(|w| w < length) {
+            return Ok(None);
+        }
+        let turns = match s.rope {
+            None => None,
+            Some((table, rot_dim, style)) => {
+                let (cos, sin) = &angles[table];
+                Some(Arc::new(train::Angles {
+                    cos: cos.flatten_all()?.to_vec1()?,
+                    sin: sin.flatten_all()?.to_vec1()?,
+                    rot_dim,
+                    style,
+                }))
+            }
+        };
+        Ok(Some(train::AttentionShape {
+            heads: s.heads,
+            kv_heads: s.kv_heads,
+            head_dim: s.head_dim,
+            scale: s.scale,
+            causal: s.causal,
+            rope_q: turns.clone(),
+            rope_k: turns,
+        }))
     }
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use crate::tensor::from_vec;
-use crate::{Error, Linear, Result};
+use crate::{Error, Linear, Result, train};
 
 /// Rows of a `[vocab, width]` matrix by token id. The matrix is a [`Linear`], so that a tied head is the same weights.
 #[derive(Clone)]
@@ -30,6 +30,9 @@ impl Embedding {
                 from_vec(out, &[ids.len(), width])
             }
             Linear::Dense { weight, .. } => {
+                if train::serves(&[weight]) {
+                    return train::embedding(weight, ids);
+                }
                 let index = Tensor::new(ids, device)?;
                 Ok(weight
                     .index_select(&index, 0)?

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use medley_kernels::{PackedMatrix, matmul_many};
 
 use crate::tensor::{from_vec, slice};
-use crate::{Error, Result};
+use crate::{Error, Result, train};
 
 /// `y = x Wᵀ + b` with `W` of shape `[out, in]`.
 #[derive(Clone)]
@@ -70,6 +70,11 @@ impl Linear {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Dense { weight, bias } => {
+                let mut operands = vec![x, weight];
+                operands.extend(bias);
+                if train::serves(&operands) {
+                    return train::linear(x, weight, bias.as_ref());
+                }
                 let dims = x.dims();
                 let rows: usize = dims[..dims.len() - 1].iter().product();
                 let mut y = x
@@ -99,6 +104,19 @@ impl Linear {
             }
         }
     }
+}
+
+/// The matrices of dense layers without bias that training operations serve as one, over this input.
+pub(crate) fn joint<'a>(x: &Tensor, layers: &[&'a Linear]) -> Option<Vec<&'a Tensor>> {
+    let weights: Vec<&Tensor> = layers
+        .iter()
+        .map(|layer| match layer {
+            Linear::Dense { weight, bias: None } => Some(weight),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    let operands: Vec<&Tensor> = weights.iter().copied().chain([x]).collect();
+    train::serves(&operands).then_some(weights)
 }
 
 /// Several layers over one input. Packed layers share the quantisation of `x` and one parallel region.

@@ -3,9 +3,9 @@
 use candle_core::Tensor;
 use medley_kernels::Activation;
 
-use crate::linear::forward_many;
+use crate::linear::{forward_many, joint};
 use crate::tensor::{from_vec, gated, slice};
-use crate::{Error, Linear, Result};
+use crate::{Error, Linear, Result, train};
 
 /// `down(act(gate(x)) · up(x))` (Shazeer 2020).
 #[derive(Clone)]
@@ -23,6 +23,14 @@ pub struct GatedMlp {
 impl GatedMlp {
     /// `[.., hidden]` → the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(weights) = joint(x, &[&self.gate_proj, &self.up_proj])
+            && self.gate_proj.out_features() == self.up_proj.out_features()
+        {
+            let both = train::joint_linear(x, &weights)?;
+            return self
+                .down_proj
+                .forward(&train::gated_halves(self.act, &both)?);
+        }
         let both = forward_many(x, &[&self.gate_proj, &self.up_proj])?;
         self.down_proj
             .forward(&gated(self.act, &both[0], &both[1])?)

@@ -2,8 +2,8 @@
 
 use candle_core::{D, Tensor};
 
-use crate::Result;
 use crate::tensor::{from_vec, fused, slice};
+use crate::{Result, train};
 
 /// Root-mean-square norm (Zhang & Sennrich 2019): `x / sqrt(mean(x²) + eps) · weight`.
 #[derive(Clone)]
@@ -23,6 +23,9 @@ impl RmsNorm {
             let mut out = vec![0.0; input.len()];
             medley_kernels::rms_norm(&input, &weight, self.eps, &mut out);
             return from_vec(out, x.dims());
+        }
+        if train::serves(&[x, &self.weight]) {
+            return train::rms_norm(x, &self.weight, self.eps);
         }
         let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
         let scaled = x.broadcast_div(&(mean + f64::from(self.eps))?.sqrt()?)?;
@@ -69,6 +72,9 @@ impl LayerNorm {
             let mut out = vec![0.0; input.len()];
             medley_kernels::layer_norm(&input, &weight, bias.as_deref(), self.eps, &mut out);
             return from_vec(out, x.dims());
+        }
+        if train::serves(&operands) {
+            return train::layer_norm(x, &self.weight, self.bias.as_ref(), self.eps);
         }
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;

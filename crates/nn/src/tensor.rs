@@ -84,6 +84,9 @@ pub fn activate(act: Activation, x: &Tensor) -> Result<Tensor> {
 
 /// `act(x)` by the kernels where they apply, else by candle operations.
 pub fn activated(act: Activation, x: Tensor) -> Result<Tensor> {
+    if crate::train::serves(&[&x]) {
+        return crate::train::activation(act, &x);
+    }
     if !fused(&[&x]) {
         return activate(act, &x);
     }

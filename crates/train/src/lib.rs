@@ -2,7 +2,23 @@
 //!
 //! - [`data`]: captioned pictures from folders, lists, tables and archives, in a seeded order that goes on at
 //!   the very picture where a run stopped;
+//! - [`step`]: an [`Objective`] gives the loss of a batch; a [`Trainer`] holds parameters, gradients, optimiser and
+//!   averages, and makes one step after the other;
+//! - [`text`]: language models.
 //! - [`captions`]: captions as the states of a sentence encoder.
 
 pub mod captions;
 pub mod data;
+mod ema;
+mod error;
+pub mod optim;
+mod random;
+pub mod schedule;
+pub mod step;
+pub mod text;
+
+pub use ema::Ema;
+pub use error::{Error, Result};
+pub use optim::{Optimiser, OptimiserKind, OptimiserSettings};
+pub use schedule::Schedule;
+pub use step::{Objective, StepReport, StepSettings, Trainer};

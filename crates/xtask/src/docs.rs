@@ -6,10 +6,14 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::bench::report::Report;
+use crate::bench::train::TrainReport;
 use crate::process;
 
 /// Where `cargo xtask prove bench-text` leaves its figures.
 pub const BENCH_TEXT: &str = "docs/proof/bench-text.json";
+
+/// Where `cargo xtask prove bench-train` leaves its figures.
+pub const BENCH_TRAIN: &str = "docs/proof/bench-train.json";
 
 /// Write the generated pages, or fail if one would change.
 pub fn run(check: bool) -> Result<()> {
@@ -41,21 +45,27 @@ fn command_line() -> Result<String> {
 }
 
 fn benchmarks() -> Result<String> {
-    let path = process::root().join(BENCH_TEXT);
-    let report = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(
-            serde_json::from_str(&text)
-                .with_context(|| format!("{} is no report", path.display()))?,
-        ),
-        Err(_) => None,
-    };
-    Ok(benchmarks_page(report.as_ref()))
+    Ok(benchmarks_page(
+        report(BENCH_TEXT)?.as_ref(),
+        report(BENCH_TRAIN)?.as_ref(),
+    ))
+}
+
+/// A report that is kept in the repository, if it has been made.
+fn report<T: serde::de::DeserializeOwned>(file: &str) -> Result<Option<T>> {
+    let path = process::root().join(file);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text)
+            .with_context(|| format!("{} is no report", path.display()))
+            .map(Some),
+        Err(_) => Ok(None),
+    }
 }
 
 const BENCHMARKS_INTRODUCTION: &str = "\
 # Benchmarks
 
-<!-- Written by `cargo xtask docs` from docs/proof/bench-text.json; do not edit. -->
+<!-- Written by `cargo xtask docs` from docs/proof/bench-text.json and bench-train.json; do not edit. -->
 
 `cargo xtask bench text` builds llama.cpp from the source package of llama-cpp-python into a folder outside the
 repository (`MEDLEY_REF`, or `medley-dev` in the user's cache folder), then runs both engines in turn on the same file
@@ -76,7 +86,17 @@ with the same number of threads.
   per second), prefill against the int8 peak of the widest instructions that the kernels use (operations of the layers' matrices).
 ";
 
-fn benchmarks_page(report: Option<&Report>) -> String {
+const TRAINING_INTRODUCTION: &str = "
+## Training
+
+`cargo xtask bench train` trains the same decoder of the Llama line (6 layers, 384 wide, feed-forward 1024, 6 heads, tied
+head) with Medley and with PyTorch (`crates/xtask/peer/train.py`: joint projections, `scaled_dot_product_attention`, the
+fused AdamW; bf16 by autocast), in turn and in fresh processes. A step is forward, backward, clipping and AdamW over
+random tokens. Speed is the median over the steps of all rounds, memory the largest resident set, from `wait4`.
+
+";
+
+fn benchmarks_page(report: Option<&Report>, training: Option<&TrainReport>) -> String {
     let mut page = BENCHMARKS_INTRODUCTION.to_owned();
     page.push_str("\n## Text\n\n");
     match report {
@@ -85,20 +105,28 @@ fn benchmarks_page(report: Option<&Report>) -> String {
             "`cargo xtask prove bench-text` measures and keeps the figures that stand here.\n",
         ),
     }
+    page.push_str(TRAINING_INTRODUCTION);
+    match training {
+        Some(report) => page.push_str(&report.render()),
+        None => page.push_str(
+            "`cargo xtask prove bench-train` measures and keeps the figures that stand here.\n",
+        ),
+    }
     page
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report;
+    use crate::bench::{report, train};
 
     #[test]
     fn the_page_holds_the_tables() {
-        let page = benchmarks_page(Some(&report::tests::example()));
+        let training = train::tests::example();
+        let page = benchmarks_page(Some(&report::tests::example()), Some(&training));
         assert!(page.starts_with("# Benchmarks\n"));
-        assert!(page.contains("| 2.00× |"));
-        let empty = benchmarks_page(None);
+        assert!(page.contains("| 2.00× |") && page.contains("torch 1.2.3"));
+        let empty = benchmarks_page(None, None);
         assert!(empty.ends_with("stand here.\n"));
     }
 }

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::bench::machine::Description;
 use crate::bench::text::{self, TextArgs};
-use crate::docs::BENCH_TEXT;
+use crate::bench::train::{self, TrainArgs};
+use crate::docs::{BENCH_TEXT, BENCH_TRAIN};
 use crate::process;
 
 #[derive(Args)]
@@ -36,6 +37,11 @@ const PROOFS: &[Proof] = &[
         name: "bench-text",
         claim: "speed, load time and memory beside llama.cpp",
         run: bench_text,
+    },
+    Proof {
+        name: "bench-train",
+        claim: "training speed and memory beside PyTorch",
+        run: bench_train,
     },
 ];
 
@@ -71,6 +77,11 @@ pub fn run(args: &ProveArgs) -> Result<()> {
 fn bench_text(file: &Path) -> Result<()> {
     debug_assert!(file.ends_with(BENCH_TEXT));
     text::run(&TextArgs::into_file(file))
+}
+
+fn bench_train(file: &Path) -> Result<()> {
+    debug_assert!(file.ends_with(BENCH_TRAIN));
+    train::run(&TrainArgs::into_file(file))
 }
 
 /// Instruction sets whose results are proved; one that the machine lacks is left out, and the record shows it.

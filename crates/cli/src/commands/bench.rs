@@ -1,10 +1,12 @@
 use std::time::Instant;
 
-use medley_engine::{EmbeddingModel, LoadOptions};
+use medley_engine::train::text::DecoderShape;
+use medley_engine::train::text::speed::{SpeedSettings, measure};
+use medley_engine::{Compute, EmbeddingModel, LoadOptions};
 use serde_json::json;
 
 use crate::app::{load_text, model_path};
-use crate::args::{BenchCommand, Global};
+use crate::args::{BenchCommand, Global, TrainCompute};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// `medley bench`
@@ -46,6 +48,11 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
                 model.load_seconds()
             ))?)
         }
+        BenchCommand::Train {
+            compute,
+            vocab,
+            steps,
+        } => train(compute, vocab, steps, global),
         BenchCommand::Machine => {
             let (threads, limits) = (medley_engine::threads(), medley_engine::limits());
             if global.json {
@@ -101,4 +108,44 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
             ))?)
         }
     }
+}
+
+fn train(compute: TrainCompute, vocab: usize, steps: usize, global: &Global) -> Outcome {
+    let settings = SpeedSettings {
+        shape: DecoderShape {
+            vocab,
+            hidden: 384,
+            intermediate: 1024,
+            layers: 6,
+            heads: 6,
+            kv_heads: 6,
+            context: 256,
+            tied: true,
+        },
+        length: 256,
+        batch: 16,
+        steps: steps.max(1),
+        compute: match compute {
+            TrainCompute::F32 => Compute::F32,
+            TrainCompute::Bf16 => Compute::Bf16,
+        },
+    };
+    let speed = measure(&settings).map_err(|e| Failure::usage(e.to_string()))?;
+    let mut sorted = speed.seconds.clone();
+    sorted.sort_by(f64::total_cmp);
+    let per_s = speed.tokens as f64 / sorted[sorted.len() / 2];
+    if global.json {
+        return print_json(&json!({
+            "seconds": speed.seconds,
+            "tokens": speed.tokens,
+            "losses": speed.losses,
+            "parameters": speed.parameters,
+            "peak_rss_bytes": peak_rss(),
+            "threads": medley_engine::threads(),
+        }));
+    }
+    Ok(print_now(&format!(
+        "{} parameters\n{per_s:.0} tokens/s\n",
+        speed.parameters
+    ))?)
 }

@@ -26,6 +26,8 @@ pub use pack::Element;
 /// Rows and columns of the output for which panels are held at a time.
 const BLOCK_ROWS: usize = 768;
 const BLOCK_COLS: usize = 1024;
+/// Numbers of panels of B that are held at a time, 8 MiB, where the output has many rows.
+const HELD: usize = 1 << 21;
 /// Panels of rows and of columns that a task takes at most: its panels of A stay in the L2 cache.
 const TILE_PANELS: usize = 16;
 /// Blocks begin at multiples of this, but for the first.
@@ -92,9 +94,29 @@ pub fn matmul<A: Element, B: Element, C: Element>(
     product(isa(), a, b, out, accumulate);
 }
 
+/// [`matmul`] of f32 numbers that are rounded to bf16 as they are read: the operands need no bf16 copies. Sums
+/// are f32.
+///
+/// # Panics
+/// As [`matmul`].
+pub fn matmul_rounded(a: Matrix<'_, f32>, b: Matrix<'_, f32>, out: &mut [f32], accumulate: bool) {
+    driver(isa(), true, a, b, out, accumulate);
+}
+
 /// [`matmul`] with an instruction set, for tasks of other kernels.
 pub(crate) fn product<A: Element, B: Element, C: Element>(
     isa: Isa,
+    a: Matrix<'_, A>,
+    b: Matrix<'_, B>,
+    out: &mut [C],
+    accumulate: bool,
+) {
+    driver(isa, false, a, b, out, accumulate);
+}
+
+fn driver<A: Element, B: Element, C: Element>(
+    isa: Isa,
+    rounded: bool,
     a: Matrix<'_, A>,
     b: Matrix<'_, B>,
     out: &mut [C],
@@ -108,12 +130,12 @@ pub(crate) fn product<A: Element, B: Element, C: Element>(
         b.rows,
         b.cols
     );
-    let (n, m) = (a.rows, b.cols);
+    let (n, m, k) = (a.rows, b.cols, a.cols);
     same_len("out", out.len(), n * m);
     if n == 0 || m == 0 {
         return;
     }
-    if a.cols == 0 {
+    if k == 0 {
         if !accumulate {
             out.fill(C::ZERO);
         }
@@ -121,14 +143,60 @@ pub(crate) fn product<A: Element, B: Element, C: Element>(
     }
     let out = SharedMut::new(out);
     let bf16 = A::as_bf16(a.data).is_some() && B::as_bf16(b.data).is_some();
-    let forms = (isa, Form::new(isa, bf16));
+    let form = Form::new(isa, bf16 || rounded);
+    let plan = Plan::new(form, n, m, k, C::as_f32(out.as_ptr()).is_none());
+    let call = Call {
+        isa,
+        form,
+        rounded,
+        a,
+        b,
+        out: &out,
+        parallel: n * m * k >= SERIAL,
+    };
     PANELS.with_borrow_mut(|panels| {
-        for rows in blocks(n, BLOCK_ROWS) {
-            for cols in blocks(m, BLOCK_COLS) {
-                block(forms, panels, a, b, &out, (rows.clone(), cols), accumulate);
+        for cols in blocks(m, plan.cols) {
+            for from in (0..k).step_by(plan.depth) {
+                let depth = from..(from + plan.depth).min(k);
+                call.pack_b(panels, cols.clone(), depth.clone());
+                for rows in blocks(n, BLOCK_ROWS) {
+                    let fresh = from == 0 && !accumulate;
+                    call.block(panels, (rows, cols.clone()), depth.clone(), fresh);
+                }
             }
         }
     });
+}
+
+/// Columns of the output and depth for which panels of B are held at a time. Each element of B is copied once; those
+/// of A once for every block of columns.
+struct Plan {
+    cols: usize,
+    depth: usize,
+}
+
+impl Plan {
+    fn new(form: Form, n: usize, m: usize, k: usize, rounds: bool) -> Self {
+        let most = form.depth * form.numbers();
+        let held = HELD * form.numbers();
+        // A product of few rows meets each panel but once or twice: it should still be in the cache.
+        let wide = if n <= BLOCK_ROWS {
+            BLOCK_COLS
+        } else {
+            held / k.max(most)
+        };
+        let cols = wide.max(BLOCK_COLS).min(m);
+        let depth = (held / cols / most).max(1) * most;
+        Self {
+            cols,
+            // Sums of an output that is not f32 are rounded once: they cannot wait for more depth.
+            depth: if rounds {
+                k.next_multiple_of(most)
+            } else {
+                depth
+            },
+        }
+    }
 }
 
 /// `out = a · bᵀ`: `n` rows of `k` inputs by `m` rows of `k` weights, as a linear layer.
@@ -174,83 +242,134 @@ fn run(parallel: bool, tasks: usize, f: impl Fn(usize) + Sync) {
     }
 }
 
-/// One block of the output.
-fn block<A: Element, B: Element, C: Element>(
-    (isa, form): (Isa, Form),
-    panels: &mut Panels,
-    a: Matrix<'_, A>,
-    b: Matrix<'_, B>,
-    out: &SharedMut<'_, C>,
-    (rows, cols): (Range<usize>, Range<usize>),
-    accumulate: bool,
-) {
-    let (n, m, k) = (rows.len(), cols.len(), a.cols);
-    let (a_panels, b_panels) = (n.div_ceil(form.rows), m.div_ceil(form.cols));
-    let most = form.depth * form.numbers();
-    let depth = form.depth.min(k.div_ceil(form.numbers()));
-    let (a_size, b_size) = (pack::a_panel_len(form, depth), depth * form.cols);
-    let Panels { a: pa, b: pb, sums } = panels;
-    pa.resize(pa.len().max(a_panels * a_size), 0.0);
-    pb.resize(pb.len().max(b_panels * b_size), 0.0);
-    let direct = C::as_f32(out.as_ptr()).map(|ptr| kernel::Out {
-        // SAFETY: the block begins inside of the output.
-        data: unsafe { ptr.add(rows.start * b.cols + cols.start) },
-        stride: b.cols,
-    });
-    if direct.is_none() {
-        sums.resize(sums.len().max(n * m), 0.0);
+/// One product.
+struct Call<'a, A, B, C> {
+    isa: Isa,
+    form: Form,
+    rounded: bool,
+    a: Matrix<'a, A>,
+    b: Matrix<'a, B>,
+    out: &'a SharedMut<'a, C>,
+    parallel: bool,
+}
+
+impl<A: Element, B: Element, C: Element> Call<'_, A, B, C> {
+    /// Numbers of the inner dimension in one chain of sums.
+    fn most(&self) -> usize {
+        self.form.depth * self.form.numbers()
     }
-    let c = direct.unwrap_or(kernel::Out {
-        data: sums.as_mut_ptr(),
-        stride: m,
-    });
-    let parallel = n * m * k >= SERIAL;
-    let (pa, pb) = (SharedMut::new(pa), SharedMut::new(pb));
-    let tiles = Tiles::new(form, n, m, if parallel { pool::threads() } else { 1 });
-    for from in (0..k).step_by(most) {
-        let range = from..from + most.min(k - from);
-        let a_tasks = a_panels.div_ceil(PACK);
-        run(parallel, a_tasks + b_panels.div_ceil(PACK), |task| {
-            if task < a_tasks {
+
+    /// Elements of a panel of B over the whole of `depth`, rounded up to chains where there are several.
+    fn b_size(&self, depth: &Range<usize>) -> usize {
+        self.form
+            .depth
+            .min(depth.len().div_ceil(self.form.numbers()))
+            * self.form.cols
+    }
+
+    /// Copies the columns `cols` of the rows `depth` of B: chain by chain, panel by panel.
+    fn pack_b(&self, panels: &mut Panels, cols: Range<usize>, depth: Range<usize>) {
+        let (form, size, most) = (self.form, self.b_size(&depth), self.most());
+        let count = cols.len().div_ceil(form.cols);
+        let chains = depth.len().div_ceil(most);
+        panels
+            .b
+            .resize(panels.b.len().max(chains * count * size), 0.0);
+        let to = SharedMut::new(&mut panels.b);
+        let tasks = count.div_ceil(PACK);
+        run(self.parallel, chains * tasks, |task| {
+            let (chain, task) = (task / tasks, task % tasks);
+            let from = depth.start + chain * most;
+            let range = from..(from + most).min(depth.end);
+            let i = task * PACK..((task + 1) * PACK).min(count);
+            let at = cols.start + i.start * form.cols;
+            let at = at..(at + i.len() * form.cols).min(cols.end);
+            let first = chain * count;
+            // SAFETY: each panel is written by one task.
+            let panels = unsafe { to.slice((first + i.start) * size..(first + i.end) * size) };
+            pack::b_panels(
+                self.isa,
+                form,
+                self.rounded,
+                self.b,
+                at,
+                range,
+                (panels, size),
+            );
+        });
+    }
+
+    /// One block of the output over the depth that is packed of B: written where `fresh`, else added to.
+    fn block(
+        &self,
+        panels: &mut Panels,
+        (rows, cols): (Range<usize>, Range<usize>),
+        depth: Range<usize>,
+        fresh: bool,
+    ) {
+        let (form, most) = (self.form, self.most());
+        let (n, m) = (rows.len(), cols.len());
+        let (a_panels, b_panels) = (n.div_ceil(form.rows), m.div_ceil(form.cols));
+        let chain = form.depth.min(depth.len().div_ceil(form.numbers()));
+        let (a_size, b_size) = (pack::a_panel_len(form, chain), self.b_size(&depth));
+        let Panels { a: pa, b: pb, sums } = panels;
+        pa.resize(pa.len().max(a_panels * a_size), 0.0);
+        let direct = C::as_f32(self.out.as_ptr()).map(|ptr| kernel::Out {
+            // SAFETY: the block begins inside of the output.
+            data: unsafe { ptr.add(rows.start * self.b.cols + cols.start) },
+            stride: self.b.cols,
+        });
+        if direct.is_none() {
+            sums.resize(sums.len().max(n * m), 0.0);
+        }
+        let c = direct.unwrap_or(kernel::Out {
+            data: sums.as_mut_ptr(),
+            stride: m,
+        });
+        let pa = SharedMut::new(pa);
+        let threads = if self.parallel { pool::threads() } else { 1 };
+        let tiles = Tiles::new(form, n, m, threads);
+        for (i, from) in depth.clone().step_by(most).enumerate() {
+            let range = from..(from + most).min(depth.end);
+            run(self.parallel, a_panels.div_ceil(PACK), |task| {
                 let i = task * PACK..((task + 1) * PACK).min(a_panels);
                 let at = rows.start + i.start * form.rows;
                 let at = at..(at + i.len() * form.rows).min(rows.end);
                 // SAFETY: each panel is written by one task.
                 let panels = unsafe { pa.slice(i.start * a_size..i.end * a_size) };
-                pack::a_panels(isa, form, a, at, range.clone(), (panels, a_size));
-            } else {
-                let i = (task - a_tasks) * PACK;
-                let i = i..(i + PACK).min(b_panels);
-                let at = cols.start + i.start * form.cols;
-                let at = at..(at + i.len() * form.cols).min(cols.end);
-                // SAFETY: each panel is written by one task.
-                let panels = unsafe { pb.slice(i.start * b_size..i.end * b_size) };
-                pack::b_panels(isa, form, b, at, range.clone(), (panels, b_size));
-            }
-        });
-        let fresh = from == 0 && (direct.is_none() || !accumulate);
-        let (pa, pb) = (pa.as_ptr().cast_const(), pb.as_ptr().cast_const());
-        let panels = kernel::Packed {
-            a: pa,
-            a_size,
-            b: pb,
-            b_size,
-            depth: range.len().div_ceil(form.numbers()),
-        };
-        run(parallel, tiles.count(), |task| {
-            // SAFETY: the panels of these rows and columns were filled by the region before, and
-            // tiles do not overlap.
-            unsafe { kernel::tile(isa, form, panels, c, tiles.tile(task), fresh) };
-        });
-    }
-    if direct.is_none() {
-        let sums = &sums[..n * m];
-        run(parallel, n, |r| {
-            let at = (rows.start + r) * b.cols;
-            // SAFETY: each row of the block is written by one task.
-            let out = unsafe { out.slice(at + cols.start..at + cols.end) };
-            pack::round(isa, &sums[r * m..(r + 1) * m], out, accumulate);
-        });
+                pack::a_panels(
+                    self.isa,
+                    form,
+                    self.rounded,
+                    self.a,
+                    at,
+                    range.clone(),
+                    (panels, a_size),
+                );
+            });
+            let packed = kernel::Packed {
+                a: pa.as_ptr().cast_const(),
+                a_size,
+                b: pb[i * b_panels * b_size..].as_ptr(),
+                b_size,
+                depth: range.len().div_ceil(form.numbers()),
+            };
+            let fresh = i == 0 && (fresh || direct.is_none());
+            run(self.parallel, tiles.count(), |task| {
+                // SAFETY: the panels of these rows and columns were filled by the regions before,
+                // and tiles do not overlap.
+                unsafe { kernel::tile(self.isa, form, packed, c, tiles.tile(task), fresh) };
+            });
+        }
+        if direct.is_none() {
+            let sums = &sums[..n * m];
+            run(self.parallel, n, |r| {
+                let at = (rows.start + r) * self.b.cols;
+                // SAFETY: each row of the block is written by one task.
+                let out = unsafe { self.out.slice(at + cols.start..at + cols.end) };
+                pack::round(self.isa, &sums[r * m..(r + 1) * m], out, !fresh);
+            });
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Copies of the operands in the order in which the register block reads them.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use half::bf16;
@@ -23,6 +24,8 @@ pub trait Element: Copy + Send + Sync + sealed::Sealed + 'static {
     fn as_f32(p: *mut Self) -> Option<*mut f32>;
     #[doc(hidden)]
     fn as_bf16(data: &[Self]) -> Option<&[bf16]>;
+    #[doc(hidden)]
+    fn as_f32s(data: &[Self]) -> Option<&[f32]>;
     /// # Safety
     /// A vector of elements is there.
     #[doc(hidden)]
@@ -40,6 +43,9 @@ impl Element for f32 {
     }
     fn as_bf16(_: &[Self]) -> Option<&[bf16]> {
         None
+    }
+    fn as_f32s(data: &[Self]) -> Option<&[f32]> {
+        Some(data)
     }
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, p: *const Self) -> S::V {
@@ -60,6 +66,9 @@ impl Element for bf16 {
     }
     fn as_bf16(data: &[Self]) -> Option<&[bf16]> {
         Some(data)
+    }
+    fn as_f32s(_: &[Self]) -> Option<&[f32]> {
+        None
     }
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, p: *const Self) -> S::V {
@@ -110,6 +119,7 @@ pub(super) fn a_panel_len(form: Form, depth: usize) -> usize {
 pub(super) fn a_panels<T: Element>(
     isa: Isa,
     form: Form,
+    rounded: bool,
     a: Matrix<'_, T>,
     rows: Range<usize>,
     depth: Range<usize>,
@@ -117,7 +127,7 @@ pub(super) fn a_panels<T: Element>(
 ) {
     fill(
         isa,
-        (form, form.rows),
+        (form, form.rows, rounded),
         a,
         !a.transposed,
         rows,
@@ -130,20 +140,29 @@ pub(super) fn a_panels<T: Element>(
 pub(super) fn b_panels<T: Element>(
     isa: Isa,
     form: Form,
+    rounded: bool,
     b: Matrix<'_, T>,
     cols: Range<usize>,
     depth: Range<usize>,
     panels: (&mut [f32], usize),
 ) {
-    fill(isa, (form, form.cols), b, b.transposed, cols, depth, panels);
+    fill(
+        isa,
+        (form, form.cols, rounded),
+        b,
+        b.transposed,
+        cols,
+        depth,
+        panels,
+    );
 }
 
 /// Fills panels that are `width` wide and `size` long. `along` says that the matrix's rows run
 /// along their depth. Elements of a panel behind the matrix's rows or columns may hold anything:
-/// their sums are dropped.
+/// their sums are dropped. `rounded` says that f32 numbers become bf16 on the way.
 fn fill<T: Element>(
     isa: Isa,
-    (form, width): (Form, usize),
+    (form, width, rounded): (Form, usize, bool),
     x: Matrix<'_, T>,
     along: bool,
     across: Range<usize>,
@@ -151,6 +170,14 @@ fn fill<T: Element>(
     (panels, size): (&mut [f32], usize),
 ) {
     let stride = if x.transposed { x.rows } else { x.cols };
+    if let (true, Some(data)) = (rounded, T::as_f32s(x.data)) {
+        let to = Panels {
+            panels,
+            size,
+            width,
+        };
+        return fill_rounded(isa, form, (data, stride), along, (across, depth), to);
+    }
     let pairs = T::as_bf16(x.data).filter(|_| form.pairs);
     if !along {
         let to = Panels {
@@ -179,6 +206,98 @@ fn fill<T: Element>(
                 width,
             ),
             Some(x) => crossed(isa, Numbers::<2>, x, stride, across, depth, panel, width),
+        }
+    }
+}
+
+thread_local! {
+    /// Memory of a thread for the rounded rows of a panel.
+    static ROUNDED: RefCell<Vec<bf16>> = RefCell::default();
+}
+
+/// [`fill`] of f32 numbers that are rounded to bf16.
+fn fill_rounded(
+    isa: Isa,
+    form: Form,
+    (data, stride): (&[f32], usize),
+    along: bool,
+    (across, depth): (Range<usize>, Range<usize>),
+    to: Panels<'_>,
+) {
+    let Panels {
+        panels,
+        size,
+        width,
+    } = to;
+    ROUNDED.with_borrow_mut(|rows| {
+        if along {
+            // A panel's rows are rounded, then transposed out of the nearest cache.
+            let len = depth.len();
+            rows.resize(rows.len().max(width * len), bf16::ZERO);
+            let firsts = across.clone().step_by(width);
+            for (first, panel) in firsts.zip(panels.chunks_mut(size)) {
+                let height = width.min(across.end - first);
+                for (r, row) in rows.chunks_exact_mut(len).take(height).enumerate() {
+                    round_row(isa, &data[(first + r) * stride..][depth.clone()], row);
+                }
+                let rows = &rows[..height * len];
+                if form.pairs {
+                    crossed(
+                        isa,
+                        Numbers::<2>,
+                        rows,
+                        len,
+                        0..height,
+                        0..len,
+                        panel,
+                        width,
+                    );
+                } else {
+                    crossed(
+                        isa,
+                        Numbers::<1>,
+                        rows,
+                        len,
+                        0..height,
+                        0..len,
+                        panel,
+                        width,
+                    );
+                }
+            }
+            return;
+        }
+        let len = across.len();
+        rows.resize(rows.len().max(ROUND_ROWS * len), bf16::ZERO);
+        for (part, from) in depth.clone().step_by(ROUND_ROWS).enumerate() {
+            let count = ROUND_ROWS.min(depth.end - from);
+            for (r, row) in rows.chunks_exact_mut(len).take(count).enumerate() {
+                round_row(isa, &data[(from + r) * stride..][across.clone()], row);
+            }
+            let rows = &rows[..count * len];
+            let done = part * ROUND_ROWS / form.numbers() * width;
+            let to = Panels {
+                panels: &mut panels[done..],
+                size,
+                width,
+            };
+            if form.pairs {
+                paired(isa, rows, len, 0..len, 0..count, to);
+            } else {
+                copied(isa, rows, len, 0..len, 0..count, to);
+            }
+        }
+    });
+}
+
+/// Rows that are rounded before they are copied into panels; even.
+const ROUND_ROWS: usize = 32;
+
+simd_fn! {
+    fn round_row(s, from: &[f32], to: &mut [bf16]) {
+        for (from, to) in from.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
+            let v = s.load_part(from, 0.0);
+            store_part(s, to, v);
         }
     }
 }

@@ -262,3 +262,95 @@ fn zeros_denormals_and_extremes() {
         });
     }
 }
+
+#[test]
+fn rounding_on_the_way_is_rounding_before() {
+    let mut random = Random::new(12);
+    for (n, k, m) in SHAPES
+        .into_iter()
+        .chain([(800, 1600, 1100), (70, 9000, 40)])
+    {
+        let (a, b) = (random.normal(n * k, 1.0), random.normal(k * m, 1.0));
+        let (at, bt) = (transpose(&a, n, k), transpose(&b, k, m));
+        let (ar, br) = (rounded(&a), rounded(&b));
+        each_isa(|| {
+            let mut want = vec![0.5; n * m];
+            matmul(
+                Matrix::new(&ar, n, k),
+                Matrix::new(&br, k, m),
+                &mut want,
+                true,
+            );
+            for form in 0..4 {
+                let a = if form & 1 == 0 {
+                    Matrix::new(&a, n, k)
+                } else {
+                    Matrix::new(&at, k, n).t()
+                };
+                let b = if form & 2 == 0 {
+                    Matrix::new(&bt, m, k).t()
+                } else {
+                    Matrix::new(&b, k, m)
+                };
+                let mut out = vec![0.5; n * m];
+                matmul_rounded(a, b, &mut out, true);
+                assert_eq!(out, want);
+            }
+        });
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_training_shapes() {
+    let mut random = Random::new(1);
+    for (n, k, m) in [
+        (4096, 384, 1152),
+        (4096, 384, 2048),
+        (4096, 1024, 384),
+        (4096, 2048, 384),
+        (1024, 384, 32000),
+        (1024, 32000, 384),
+        (1152, 4096, 384),
+        (32000, 1024, 384),
+        (64, 64, 256),
+    ] {
+        let (a, b) = (random.normal(n * k, 1.0), random.normal(k * m, 1.0));
+        let mut out = vec![0.0; n * m];
+        for threads in [1, 2] {
+            crate::pool::set_threads(threads);
+            for form in 0..3 {
+                let x = if form == 2 {
+                    Matrix::new(&a, k, n).t()
+                } else {
+                    Matrix::new(&a, n, k)
+                };
+                let w = if form == 0 {
+                    Matrix::new(&b, m, k).t()
+                } else {
+                    Matrix::new(&b, k, m)
+                };
+                let mut best = [0f64; 2];
+                for _ in 0..5 {
+                    for (i, best) in best.iter_mut().enumerate() {
+                        let reps = (3e9 / (2 * n * k * m) as f64).ceil() as usize;
+                        let t = std::time::Instant::now();
+                        for _ in 0..reps {
+                            if i == 0 {
+                                matmul(x, w, &mut out, false);
+                            } else {
+                                matmul_rounded(x, w, &mut out, false);
+                            }
+                        }
+                        let flops = (2 * n * k * m * reps) as f64 / t.elapsed().as_secs_f64();
+                        *best = best.max(flops * 1e-9);
+                    }
+                }
+                println!(
+                    "{n}x{k}x{m} form {form} threads {threads}: f32 {:.0} bf16 {:.0}",
+                    best[0], best[1]
+                );
+            }
+        }
+    }
+}

@@ -6,8 +6,8 @@ use std::path::Path;
 use medley_formats::WeightFile;
 use medley_nn::weights::Tensors;
 use medley_nn::{
-    Attention, AttentionSpec, Device, Embedding, GatedMlp, Linear, MixtureOfExperts, QkNorm, Rope,
-    Weights,
+    Attention, AttentionSpec, Device, Embedding, GatedMlp, Linear, MixtureOfExperts, Parameters,
+    QkNorm, Rope, Weights,
 };
 use serde_json::Value;
 
@@ -49,6 +49,27 @@ pub fn from_tensors(
         DecoderConfig::from_json(config)?,
         &if trainable { weights.plain() } else { weights },
     )
+}
+
+/// A decoder in training, and its parameters by the names of a published checkpoint.
+pub fn trainable(
+    tensors: &Tensors,
+    config: &Value,
+    device: &Device,
+) -> Result<(Decoder, Parameters)> {
+    let mut config = DecoderConfig::from_json(config)?;
+    // Norms that are stored as their distance from 1 are trained as what they are.
+    let offset = std::mem::take(&mut config.norm_offset);
+    let of = |name: &str| {
+        if name.ends_with("norm.weight") {
+            offset
+        } else {
+            0.0
+        }
+    };
+    let parameters = Parameters::new(tensors, of, device)?;
+    let weights = prefixed(Weights::from_vars(parameters.vars(), device));
+    Ok((Decoder::new(config, &weights)?, parameters))
 }
 
 /// Finds the text model inside checkpoints of models with more media, whose names have another beginning.

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use medley_nn::attention::Rows;
 use medley_nn::{
     Attention, Cache, CacheSpec, Device, Embedding, GatedMlp, KvType, Linear, MixtureOfExperts,
-    RmsNorm, Rope, Tensor,
+    RmsNorm, Rope, Tensor, train,
 };
 
-pub use build::{from_file, from_tensors};
+pub use build::{from_file, from_tensors, trainable};
 pub use config::{DecoderConfig, LayerKind, NormLayout, QkNormKind};
 pub use convert::{GgufTensor, gguf_metadata, gguf_rope_tensors, gguf_tensors};
 pub use gguf::tensor_name;
@@ -276,8 +276,32 @@ impl Decoder {
         self.logits_of_rows(&x, &counts, &wanted)
     }
 
-    /// `[batch, length]` ids to logits `[batch, length, vocab]` as candle operations, with gradients and no cache.
+    /// `[batch, length]` ids to logits `[batch, length, vocab]`, with gradients and no cache.
     pub fn forward_train(&self, ids: &Tensor) -> Result<Tensor> {
+        self.head(&self.forward_hidden(ids)?)
+    }
+
+    /// The mean cross entropy, in nats, of the next tokens: `[batch, length]` ids with a target for each, row after row;
+    /// [`train::IGNORED`] where none counts. The logits of all positions are never in memory at once where the training
+    /// operations serve the head.
+    pub fn loss(&self, ids: &Tensor, targets: &[u32]) -> Result<Tensor> {
+        let hidden = self.forward_hidden(ids)?;
+        if let Linear::Dense { weight, bias: None } = &self.lm_head
+            && self.config.logit_softcap.is_none()
+            && train::serves(&[&hidden, weight])
+        {
+            let hidden = scaled(hidden, self.config.logit_scale)?;
+            return Ok(train::linear_cross_entropy(&hidden, weight, targets)?);
+        }
+        let logits = self.head(&hidden)?;
+        if train::serves(&[&logits]) {
+            return Ok(train::cross_entropy(&logits, targets)?);
+        }
+        Ok(medley_nn::loss::cross_entropy(&logits, targets)?)
+    }
+
+    /// `[batch, length]` ids to what the head reads, `[batch, length, hidden]`.
+    fn forward_hidden(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
         let flat: Vec<u32> = ids.flatten_all().and_then(|t| t.to_vec1())?;
         let x = self
@@ -285,7 +309,7 @@ impl Decoder {
             .reshape((batch, length, self.config.hidden_size))?;
         let mut none = vec![None; self.layers.len()];
         let x = self.blocks_plain(x, 0, &mut none, false)?;
-        self.head(&self.norm.forward(&x)?)
+        Ok(self.norm.forward(&x)?)
     }
 
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {

@@ -10,9 +10,9 @@ use medley_kernels::pool::parallel_chunks;
 use medley_media::Limits;
 
 use super::error::setting;
-use super::random::{Purpose, below, bits};
 use super::transform::Chance;
 use super::{BadList, Cursor, DataError, Dataset, Order, Side, Split, Transform};
+use crate::random::{Purpose, below, bits};
 
 /// What a loader gives.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,6 @@
 mod error;
 mod loader;
 mod order;
-mod random;
 mod report;
 mod source;
 mod split;

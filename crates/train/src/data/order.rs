@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 use super::error::setting;
-use super::random::{Purpose, below, bits};
+use crate::random::{Purpose, below, bits};
 
 /// A place in the order: all that a checkpoint keeps of the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

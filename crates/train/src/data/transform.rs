@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 use super::error::setting;
-use super::random::{Purpose, below, bits};
+use crate::random::{Purpose, below, bits};
 
 /// What becomes of a picture whose proportions are others than those asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

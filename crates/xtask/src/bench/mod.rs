@@ -10,6 +10,7 @@ pub mod report;
 mod rounds;
 mod table;
 pub mod text;
+pub mod train;
 mod workload;
 
 use anyhow::Result;
@@ -21,6 +22,8 @@ pub enum BenchCommand {
     Text(text::TextArgs),
     /// Perplexity of a text file beside llama-perplexity
     Perplexity(perplexity::PerplexityArgs),
+    /// Training of a small decoder beside PyTorch
+    Train(train::TrainArgs),
     /// Fetch and build the peers, and do nothing else
     Peers,
 }
@@ -29,6 +32,7 @@ pub fn run(command: BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Text(args) => text::run(&args),
         BenchCommand::Perplexity(args) => perplexity::run(&args),
+        BenchCommand::Train(args) => train::run(&args),
         BenchCommand::Peers => {
             let llama = llama::Llama::open()?;
             println!("{}", llama.program("llama-bench").display());

@@ -265,7 +265,7 @@ fn print_round(label: &str, threads: usize, index: usize, round: &Round) {
 }
 
 /// Version and commit of the program under test.
-fn own_version(medley: &Path) -> Result<String> {
+pub fn own_version(medley: &Path) -> Result<String> {
     let version = process::capture(Command::new(medley).arg("--version"))?;
     let commit = process::capture(
         Command::new("git")

@@ -131,7 +131,7 @@ impl Item {
 
     pub(super) fn chosen(&self, bits: u64) -> &str {
         let count = self.captions.len().max(1) as u64;
-        self.caption(super::random::below(count, bits) as usize)
+        self.caption(crate::random::below(count, bits) as usize)
     }
 }
 

@@ -6,7 +6,7 @@
 
 /// What a draw is for; draws of different purposes are independent.
 #[derive(Clone, Copy)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// The order of an epoch.
     Order = 1,
     /// Which caption of a picture.
@@ -17,12 +17,16 @@ pub(super) enum Purpose {
     CropX = 4,
     /// Where a picture is cut, down.
     CropY = 5,
+    /// First weights of a model.
+    Weights = 7,
+    /// Tokens of a speed measurement.
+    Tokens = 8,
     /// Which pictures of a group.
     Group = 6,
 }
 
 /// 64 random bits.
-pub(super) fn bits(seed: u64, purpose: Purpose, epoch: u64, place: u64) -> u64 {
+pub(crate) fn bits(seed: u64, purpose: Purpose, epoch: u64, place: u64) -> u64 {
     let mut state = seed;
     for word in [purpose as u64, epoch, place] {
         state = mix(state.wrapping_add(0x9E37_79B9_7F4A_7C15)
@@ -32,8 +36,28 @@ pub(super) fn bits(seed: u64, purpose: Purpose, epoch: u64, place: u64) -> u64 {
 }
 
 /// A number below `n`, which is at least 1. The bias of the multiplication is below n / 2⁶⁴.
-pub(super) fn below(n: u64, bits: u64) -> u64 {
+pub(crate) fn below(n: u64, bits: u64) -> u64 {
     ((u128::from(bits) * u128::from(n)) >> 64) as u64
+}
+
+/// `count` numbers of the standard normal distribution (Box and Muller 1958).
+pub(crate) fn normal(
+    seed: u64,
+    purpose: Purpose,
+    epoch: u64,
+    count: usize,
+) -> impl Iterator<Item = f64> {
+    let unit = move |place: u64| {
+        let high = bits(seed, purpose, epoch, place) >> 11;
+        (high as f64 + 0.5) / (1u64 << 53) as f64
+    };
+    (0..count as u64).map(move |i| {
+        // Two numbers of a pair come from the same two draws.
+        let pair = i & !1;
+        let radius = (-2.0 * unit(pair).ln()).sqrt();
+        let angle = std::f64::consts::TAU * unit(pair + 1);
+        radius * if i == pair { angle.cos() } else { angle.sin() }
+    })
 }
 
 fn mix(mut z: u64) -> u64 {

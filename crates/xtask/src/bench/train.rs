@@ -1,0 +1,396 @@
+//! `bench train`: Medley and PyTorch train the same small decoder, in turn.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::machine::{self, Description};
+use super::measure;
+use super::rounds::SLOW_BELOW;
+use super::table::{mebibytes, number, ratio, table};
+use crate::process;
+use crate::python::Venv;
+use crate::smoke::Program;
+
+#[derive(Args)]
+pub struct TrainArgs {
+    /// Numbers of threads
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    threads: Vec<usize>,
+    /// How products are computed
+    #[arg(long, value_delimiter = ',', default_value = "f32,bf16")]
+    compute: Vec<String>,
+    /// Token ids of the model
+    #[arg(long, default_value_t = 32000)]
+    vocab: usize,
+    /// Steps that are timed in a round, after one that is not
+    #[arg(long, default_value_t = 2)]
+    steps: usize,
+    /// Rounds: both programs once, in fresh processes
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Write everything that was measured to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl TrainArgs {
+    /// The defaults, with the figures kept in `file`.
+    pub fn into_file(file: &Path) -> Self {
+        Self {
+            threads: vec![1, 2],
+            compute: vec!["f32".into(), "bf16".into()],
+            vocab: 32000,
+            steps: 2,
+            rounds: 3,
+            json: Some(file.to_owned()),
+        }
+    }
+}
+
+/// What either program prints.
+#[derive(Debug, Deserialize)]
+struct Printed {
+    seconds: Vec<f64>,
+    tokens: usize,
+    losses: Vec<f64>,
+    parameters: usize,
+    version: Option<String>,
+}
+
+/// One program in one round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainSample {
+    /// Seconds of each timed step.
+    pub seconds: Vec<f64>,
+    /// Highest resident memory of the process, from the operating system.
+    pub peak_rss_bytes: u64,
+    /// Losses, the untimed step's included.
+    pub losses: Vec<f64>,
+}
+
+/// Both programs, with the speed of the machine around them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainRound {
+    /// Speed of the arithmetic loop, operations per second: the lesser of before and after.
+    pub pulse: f64,
+    /// Medley.
+    pub medley: TrainSample,
+    /// PyTorch.
+    pub peer: TrainSample,
+}
+
+/// One way of computing with one number of threads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainCell {
+    /// f32 or bf16.
+    pub compute: String,
+    /// Threads of both programs.
+    pub threads: usize,
+    /// Tokens of a step.
+    pub tokens: usize,
+    /// All rounds.
+    pub rounds: Vec<TrainRound>,
+    /// Rounds in which the machine ran below [`SLOW_BELOW`] of the best seen; they count all the same.
+    pub slow_rounds: usize,
+    /// Median tokens per second of Medley.
+    pub medley_tok_s: f64,
+    /// Median tokens per second of PyTorch.
+    pub peer_tok_s: f64,
+    /// Largest memory of Medley.
+    pub medley_peak_bytes: u64,
+    /// Largest memory of PyTorch.
+    pub peer_peak_bytes: u64,
+}
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainReport {
+    /// The command that made it.
+    pub command: String,
+    /// Where it ran.
+    pub machine: Description,
+    /// Medley's version and commit.
+    pub medley: String,
+    /// PyTorch's version.
+    pub peer: String,
+    /// Numbers of the model.
+    pub parameters: usize,
+    /// Token ids of the model.
+    pub vocab: usize,
+    /// One entry per way of computing and number of threads.
+    pub cells: Vec<TrainCell>,
+}
+
+struct Bench<'a> {
+    args: &'a TrainArgs,
+    program: Program,
+    venv: Venv,
+    peer: String,
+    parameters: usize,
+}
+
+pub fn run(args: &TrainArgs) -> Result<()> {
+    let venv = Venv::open()?;
+    venv.need_requirements(&process::root().join("golden/requirements.txt"))?;
+    let mut bench = Bench {
+        args,
+        program: Program::build()?,
+        venv,
+        peer: String::new(),
+        parameters: 0,
+    };
+    let mut cells = Vec::new();
+    for compute in &args.compute {
+        for &threads in &args.threads {
+            cells.push(bench.cell(compute, threads)?);
+        }
+    }
+    let report = TrainReport {
+        command: "cargo xtask bench train".into(),
+        machine: Description::read(),
+        medley: super::text::own_version(bench.program.binary())?,
+        peer: bench.peer,
+        parameters: bench.parameters,
+        vocab: args.vocab,
+        cells,
+    };
+    println!("\n{}", report.render());
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+impl Bench<'_> {
+    fn cell(&mut self, compute: &str, threads: usize) -> Result<TrainCell> {
+        let mut rounds = Vec::new();
+        let mut tokens = 0;
+        for index in 0..self.args.rounds.max(1) {
+            let before = machine::pulse(threads);
+            // Who goes first alternates, so that neither always finds the machine as the other left it.
+            let (medley, peer) = if index % 2 == 0 {
+                let peer = self.peer_sample(compute, threads)?;
+                (self.own_sample(compute, threads)?, peer)
+            } else {
+                let own = self.own_sample(compute, threads)?;
+                (own, self.peer_sample(compute, threads)?)
+            };
+            tokens = medley.1;
+            let round = TrainRound {
+                pulse: before.min(machine::pulse(threads)),
+                medley: medley.0,
+                peer: peer.0,
+            };
+            println!(
+                "{compute}, {threads} threads, round {}: {:.0} / {:.0} tok/s, {} / {}",
+                index + 1,
+                tokens as f64 / median(&round.medley.seconds),
+                tokens as f64 / median(&round.peer.seconds),
+                mebibytes(Some(round.medley.peak_rss_bytes as f64)),
+                mebibytes(Some(round.peer.peak_rss_bytes as f64)),
+            );
+            rounds.push(round);
+        }
+        Ok(cell_of(compute, threads, tokens, rounds))
+    }
+
+    fn own_sample(&mut self, compute: &str, threads: usize) -> Result<(TrainSample, usize)> {
+        let mut command = Command::new(self.program.binary());
+        command.args(["bench", "train", "--json", "--compute", compute]);
+        command.args(["--threads", &threads.to_string()]);
+        let (sample, printed) = self.sample(&mut command)?;
+        self.parameters = printed.parameters;
+        Ok((sample, printed.tokens))
+    }
+
+    fn peer_sample(&mut self, compute: &str, threads: usize) -> Result<(TrainSample, usize)> {
+        let mut command = self.venv.command(self.venv.python())?;
+        command.arg(process::root().join("crates/xtask/peer/train.py"));
+        command.args(["--compute", compute, "--threads", &threads.to_string()]);
+        let (sample, printed) = self.sample(&mut command)?;
+        if let Some(version) = printed.version {
+            self.peer = version;
+        }
+        Ok((sample, printed.tokens))
+    }
+
+    fn sample(&self, command: &mut Command) -> Result<(TrainSample, Printed)> {
+        command.args(["--vocab", &self.args.vocab.to_string()]);
+        command.args(["--steps", &self.args.steps.to_string()]);
+        let measured = measure::run(command)?;
+        let printed: Printed = serde_json::from_str(&measured.stdout).with_context(|| {
+            format!(
+                "{} printed something unexpected",
+                process::describe(command)
+            )
+        })?;
+        let sample = TrainSample {
+            seconds: printed.seconds.clone(),
+            peak_rss_bytes: measured.peak_rss_bytes,
+            losses: printed.losses.clone(),
+        };
+        Ok((sample, printed))
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+fn cell_of(compute: &str, threads: usize, tokens: usize, rounds: Vec<TrainRound>) -> TrainCell {
+    let speed = |pick: fn(&TrainRound) -> &TrainSample| {
+        let seconds: Vec<f64> = rounds
+            .iter()
+            .flat_map(|round| pick(round).seconds.iter().copied())
+            .collect();
+        tokens as f64 / median(&seconds)
+    };
+    let peak = |pick: fn(&TrainRound) -> &TrainSample| {
+        let each = rounds.iter().map(|round| pick(round).peak_rss_bytes);
+        each.max().unwrap_or(0)
+    };
+    let best = rounds.iter().map(|round| round.pulse).fold(0.0, f64::max);
+    TrainCell {
+        compute: compute.to_owned(),
+        threads,
+        tokens,
+        slow_rounds: rounds
+            .iter()
+            .filter(|round| round.pulse < SLOW_BELOW * best)
+            .count(),
+        medley_tok_s: speed(|round| &round.medley),
+        peer_tok_s: speed(|round| &round.peer),
+        medley_peak_bytes: peak(|round| &round.medley),
+        peer_peak_bytes: peak(|round| &round.peer),
+        rounds,
+    }
+}
+
+impl TrainReport {
+    /// The tables, readable as text and as Markdown.
+    pub fn render(&self) -> String {
+        let machine = &self.machine;
+        let rows: Vec<Vec<String>> = self
+            .cells
+            .iter()
+            .flat_map(|cell| {
+                let (own, peer) = (cell.medley_tok_s, cell.peer_tok_s);
+                let memory = (cell.medley_peak_bytes as f64, cell.peer_peak_bytes as f64);
+                let name = |what: &str| {
+                    vec![
+                        cell.compute.clone(),
+                        cell.threads.to_string(),
+                        what.to_owned(),
+                    ]
+                };
+                let values =
+                    |row: Vec<String>, values: [String; 3]| row.into_iter().chain(values).collect();
+                [
+                    values(
+                        name("training, tok/s"),
+                        [
+                            number(Some(own)),
+                            number(Some(peer)),
+                            ratio(Some(own / peer)),
+                        ],
+                    ),
+                    values(
+                        name("resident memory"),
+                        [
+                            mebibytes(Some(memory.0)),
+                            mebibytes(Some(memory.1)),
+                            ratio(Some(memory.0 / memory.1)),
+                        ],
+                    ),
+                ]
+            })
+            .collect();
+        let slow: usize = self.cells.iter().map(|cell| cell.slow_rounds).sum();
+        let note = match slow {
+            0 => String::new(),
+            n => format!("\n{n} of the rounds ran while the machine was slow.\n"),
+        };
+        format!(
+            "{}, {} cores, {}, {}.\nMedley {}; {}. {} parameters, a vocabulary of {}, 16 sequences of 256 tokens.\n\n{}{note}",
+            machine.cpu,
+            machine.cores,
+            mebibytes(Some(machine.memory_bytes as f64)),
+            machine.features.join(" "),
+            self.medley,
+            self.peer,
+            self.parameters,
+            self.vocab,
+            table(
+                &[
+                    "products", "threads", "measured", "Medley", "PyTorch", "ratio"
+                ],
+                &rows
+            )
+        )
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A report with one cell and round numbers.
+    pub fn example() -> TrainReport {
+        let sample = |seconds: f64, bytes| TrainSample {
+            seconds: vec![seconds, seconds * 2.0, seconds],
+            peak_rss_bytes: bytes,
+            losses: vec![10.0],
+        };
+        let round = |pulse| TrainRound {
+            pulse,
+            medley: sample(1.0, 100 << 20),
+            peer: sample(2.0, 200 << 20),
+        };
+        TrainReport {
+            command: "cargo xtask bench train".into(),
+            machine: Description {
+                cpu: "A processor".into(),
+                cores: 2,
+                memory_bytes: 8 << 30,
+                features: vec!["avx2".into()],
+            },
+            medley: "0.1.0 (abc)".into(),
+            peer: "torch 1.2.3".into(),
+            parameters: 1000,
+            vocab: 32000,
+            cells: vec![cell_of("f32", 2, 4096, vec![round(1.0), round(0.5)])],
+        }
+    }
+
+    #[test]
+    fn medians_and_ratios_stand_in_the_table() {
+        let report = example();
+        let cell = &report.cells[0];
+        assert_eq!((cell.medley_tok_s, cell.peer_tok_s), (4096.0, 2048.0));
+        assert_eq!(cell.slow_rounds, 1);
+        let text = report.render();
+        for part in [
+            "4096",
+            "2048",
+            "2.00×",
+            "0.50×",
+            "torch 1.2.3",
+            "1 of the rounds",
+        ] {
+            assert!(text.contains(part), "{part}\nnot in\n{text}");
+        }
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<TrainReport>(&json).unwrap(), report);
+    }
+}
