@@ -12,70 +12,13 @@ use medley_engine::convert::{ConvertOptions, Scheme, convert, quantize};
 use medley_formats::WeightFile;
 use medley_models::bert::{Bert, BertConfig};
 use medley_nn::{Device, Weights};
-use medley_testkit::{Case, Tolerance, assert_close};
-use serde_json::{Map, Value, json};
-
-/// WordPiece over 96 tokens: marks, words, and pieces that go on within a word.
-fn tokenizer() -> Value {
-    let marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-    let mut texts: Vec<String> = marks.map(str::to_owned).into();
-    texts.extend(
-        [
-            "a",
-            "red",
-            "apple",
-            "flat",
-            "icon",
-            "##s",
-            "##le",
-            "3",
-            "##d",
-            ",",
-            "[unused1]",
-        ]
-        .map(str::to_owned),
-    );
-    texts.extend(('b'..='z').map(String::from));
-    texts.extend(
-        ('a'..='z')
-            .filter(|c| !"sd".contains(*c))
-            .map(|c| format!("##{c}")),
-    );
-    texts.extend((0..96 - texts.len()).map(|i| format!("[unused{}]", i + 2)));
-    let vocab: Map<String, Value> = texts
-        .iter()
-        .enumerate()
-        .map(|(i, t)| (t.clone(), json!(i)))
-        .collect();
-    let added: Vec<Value> = marks
-        .iter()
-        .map(|text| {
-            json!({ "id": vocab[*text], "content": text, "special": true, "single_word": false,
-                    "lstrip": false, "rstrip": false, "normalized": false })
-        })
-        .collect();
-    let special = |text: &str| json!({ "id": text, "ids": [vocab[text]], "tokens": [text] });
-    let piece = |text: &str| json!({ "SpecialToken": { "id": text, "type_id": 0 } });
-    let sequence = json!({ "Sequence": { "id": "A", "type_id": 0 } });
-    json!({
-        "version": "1.0", "added_tokens": added,
-        "normalizer": { "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-                        "strip_accents": null, "lowercase": true },
-        "pre_tokenizer": { "type": "BertPreTokenizer" },
-        "post_processor": { "type": "TemplateProcessing",
-            "single": [piece("[CLS]"), sequence, piece("[SEP]")],
-            "pair": [piece("[CLS]"), sequence, piece("[SEP]")],
-            "special_tokens": { "[CLS]": special("[CLS]"), "[SEP]": special("[SEP]") } },
-        "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },
-        "model": { "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-                   "max_input_chars_per_word": 100, "vocab": vocab },
-    })
-}
+use medley_testkit::{Case, Tolerance, assert_close, wordpiece};
+use serde_json::{Value, json};
 
 fn checkpoint(name: &str, folder: &Path) -> Case {
     let case = Case::open(&format!("bert/{name}")).unwrap();
     case.write_checkpoint(folder).unwrap();
-    std::fs::write(folder.join("tokenizer.json"), tokenizer().to_string()).unwrap();
+    std::fs::write(folder.join("tokenizer.json"), wordpiece().to_string()).unwrap();
     let settings = json!({ "cls_token": "[CLS]", "sep_token": { "content": "[SEP]" }, "unk_token": "[UNK]",
                            "pad_token": "[PAD]", "mask_token": "[MASK]" });
     std::fs::write(folder.join("tokenizer_config.json"), settings.to_string()).unwrap();

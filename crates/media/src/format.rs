@@ -12,7 +12,7 @@ pub enum Format {
     Png,
     /// Lossy, without transparency.
     Jpeg,
-    /// Written lossless; read in both forms.
+    /// Without loss, or lossy with transparency.
     WebP,
     /// 256 colours a frame; animated.
     Gif,

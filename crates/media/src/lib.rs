@@ -3,7 +3,7 @@
 //!
 //! - [`Picture`]: pixels; cropping, resizing, sheets of several.
 //! - [`read`], [`decode`], [`decode_frames`]: PNG, JPEG, WebP and GIF, safe on hostile files.
-//! - [`encode`], [`encode_animation`]: the same four, and GIF or animated PNG; [`write_file`] puts bytes
+//! - [`encode`], [`encode_lossy`], [`encode_animation`]: the same four, and GIF or animated PNG; [`write_file`] puts bytes
 //!   into their place whole or not at all.
 //! - [`Origin`] says what is written inside, [`Label::of`] reads it.
 //!
@@ -28,4 +28,4 @@ pub use picture::{Layout, Picture};
 pub use read::{Limits, decode, decode_frames, read};
 pub use resize::Filter;
 pub use sheet::{contact_sheet, grid};
-pub use write::{Frame, encode, encode_animation};
+pub use write::{Frame, encode, encode_animation, encode_lossy};

@@ -17,6 +17,70 @@ const JPEG_QUALITY: u8 = 92;
 /// Longest side of a WebP picture.
 const WEBP_SIDE: u32 = 16_383;
 
+/// The bytes of a JPEG or WebP file with loss, at a quality of 1 to 100: the lower, the smaller and the further from
+/// the picture. JPEG lies over white; WebP keeps transparency.
+///
+/// # Errors
+/// [`MediaError::Size`] for another quality, [`MediaError::Encode`] for a format that loses nothing by choice and one that
+/// cannot hold the picture, [`MediaError::RecipeTooLong`].
+pub fn encode_lossy(
+    picture: &Picture,
+    format: Format,
+    quality: u8,
+    origin: Origin<'_>,
+) -> Result<Vec<u8>, MediaError> {
+    size(
+        (1..=100).contains(&quality),
+        "the quality",
+        quality,
+        "1 to 100",
+    )?;
+    let bytes = match format {
+        Format::Jpeg => jpeg_bytes(picture, quality)?,
+        Format::WebP => lossy_webp_bytes(picture, quality)?,
+        Format::Png | Format::Gif => {
+            let reason = "it has no quality to choose; JPEG and WebP have";
+            return Err(MediaError::encode(format, reason));
+        }
+    };
+    embed(bytes, format, origin)
+}
+
+fn jpeg_bytes(picture: &Picture, quality: u8) -> Result<Vec<u8>, MediaError> {
+    let opaque = picture.over([255; 3]);
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .write_image(
+            opaque.pixels(),
+            picture.width(),
+            picture.height(),
+            ExtendedColorType::Rgb8,
+        )
+        .map_err(|e| MediaError::encode(Format::Jpeg, e))?;
+    Ok(bytes)
+}
+
+fn lossy_webp_bytes(picture: &Picture, quality: u8) -> Result<Vec<u8>, MediaError> {
+    let (width, height) = webp_sides(picture)?;
+    let encoder = match picture.layout() {
+        Layout::Rgb => webp::Encoder::from_rgb(picture.pixels(), width, height),
+        Layout::Rgba => webp::Encoder::from_rgba(picture.pixels(), width, height),
+    };
+    let encoded = encoder.encode_simple(false, f32::from(quality));
+    let encoded = encoded.map_err(|e| MediaError::encode(Format::WebP, format!("{e:?}")))?;
+    Ok(encoded.to_vec())
+}
+
+/// Width and height, if WebP can hold them.
+fn webp_sides(picture: &Picture) -> Result<(u32, u32), MediaError> {
+    let (width, height) = (picture.width(), picture.height());
+    if width.max(height) > WEBP_SIDE {
+        let reason = format!("{width}x{height} pixels are more than {WEBP_SIDE} a side");
+        return Err(MediaError::encode(Format::WebP, reason));
+    }
+    Ok((width, height))
+}
+
 /// One picture of an animation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -47,17 +111,9 @@ pub fn encode(
             };
             bytes = animation(std::slice::from_ref(&frame), format)?;
         }
-        Format::Jpeg => {
-            let opaque = picture.over([255; 3]);
-            JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
-                .write_image(opaque.pixels(), width, height, ExtendedColorType::Rgb8)
-                .map_err(failed)?;
-        }
+        Format::Jpeg => bytes = jpeg_bytes(picture, JPEG_QUALITY)?,
         Format::WebP => {
-            if width.max(height) > WEBP_SIDE {
-                let reason = format!("{width}x{height} pixels are more than {WEBP_SIDE} a side");
-                return Err(MediaError::encode(format, reason));
-            }
+            webp_sides(picture)?;
             let colour = match picture.layout() {
                 Layout::Rgb => ExtendedColorType::Rgb8,
                 Layout::Rgba => ExtendedColorType::Rgba8,

@@ -68,6 +68,56 @@ fn pictures_come_back() {
 }
 
 #[test]
+fn lossy_pictures_are_smaller_and_near() {
+    for (format, layout) in [
+        (Format::WebP, Layout::Rgb),
+        (Format::WebP, Layout::Rgba),
+        (Format::Jpeg, Layout::Rgb),
+    ] {
+        let picture = sample(137, 93, layout);
+        let lossy = |quality| encode_lossy(&picture, format, quality, GENERATED).unwrap();
+        let (good, poor) = (lossy(95), lossy(5));
+        assert!(
+            poor.len() < good.len(),
+            "{format}: {} {}",
+            poor.len(),
+            good.len()
+        );
+        assert_eq!(good, lossy(95), "the same bytes each time");
+        let read = |bytes: &[u8]| decode(bytes, &Limits::default()).unwrap();
+        let (near, far) = (read(&good), read(&poor));
+        assert_eq!(near.layout(), layout, "{format}: transparency is kept");
+        let gaps = (
+            mean_difference(&near, &picture),
+            mean_difference(&far, &picture),
+        );
+        assert!(
+            gaps.0 < 3.0 && gaps.0 < gaps.1 && gaps.1 < 16.0,
+            "{format} {layout:?}: {gaps:?}"
+        );
+        let label = Label::of(&good);
+        assert_eq!(
+            (label.recipe.as_deref(), label.synthetic),
+            (Some(RECIPE), true)
+        );
+        let plain = encode_lossy(&picture, format, 95, Origin::Collected).unwrap();
+        assert_eq!(Label::of(&plain), Label::default());
+        assert_eq!(read(&plain), near, "the label changes no pixel");
+    }
+    let picture = sample(20, 20, Layout::Rgb);
+    let refused = |format, quality| {
+        let error = encode_lossy(&picture, format, quality, GENERATED);
+        error.unwrap_err().to_string()
+    };
+    assert!(refused(Format::WebP, 0).contains("must be 1 to 100"));
+    assert!(refused(Format::Jpeg, 101).contains("must be 1 to 100"));
+    assert!(refused(Format::Png, 80).contains("no quality to choose"));
+    let wide = Picture::filled(16_384, 1, [0; 3]).unwrap();
+    let error = encode_lossy(&wide, Format::WebP, 80, GENERATED).unwrap_err();
+    assert!(error.to_string().contains("more than 16383"), "{error}");
+}
+
+#[test]
 fn the_same_picture_gives_the_same_bytes() {
     for format in Format::ALL {
         assert_eq!(

@@ -18,9 +18,11 @@ pub mod case;
 pub mod compare;
 pub mod fill;
 pub mod text;
+mod wordpiece;
 
 pub use case::{Case, CaseError, Tensor, Weights, golden};
 pub use compare::{
     Difference, Mismatch, Tolerance, assert_close, check_close, cosine, difference, kl_divergence,
     log_softmax,
 };
+pub use wordpiece::wordpiece;

@@ -264,6 +264,53 @@ fn groups_stay_on_one_side() {
 }
 
 #[test]
+fn many_variants_do_not_crowd_out_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lines = String::new();
+    for i in 0..24 {
+        put(folder.path(), &format!("{i}.png"), png([1, 2, 3]));
+        // Twenty of one group, and two each of two others.
+        let group = if i < 20 { 0 } else { i / 2 };
+        lines += &format!("{{\"file_name\": \"{i}.png\", \"text\": \"x\", \"group\": {group}}}\n");
+    }
+    put(folder.path(), "metadata.jsonl", lines);
+    let spec = LoaderSpec {
+        per_group: Some(3),
+        ..random(5, 1000)
+    };
+    let mut some = loader(folder.path(), spec);
+    assert_eq!(some.pictures(), 7);
+    let mut seen = BTreeSet::new();
+    let mut cursor = some.cursor();
+    let mut last = Vec::new();
+    for epoch in 0..60 {
+        let mut items = BTreeSet::new();
+        while let Some(batch) = some.next_of_epoch(epoch).unwrap() {
+            items.extend(batch.items);
+            (last, cursor) = (items.iter().copied().collect(), batch.cursor);
+        }
+        assert_eq!(items.len(), 7, "none comes twice");
+        assert_eq!(items.range(20..).count(), 4);
+        seen.extend(items);
+    }
+    assert_eq!(seen.len(), 24, "in time all come");
+    let mut later = loader(folder.path(), spec);
+    later.seek(cursor).unwrap();
+    assert_eq!(later.next_batch().unwrap(), some.next_batch().unwrap());
+    assert_eq!(last.len(), 7);
+    assert!(
+        Loader::new(
+            Arc::new(Dataset::open(folder.path()).unwrap()),
+            LoaderSpec {
+                per_group: Some(0),
+                ..spec
+            }
+        )
+        .is_err()
+    );
+}
+
+#[test]
 fn what_a_dry_run_says() {
     let folder = tempfile::tempdir().unwrap();
     many(folder.path());

@@ -5,6 +5,7 @@
 //! whatever the number of activations and threads: results are the same bits.
 
 mod activations;
+mod ahead;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -17,12 +18,14 @@ mod scalar;
 mod tests;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use memmap2::MmapMut;
 
 use crate::pool::{self, SharedMut};
 use crate::{BlockType, Isa, KernelError, isa};
 use activations::XBlock;
+use ahead::{Follower, Next};
 use layout::Layout;
 use output::OutPart;
 
@@ -42,6 +45,7 @@ const MAX_BLOCK_BYTES: usize = 210;
 pub struct PackedMatrix {
     layout: Layout,
     data: MmapMut,
+    follower: Arc<Follower>,
 }
 
 impl std::fmt::Debug for PackedMatrix {
@@ -113,6 +117,7 @@ impl PackedMatrix {
         Ok(Self {
             layout,
             data: packed,
+            follower: Arc::default(),
         })
     }
 
@@ -176,19 +181,21 @@ impl PackedMatrix {
         }
     }
 
-    fn product(&self, isa: Isa, x: &Input<'_>, mut out: OutPart<'_>) {
+    /// `next` is what this thread reads most likely after these rows.
+    fn product(&self, isa: Isa, x: &Input<'_>, next: Next, mut out: OutPart<'_>) {
         let (layout, data) = (&self.layout, &self.data[..]);
         if layout.ty.is_float() {
             return float::matmul(isa, layout, data, x.floats, &mut out);
         }
         #[cfg(target_arch = "x86_64")]
         if isa == Isa::Avx512 {
-            return avx512::matmul(layout, data, x.blocks, &mut out);
+            return avx512::matmul(layout, data, x.blocks, next, &mut out);
         }
         #[cfg(target_arch = "x86_64")]
         if isa.has_avx2() {
             return avx2::matmul(layout, data, x.blocks, &mut out);
         }
+        let _ = next;
         scalar::matmul(layout, data, x.blocks, &mut out);
     }
 }
@@ -267,14 +274,30 @@ fn products(isa: Isa, x: &Input<'_>, n: usize, mats: &mut [(&PackedMatrix, &mut 
             )
         })
         .collect();
-    let count = jobs.iter().map(|(.., split)| split.len()).sum();
-    pool::parallel_for(count, |mut i| {
+    let count: usize = jobs.iter().map(|(.., split)| split.len()).sum();
+    // Where task `i` starts to read; those behind the last are the next product's, as far as that is known.
+    let start = |mut i: usize| {
+        for (m, _, split) in &jobs {
+            if i < split.len() {
+                let panel = split.range(i).start / m.layout.panel_rows;
+                return Next::new(&m.data, panel * m.layout.panel_bytes);
+            }
+            i -= split.len();
+        }
+        jobs.first()
+            .map_or(Next::NOTHING, |(m, ..)| m.follower.task(i))
+    };
+    if let Some((m, ..)) = jobs.first() {
+        m.follower.began(start(0), start(1.min(count - 1)));
+    }
+    pool::parallel_for(count, |task| {
+        let mut i = task;
         for (m, out, split) in &jobs {
             if i < split.len() {
                 // SAFETY: the ranges of a split do not overlap, and each is taken once.
                 #[allow(unsafe_code)]
                 let part = unsafe { OutPart::new(out, n, m.rows(), split.range(i)) };
-                return m.product(isa, x, part);
+                return m.product(isa, x, start(task + threads), part);
             }
             i -= split.len();
         }

@@ -119,11 +119,11 @@ impl TextModel {
                 decode_tok_s: 0.0,
             });
         }
-        // Writing is measured behind an empty context, as llama-bench does.
-        caches
-            .iter_mut()
-            .try_for_each(|c| c.truncate(0))
-            .map_err(medley_models::ConfigError::from)?;
+        // One sequence is written behind an empty context, as llama-bench does; several go on from their prompts, as
+        // llama-batched-bench does.
+        if let [cache] = &mut caches[..] {
+            cache.truncate(0).map_err(medley_models::ConfigError::from)?;
+        }
         let start = Instant::now();
         for step in 0..decode {
             let token = [token(step)];

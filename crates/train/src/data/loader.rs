@@ -1,6 +1,6 @@
 //! Batches of pictures as numbers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use medley_media::Limits;
 use super::error::setting;
 use super::transform::Chance;
 use super::{BadList, Cursor, DataError, Dataset, Order, Side, Split, Transform};
-use crate::random::Purpose;
+use crate::random::{Purpose, below, bits};
 
 /// What a loader gives.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,9 @@ pub struct LoaderSpec {
     pub split: Split,
     /// The side that is given.
     pub side: Side,
+    /// Most pictures of a group in an epoch, each epoch others: so that what comes in many variants does not crowd out
+    /// the rest. Without it all come.
+    pub per_group: Option<usize>,
     /// How large a picture's file may be.
     pub limits: Limits,
 }
@@ -44,6 +47,7 @@ impl LoaderSpec {
             buffer: 1 << 20,
             split: Split::default(),
             side: Side::Train,
+            per_group: None,
             limits: Limits::default(),
         }
     }
@@ -85,7 +89,7 @@ impl Batch {
 pub struct Loader {
     dataset: Arc<Dataset>,
     spec: LoaderSpec,
-    chosen: Vec<u32>,
+    chosen: Chosen,
     order: Order,
     known_bad: HashSet<u32>,
     bad: Arc<Mutex<BadList>>,
@@ -93,6 +97,75 @@ pub struct Loader {
     in_a_row: usize,
     /// Whether pictures are decoded on the pool or here.
     alone: bool,
+}
+
+/// The pictures of an epoch.
+enum Chosen {
+    /// The same ones each time.
+    All(Vec<u32>),
+    /// Some of each group, each time others.
+    Balanced {
+        groups: Vec<Vec<u32>>,
+        /// The group of each place of the epoch, and which of those chosen of it.
+        places: Vec<(u32, u32)>,
+    },
+}
+
+impl Chosen {
+    /// At most `most` of each group among `side`; groups in the order in which they begin.
+    fn balanced(dataset: &Dataset, side: &[u32], most: usize) -> Self {
+        let mut by_name: HashMap<&str, usize> = HashMap::new();
+        let mut groups: Vec<Vec<u32>> = Vec::new();
+        for &number in side {
+            let name = dataset.items()[number as usize].group();
+            let at = *by_name.entry(name).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            groups[at].push(number);
+        }
+        let places = (0u32..).zip(&groups).flat_map(|(group, members)| {
+            let count = members.len().min(most) as u32;
+            (0..count).map(move |which| (group, which))
+        });
+        Self::Balanced {
+            places: places.collect(),
+            groups,
+        }
+    }
+
+    /// Pictures of an epoch.
+    fn len(&self) -> usize {
+        match self {
+            Self::All(numbers) => numbers.len(),
+            Self::Balanced { places, .. } => places.len(),
+        }
+    }
+
+    /// Pictures that may come.
+    fn pictures(&self) -> usize {
+        match self {
+            Self::All(numbers) => numbers.len(),
+            Self::Balanced { groups, .. } => groups.iter().map(Vec::len).sum(),
+        }
+    }
+
+    /// The picture at a place of an epoch. Of a group those from a random one on are chosen, so that each has the
+    /// same chance and none comes twice.
+    fn number(&self, place: usize, seed: Option<u64>, epoch: u64) -> u32 {
+        match self {
+            Self::All(numbers) => numbers[place],
+            Self::Balanced { groups, places } => {
+                let (group, which) = places[place];
+                let members = &groups[group as usize];
+                let count = members.len() as u64;
+                let first = seed.map_or(0, |seed| {
+                    below(count, bits(seed, Purpose::Group, epoch, u64::from(group)))
+                });
+                members[((first + u64::from(which)) % count) as usize]
+            }
+        }
+    }
 }
 
 /// A picture that is being read.
@@ -115,7 +188,17 @@ impl Loader {
             spec.batch,
             "1 to 65536 pictures",
         )?;
-        let chosen = dataset.side(spec.split, spec.side)?;
+        setting(
+            spec.per_group != Some(0),
+            "the number of pictures of a group",
+            0,
+            "at least 1",
+        )?;
+        let side = dataset.side(spec.split, spec.side)?;
+        let chosen = match spec.per_group {
+            Some(most) => Chosen::balanced(&dataset, &side, most),
+            None => Chosen::All(side),
+        };
         Ok(Self {
             order: Order::new(chosen.len(), spec.buffer, spec.seed)?,
             dataset,
@@ -205,7 +288,7 @@ impl Loader {
                     position,
                 };
                 slots.push(Slot {
-                    number: self.chosen[drawn],
+                    number: self.chosen.number(drawn, self.spec.seed, epoch),
                     chance,
                     result: Ok(Vec::new()),
                 });
@@ -267,13 +350,14 @@ impl Loader {
             }
         }
         self.in_a_row += 1;
-        if self.in_a_row < self.chosen.len() || self.known_bad.len() < self.chosen.len() {
+        // After a whole epoch in which every picture was bad, another one can only bring others of their groups.
+        if self.in_a_row <= self.chosen.len() || self.known_bad.len() < self.chosen.pictures() {
             return Ok(());
         }
         let bad = self.bad();
         Err(DataError::AllBad {
             path: self.dataset.path().to_owned(),
-            pictures: self.chosen.len(),
+            pictures: self.known_bad.len(),
             first: bad
                 .named
                 .first()

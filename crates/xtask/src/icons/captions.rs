@@ -136,6 +136,10 @@ fn group(unified: &str) -> String {
     for extra in ["-200d-2640", "-200d-2642", "-200d-27a1"] {
         joined = joined.replace(extra, "");
     }
+    if joined.is_empty() {
+        // The swatches of the skin tones themselves.
+        return "skin-tones".to_owned();
+    }
     joined
 }
 
@@ -290,6 +294,7 @@ mod tests {
         }
         assert_eq!(group("1F6B6-200D-2642-FE0F-200D-27A1-FE0F"), "1f6b6");
         assert_ne!(group("1F34E"), group("1F34F"));
+        assert_eq!(group("1F3FB"), "skin-tones");
         assert_eq!(points_of("🏃‍♀️"), "1f3c3-200d-2640");
         assert_eq!(points_of("#️⃣"), "0023-20e3");
     }

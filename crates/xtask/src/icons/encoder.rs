@@ -74,7 +74,7 @@ pub fn run(args: &EncoderArgs, dataset: &Path) -> Result<()> {
             json!({
                 "file": target.file_name().and_then(|n| n.to_str()),
                 "bytes": bytes,
-                "types": made["types"],
+                "tensors": made["tensors"],
                 "captions": cosines.len(),
                 "cosine_least": least,
                 "cosine_mean": mean,

@@ -15,13 +15,20 @@ use std::arch::x86_64::*;
 use std::mem::offset_of;
 
 use super::activations::{BLOCK, XBlock, scales_for};
+use super::ahead::Next;
 use super::layout::Layout;
 use super::output::OutPart;
 use crate::BlockType;
 
 /// `out[t][r] = x[t] · w[r]` for the rows of `out`. Only for block types, on processors with
 /// `Isa::Avx512`.
-pub(super) fn matmul(layout: &Layout, data: &[u8], x: &[XBlock], out: &mut OutPart<'_>) {
+pub(super) fn matmul(
+    layout: &Layout,
+    data: &[u8],
+    x: &[XBlock],
+    next: Next,
+    out: &mut OutPart<'_>,
+) {
     let run = match layout.ty {
         BlockType::F32 | BlockType::F16 | BlockType::BF16 => return,
         BlockType::Q4_0 => product::run::<quants::Q40>,
@@ -39,7 +46,7 @@ pub(super) fn matmul(layout: &Layout, data: &[u8], x: &[XBlock], out: &mut OutPa
         BlockType::MXFP4 => product::run::<quants::MxFp4>,
     };
     // SAFETY: `Isa::Avx512` reaches a kernel only where the processor has its sets.
-    unsafe { run(layout, data, x, out) }
+    unsafe { run(layout, data, x, next, out) }
 }
 
 /// The twin of the scalar quantiser: the same blocks. For processors with `Isa::Avx512`.

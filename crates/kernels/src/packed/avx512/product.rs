@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::super::activations::XBlock;
+use super::super::ahead::Next;
 use super::super::layout::{Fields, Layout, ROWS};
 use super::super::output::OutPart;
 use super::dot::Dot;
@@ -40,6 +41,7 @@ pub(super) unsafe fn run<Q: Quants>(
     layout: &Layout,
     data: &[u8],
     x: &[XBlock],
+    next: Next,
     out: &mut OutPart<'_>,
 ) {
     let Some(fields) = Fields::of(layout.ty) else {
@@ -56,10 +58,13 @@ pub(super) unsafe fn run<Q: Quants>(
     unsafe {
         if out.n() <= FEW {
             let range = out.panels(ROWS);
-            // The panels behind these may be another thread's: they are not fetched.
-            let end = data.as_ptr().wrapping_add(range.end * layout.panel_bytes);
+            // The panels behind these may be another thread's: what this one reads next is fetched instead.
+            let ahead = Ahead {
+                end: data.as_ptr().addr() + range.end * layout.panel_bytes,
+                next,
+            };
             for panel in range {
-                panels.few::<Q>(panel, x, end, out);
+                panels.few::<Q>(panel, x, ahead, out);
             }
         } else {
             panels.many::<Q>(x, out);
@@ -80,6 +85,27 @@ unsafe fn to_array(v: __m512) -> [f32; ROWS] {
 unsafe fn multiply(sum: __m512i, w: __m512i, x: *const XBlock, g: usize) -> __m512i {
     // SAFETY: a valid block by the caller.
     unsafe { _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(x.cast::<i32>().add(g).read())) }
+}
+
+/// What is fetched while a matrix is read.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// The address where this thread's panels end.
+    end: usize,
+    /// What it reads then.
+    next: Next,
+}
+
+impl Ahead {
+    /// What is wanted `AHEAD` bytes after the bytes at `words`.
+    #[inline(always)]
+    fn of(self, words: *const u8) -> Option<*const u8> {
+        let at = words.wrapping_add(AHEAD);
+        if at.addr() < self.end {
+            return Some(at);
+        }
+        self.next.at(at.addr() - self.end)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -108,7 +134,7 @@ impl Panels<'_> {
         &self,
         panel: usize,
         x: &[XBlock],
-        end: *const u8,
+        ahead: Ahead,
         out: &mut OutPart<'_>,
     ) {
         let n = out.n();
@@ -116,15 +142,15 @@ impl Panels<'_> {
         // SAFETY: the panel and the rows exist, by the caller.
         unsafe {
             while t + 4 <= n {
-                self.direct::<Q, 4>(panel, t, x, end, out);
+                self.direct::<Q, 4>(panel, t, x, ahead, out);
                 t += 4;
             }
             if t + 2 <= n {
-                self.direct::<Q, 2>(panel, t, x, end, out);
+                self.direct::<Q, 2>(panel, t, x, ahead, out);
                 t += 2;
             }
             if t < n {
-                self.direct::<Q, 1>(panel, t, x, end, out);
+                self.direct::<Q, 1>(panel, t, x, ahead, out);
             }
         }
     }
@@ -136,7 +162,7 @@ impl Panels<'_> {
         panel: usize,
         t: usize,
         x: &[XBlock],
-        end: *const u8,
+        ahead: Ahead,
         out: &mut OutPart<'_>,
     ) {
         let stride = self.layout.cols / 32;
@@ -149,11 +175,11 @@ impl Panels<'_> {
             for _ in 0..self.layout.blocks {
                 let head = Q::head(words, scales);
                 // The first rows that meet a panel bring it; the others find it in a cache.
-                let fetches = t == 0 && words.wrapping_add(AHEAD) < end;
+                let fetched = if t == 0 { ahead.of(words) } else { None };
                 macro_rules! sub {
                     ($j:literal) => {
-                        if fetches {
-                            self.fetch(words.wrapping_add(AHEAD), $j, Q::SUBS);
+                        if let Some(at) = fetched {
+                            self.fetch(at, $j, Q::SUBS);
                         }
                         block::<Q, T, $j>(words, &head, &x, &mut acc);
                     };
