@@ -179,7 +179,7 @@ pub struct SamplingArgs {
 /// Guesses at the next tokens: they change how fast a text comes, never the text.
 #[derive(Args, Debug, Clone)]
 pub struct SpeculationArgs {
-    /// Where guesses at the next tokens come from; they make some texts faster and change none
+    /// Where guesses at the next tokens come from (auto, off or lookup); they make some texts faster and change none
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Speculate::Auto)]
     pub speculate: Speculate,
     /// A small model with the same vocabulary that guesses: name in the catalog, file or folder
@@ -190,7 +190,7 @@ pub struct SpeculationArgs {
 /// Where guesses come from.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speculate {
-    /// Look-up where much of the prompt comes again: code --fix and the task summarize
+    /// Look-up where parts of the prompt come again: code --fix, and the tasks summarize and correct
     Auto,
     /// None are made
     Off,

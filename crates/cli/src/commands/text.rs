@@ -73,11 +73,12 @@ pub fn run(args: &TextArgs, global: &Global) -> Outcome {
         Prompt::Messages(system.chain([Message::new("user", prompt)]).collect())
     };
     let name = args.model.clone().unwrap_or_else(|| DEFAULT_TEXT.into());
+    let copies = matches!(task, Some(Task::Summarize | Task::Correct));
     let request = TextRequest {
         model: name,
         constraint,
         logprobs: args.logprobs.map(usize::from),
-        speculation: speculation(&args.speculation, task == Some(Task::Summarize))?,
+        speculation: speculation(&args.speculation, copies)?,
         ..request(prompt, &args.sampling)
     };
     check(&request)?;

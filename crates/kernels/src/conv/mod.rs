@@ -1,13 +1,12 @@
 //! Two-dimensional convolution, channels last, forward and backward.
 //!
-//! Each is a matrix product with the patches of the image as rows (im2col; Chellapilla, Puri and
-//! Simard, 2006), of which only a block exists at a time; the patches of 1 × 1 kernels are the
-//! image itself. Every output is reduced over the taps and channels, and every weight's gradient
+//! Pixels are read where they lie ([`direct`]); kernels of 3 × 3 taps one step apart take fewer products ([`winograd`]);
+//! those of one tap are matrix products. Every output is reduced over the taps and channels, and every weight's gradient
 //! over the positions, in one order.
 #![allow(unsafe_code)] // tasks write disjoint parts of one slice
 
-use std::cell::RefCell;
-use std::ops::Range;
+mod direct;
+mod winograd;
 
 use crate::dense::{Matrix, product};
 use crate::pool::{self, SharedMut};
@@ -15,11 +14,6 @@ use crate::rowwise::{for_ranges, same_len, sum_over_rows};
 use crate::simd::simd_fn;
 use crate::{Isa, isa};
 
-/// Positions whose patches exist at a time.
-const BLOCK: usize = 256;
-/// Elements of patches that a thread has at a time, where a block of them is larger: 16 MB. With
-/// fewer the weights of many channels, which are larger still, would be packed too often.
-const PATCHES: usize = 1 << 22;
 /// Positions and channels that a task of the gradient of weights takes at a time. The first makes
 /// the order of sums.
 const DEPTH: usize = 384;
@@ -113,54 +107,6 @@ struct Patches<'a> {
     taps: &'a [[isize; 2]],
 }
 
-impl Patches<'_> {
-    /// Writes the patches of some positions: taps × the channels of `part`.
-    fn gather(&self, positions: Range<usize>, part: Range<usize>, out: &mut [f32]) {
-        let width = part.len();
-        let per = self.taps.len() * width;
-        if per == 0 {
-            return;
-        }
-        for (at, patch) in positions.zip(out.chunks_exact_mut(per)) {
-            let (j, rest) = (at % self.cols, at / self.cols);
-            let (i, b) = (rest % self.rows, rest / self.rows);
-            let (i, j) = ((i * self.step[0]) as isize, (j * self.step[1]) as isize);
-            for (tap, to) in self.taps.iter().zip(patch.chunks_exact_mut(width)) {
-                let (y, x) = (i + tap[0], j + tap[1]);
-                let inside = |a: isize, n: usize| a >= 0 && (a as usize) < n;
-                if inside(y, self.height) && inside(x, self.width) {
-                    let pixel = (b * self.height + y as usize) * self.width + x as usize;
-                    let from = pixel * self.channels + part.start;
-                    to.copy_from_slice(&self.image[from..from + width]);
-                } else {
-                    to.fill(0.0);
-                }
-            }
-        }
-    }
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    &mut buffer[..len]
-}
-
-/// Positions of a block out of `n` whose patches have `per` elements: not so many that threads are
-/// left without work, nor so few that weights are packed for little.
-fn block_of(n: usize, per: usize) -> usize {
-    let most = (PATCHES / per.max(1)).clamp(16, BLOCK);
-    match pool::threads() {
-        1 => most,
-        threads => most.min(n.div_ceil(2 * threads).next_multiple_of(16).max(32)),
-    }
-}
-
 /// The taps of a kernel, row by row, from the first row and column of a position's patch.
 fn kernel_taps(shape: &Conv2d) -> Vec<[isize; 2]> {
     let each = |t: usize| {
@@ -215,20 +161,35 @@ pub fn conv2d(shape: &Conv2d, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y
         step: shape.stride,
         taps: &taps,
     };
-    let (block, y) = (block_of(n, per), SharedMut::new(y));
-    pool::parallel_for(n.div_ceil(block), |i| {
-        let at = i * block..((i + 1) * block).min(n);
-        // SAFETY: each position is written by one task.
-        let y = unsafe { y.slice(at.start * m..at.end * m) };
-        SCRATCH.with_borrow_mut(|scratch| {
-            let rows = sized(scratch, at.len() * per);
-            patches.gather(at.clone(), 0..shape.in_channels, rows);
-            product(isa, Matrix::new(rows, at.len(), per), weights, y, false);
-        });
-        if let Some(bias) = bias {
-            add_rows(isa, y, bias);
+    let places = direct::Places {
+        height: shape.out_height(),
+        width: shape.out_width(),
+        step: [1, 1],
+        first: [0, 0],
+    };
+    let (batch, y) = (shape.batch, SharedMut::new(y));
+    if winograd::serves(&patches, m) {
+        let taps = by_tap(weight, shape.taps(), shape.in_channels);
+        let kernels = winograd::Kernels::new(isa, &taps, shape.in_channels, m);
+        return winograd::forward(isa, &patches, batch, &kernels, bias, &places, &y);
+    }
+    let panels = direct::Panels::of_columns(isa, weight, per, m);
+    direct::forward(isa, &patches, n, &panels, bias, &places, &y);
+}
+
+/// Weights `[outputs, taps, inputs]` as a matrix `[inputs, outputs]` for each tap.
+fn by_tap(weight: &[f32], taps: usize, inputs: usize) -> Vec<f32> {
+    let outputs = weight.len() / (taps * inputs).max(1);
+    let mut all = vec![0.0; weight.len()];
+    pool::parallel_chunks(&mut all, (inputs * outputs).max(1), |tap, matrix| {
+        for (o, weight) in weight.chunks_exact(taps * inputs).enumerate() {
+            let weight = &weight[tap * inputs..(tap + 1) * inputs];
+            for (to, &w) in matrix[o..].iter_mut().step_by(outputs).zip(weight) {
+                *to = w;
+            }
         }
     });
+    all
 }
 
 simd_fn! {
@@ -285,6 +246,7 @@ fn phase(
         let stride = shape.stride[axis];
         let start = first[axis] + shape.padding[axis];
         (0..shape.kernel[axis])
+            .rev()
             .filter(move |u| u % stride == start % stride)
             .map(move |u| (u, (start as isize - u as isize) / stride as isize))
     };
@@ -314,36 +276,19 @@ fn phase(
         step: [1, 1],
         taps: &taps,
     };
-    let n = shape.batch * rows * cols;
-    let block = block_of(n, per + k);
-    pool::parallel_for(n.div_ceil(block), |i| {
-        let at = i * block..((i + 1) * block).min(n);
-        SCRATCH.with_borrow_mut(|scratch| {
-            let (gathered, sums) =
-                sized(scratch, at.len() * (per + k)).split_at_mut(at.len() * per);
-            if per == 0 {
-                sums.fill(0.0);
-            } else {
-                patches.gather(at.clone(), 0..m, gathered);
-                let weights = Matrix::new(&turned, per, k);
-                product(
-                    isa,
-                    Matrix::new(gathered, at.len(), per),
-                    weights,
-                    sums,
-                    false,
-                );
-            }
-            for (at, sums) in at.clone().zip(sums.chunks_exact(k)) {
-                let (j, rest) = (at % cols, at / cols);
-                let (y, b) = (rest % rows * shape.stride[0] + first[0], rest / rows);
-                let x = j * shape.stride[1] + first[1];
-                let to = ((b * shape.height + y) * shape.width + x) * k;
-                // SAFETY: each pixel belongs to one position of one phase.
-                unsafe { dx.slice(to..to + k) }.copy_from_slice(sums);
-            }
-        });
-    });
+    let places = direct::Places {
+        height: shape.height,
+        width: shape.width,
+        step: shape.stride,
+        first,
+    };
+    let (batch, n) = (shape.batch, shape.batch * rows * cols);
+    if winograd::serves(&patches, k) {
+        let kernels = winograd::Kernels::new(isa, &turned, m, k);
+        return winograd::forward(isa, &patches, batch, &kernels, None, &places, dx);
+    }
+    let panels = direct::Panels::of_rows(isa, &turned, per, k);
+    direct::forward(isa, &patches, n, &panels, None, &places, dx);
 }
 
 /// The gradients of weight and bias of [`conv2d`]: adds them to `dweight` and `dbias`.
@@ -375,40 +320,18 @@ pub fn conv2d_backward_weight(
         let dy = Matrix::new(dy, n, m).t();
         return product(isa, dy, Matrix::new(x, n, k), dweight, true);
     }
-    let all_taps = kernel_taps(shape);
-    let (parts, taps) = (k.div_ceil(CHANNELS), all_taps.len());
-    let dweight = SharedMut::new(dweight);
-    pool::parallel_for(taps * parts, |i| {
-        let (tap, part) = (i / parts, i % parts);
-        let part = part * CHANNELS..((part + 1) * CHANNELS).min(k);
-        let width = part.len();
-        let patches = Patches {
-            image: x,
-            height: shape.height,
-            width: shape.width,
-            channels: k,
-            rows: shape.out_height(),
-            cols: shape.out_width(),
-            step: shape.stride,
-            taps: &all_taps[tap..tap + 1],
-        };
-        SCRATCH.with_borrow_mut(|scratch| {
-            let (gathered, sums) = sized(scratch, (DEPTH + m) * width).split_at_mut(DEPTH * width);
-            for start in (0..n).step_by(DEPTH) {
-                let at = start..(start + DEPTH).min(n);
-                let gathered = &mut gathered[..at.len() * width];
-                patches.gather(at.clone(), part.clone(), gathered);
-                let dy = Matrix::new(&dy[at.start * m..at.end * m], at.len(), m).t();
-                let inputs = Matrix::new(gathered, at.len(), width);
-                product(isa, dy, inputs, sums, start > 0);
-            }
-            for (o, sums) in sums.chunks_exact(width).enumerate() {
-                let to = (o * taps + tap) * k + part.start;
-                // SAFETY: each tap and channel belongs to one task.
-                add_rows(isa, unsafe { dweight.slice(to..to + width) }, sums);
-            }
-        });
-    });
+    let taps = kernel_taps(shape);
+    let patches = Patches {
+        image: x,
+        height: shape.height,
+        width: shape.width,
+        channels: k,
+        rows: shape.out_height(),
+        cols: shape.out_width(),
+        step: shape.stride,
+        taps: &taps,
+    };
+    direct::weight_gradient(isa, &patches, dy, m, dweight);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{Random, assert_close, each_isa};
 
-const SHAPES: [Conv2d; 11] = [
+const SHAPES: [Conv2d; 14] = [
     shape([1, 4, 4, 0, 3], [3, 3], [1, 1], [1, 1]),
     shape([1, 4, 4, 3, 0], [3, 3], [1, 1], [1, 1]),
     shape([2, 5, 7, 3, 4], [1, 1], [1, 1], [0, 0]),
@@ -13,6 +13,10 @@ const SHAPES: [Conv2d; 11] = [
     shape([1, 3, 3, 2, 2], [5, 5], [1, 1], [0, 0]),
     shape([1, 4, 4, 2, 2], [2, 2], [4, 3], [0, 3]),
     shape([1, 6, 5, 150, 3], [3, 3], [1, 2], [1, 1]),
+    // Large enough for fewer products, with sides that tiles do not fill.
+    shape([2, 11, 13, 20, 35], [3, 3], [1, 1], [1, 1]),
+    shape([1, 16, 15, 16, 16], [3, 3], [1, 1], [0, 2]),
+    shape([1, 14, 14, 33, 18], [3, 3], [1, 1], [1, 1]),
 ];
 
 const fn shape(
@@ -132,8 +136,16 @@ fn gradients_match_double_precision() {
 #[test]
 fn an_image_does_not_depend_on_the_others() {
     let mut random = Random::new(3);
-    let c = shape([3, 11, 13, 20, 24], [3, 3], [2, 2], [1, 1]);
-    let t = case(&mut random, &c, 1.0);
+    for stride in [1, 2] {
+        alone(
+            &mut random,
+            shape([3, 15, 17, 20, 24], [3, 3], [stride, stride], [1, 1]),
+        );
+    }
+}
+
+fn alone(random: &mut Random, c: Conv2d) {
+    let t = case(random, &c, 1.0);
     let one = Conv2d { batch: 1, ..c };
     each_isa(|| {
         let mut all = vec![0.0; t.dy.len()];

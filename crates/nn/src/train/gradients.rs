@@ -80,7 +80,7 @@ pub fn backward(loss: &Tensor, gradients: &mut Gradients) -> Result<()> {
 
 /// Makes the gradient of an operand by `write` (see [`Gradients::with`]): in the buffer of the running [`backward`],
 /// where the operand is a parameter, else as a tensor that candle goes on with.
-pub(super) fn gradient_of(
+pub(crate) fn gradient_of(
     operand: &Tensor,
     write: impl FnOnce(&mut [f32], bool),
 ) -> candle_core::Result<Option<Tensor>> {

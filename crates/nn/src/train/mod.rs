@@ -23,6 +23,7 @@ use candle_core::{CpuStorage, DType, Layout, Tensor};
 pub use attention::{Angles, AttentionShape, attention, joint_attention};
 pub use embedding::embedding;
 pub use gated::{activation, gated_halves};
+pub(crate) use gradients::gradient_of;
 pub use gradients::{Gradients, backward};
 pub use linear::{joint_linear, linear};
 pub use loss::{IGNORED, cross_entropy, linear_cross_entropy};

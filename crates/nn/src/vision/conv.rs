@@ -189,7 +189,7 @@ impl Conv {
         let (s, weight) = (&self.shape, self.turned(weight));
         if self.transposed {
             let dims = [s.batch, s.height, s.width, s.in_channels];
-            let mut y = vec![0.0; dims.iter().product()];
+            let mut y = kernels::unspecified(dims.iter().product());
             kernels::conv2d_backward_input(s, &weight, x, &mut y);
             if let Some(bias) = bias {
                 add_rows(&mut y, bias);
@@ -197,7 +197,7 @@ impl Conv {
             return result(y, &dims);
         }
         let dims = [s.batch, s.out_height(), s.out_width(), s.out_channels];
-        let mut y = vec![0.0; dims.iter().product()];
+        let mut y = kernels::unspecified(dims.iter().product());
         kernels::conv2d(s, x, &weight, bias, &mut y);
         result(y, &dims)
     }
@@ -214,13 +214,13 @@ impl Conv {
         let mut dx = None;
         if x.track_op() {
             let weight = self.turned(&ws);
-            let mut out = vec![0.0; xs.len()];
+            let mut out = kernels::unspecified(xs.len());
             if self.transposed {
                 kernels::conv2d(&self.shape, &dy, &weight, None, &mut out);
             } else {
                 kernels::conv2d_backward_input(&self.shape, &weight, &dy, &mut out);
             }
-            dx = Some(gradient(out, x)?);
+            dx = gradient(out, x)?;
         }
         let (mut dweight, mut dbias) = (None, None);
         if weight.track_op() || bias.is_some_and(Tensor::track_op) {
@@ -229,7 +229,7 @@ impl Conv {
             if self.transposed {
                 kernels::conv2d_backward_weight(&self.shape, &dy, &xs, &mut sums, None);
                 if let Some(to) = &mut bias_sums {
-                    sum_rows(&dy, to);
+                    kernels::sum_rows(&dy, to);
                 }
             } else {
                 let to = bias_sums.as_deref_mut();
@@ -239,9 +239,9 @@ impl Conv {
                 Cow::Borrowed(_) => sums,
                 Cow::Owned(turned) => turned,
             };
-            dweight = Some(gradient(sums, weight)?);
+            dweight = gradient(sums, weight)?;
             if let (Some(bias), Some(sums)) = (bias, bias_sums) {
-                dbias = Some(gradient(sums, bias)?);
+                dbias = gradient(sums, bias)?;
             }
         }
         Ok([dx, dweight, dbias])
@@ -311,7 +311,7 @@ fn turn(values: &[f32], rows: usize, cols: usize) -> Cow<'_, [f32]> {
     if rows <= 1 || cols <= 1 || values.is_empty() {
         return Cow::Borrowed(values);
     }
-    let mut out = vec![0.0; values.len()];
+    let mut out = kernels::unspecified(values.len());
     pool::parallel_chunks(&mut out, each, |i, out| {
         let part = &values[i * each..(i + 1) * each];
         for (c, out) in out.chunks_exact_mut(rows).enumerate() {
@@ -327,12 +327,5 @@ fn turn(values: &[f32], rows: usize, cols: usize) -> Cow<'_, [f32]> {
 fn add_rows(rows: &mut [f32], row: &[f32]) {
     for rows in rows.chunks_exact_mut(row.len().max(1)) {
         rows.iter_mut().zip(row).for_each(|(y, b)| *y += b);
-    }
-}
-
-/// Adds every row to `sums`.
-fn sum_rows(rows: &[f32], sums: &mut [f32]) {
-    for row in rows.chunks_exact(sums.len().max(1)) {
-        sums.iter_mut().zip(row).for_each(|(s, x)| *s += x);
     }
 }

@@ -22,7 +22,10 @@ pub use norm::{batch_norm, group_norm, modulated_layer_norm};
 pub use pointwise::{activation, add_gated, leaky_relu, leaky_relu_bias, scale_channels};
 pub use resize::{average_pool, pixel_unshuffle, upsample_bilinear, upsample_nearest};
 
+use medley_kernels::optim::add_scaled;
+
 use crate::tensor::{Slice, slice};
+use crate::train::gradient_of;
 use crate::{Error, Result};
 
 type Candle<T> = candle_core::Result<T>;
@@ -50,9 +53,17 @@ fn read(x: &Tensor) -> Candle<Slice<'_>> {
     }
 }
 
-/// A gradient of the shape of `like`.
-fn gradient(values: Vec<f32>, like: &Tensor) -> Candle<Tensor> {
-    Tensor::from_vec(values, like.shape(), &Device::Cpu)
+/// The gradient of an operand: into the buffer of the running backward pass where the operand is a parameter.
+fn gradient(values: Vec<f32>, operand: &Tensor) -> Candle<Option<Tensor>> {
+    if operand.is_variable() {
+        return gradient_of(operand, |sum, add| {
+            add_scaled(sum, &values, 1.0, !add);
+        });
+    }
+    if !operand.track_op() {
+        return Ok(None);
+    }
+    Tensor::from_vec(values, operand.shape(), &Device::Cpu).map(Some)
 }
 
 /// A result that a custom operation hands to candle.

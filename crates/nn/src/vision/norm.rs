@@ -89,7 +89,7 @@ impl CustomOp3 for GroupNorm {
         bl: &Layout,
     ) -> Candle<(CpuStorage, Shape)> {
         let x = numbers(x, xl)?;
-        let mut out = vec![0.0; x.len()];
+        let mut out = kernels::unspecified(x.len());
         kernels::group_norm(&self.shape, x, numbers(w, wl)?, numbers(b, bl)?, &mut out);
         result(out, xl.dims())
     }
@@ -105,16 +105,12 @@ impl CustomOp3 for GroupNorm {
         let grad = grad.contiguous()?;
         let (xs, ws, dy) = (read(x)?, read(w)?, read(&grad)?);
         let (mut dx, mut dw, mut db) = (
-            vec![0.0; xs.len()],
+            kernels::unspecified(xs.len()),
             vec![0.0; ws.len()],
             vec![0.0; ws.len()],
         );
         kernels::group_norm_backward(&self.shape, &xs, &ws, &dy, &mut dx, &mut dw, &mut db);
-        Ok((
-            Some(gradient(dx, x)?),
-            Some(gradient(dw, w)?),
-            Some(gradient(db, b)?),
-        ))
+        Ok((gradient(dx, x)?, gradient(dw, w)?, gradient(db, b)?))
     }
 }
 
@@ -189,7 +185,7 @@ impl CustomOp3 for Modulated {
             numbers(scale, scale_l)?,
         );
         let (len, width) = (self.tokens * self.width, self.width);
-        let mut out = vec![0.0; x.len()];
+        let mut out = kernels::unspecified(x.len());
         pool::parallel_chunks(&mut out, len, |i, out| {
             let bias = &shift[i * width..(i + 1) * width];
             let x = &x[i * len..(i + 1) * len];
@@ -213,8 +209,11 @@ impl CustomOp3 for Modulated {
         // What a sample's task writes: its gradient and the sums for its scale and shift.
         let mut parts: Vec<(Vec<f32>, Vec<f32>, Vec<f32>)> = vec![Default::default(); batch];
         pool::parallel_chunks(&mut parts, 1, |i, part| {
-            let (mut dx, mut dscale, mut dshift) =
-                (vec![0.0; len], vec![0.0; width], vec![0.0; width]);
+            let (mut dx, mut dscale, mut dshift) = (
+                kernels::unspecified(len),
+                vec![0.0; width],
+                vec![0.0; width],
+            );
             let at = i * len..(i + 1) * len;
             let weight = self.weight(&scales, i);
             let (x, dy) = (&xs[at.clone()], &dy[at]);
@@ -240,9 +239,9 @@ impl CustomOp3 for Modulated {
             joined.2.extend(dshift);
         }
         Ok((
-            Some(gradient(joined.0, x)?),
-            Some(gradient(joined.2, shift)?),
-            Some(gradient(joined.1, scale)?),
+            gradient(joined.0, x)?,
+            gradient(joined.2, shift)?,
+            gradient(joined.1, scale)?,
         ))
     }
 }

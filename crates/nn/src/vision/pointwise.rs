@@ -35,9 +35,9 @@ impl CustomOp1 for Activate {
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Candle<Option<Tensor>> {
         let grad = grad.contiguous()?;
         let (xs, dy) = (read(x)?, read(&grad)?);
-        let mut dx = vec![0.0; xs.len()];
+        let mut dx = kernels::unspecified(xs.len());
         kernels::activate_backward(self.0, &xs, &dy, &mut dx);
-        Ok(Some(gradient(dx, x)?))
+        Ok(gradient(dx, x)?)
     }
 }
 
@@ -76,7 +76,7 @@ impl Leaky {
     /// The gradient of what was activated, from the sign of the result.
     fn gradient(&self, y: &[f32], dy: &[f32]) -> Vec<f32> {
         let (high, low) = (self.gain, self.gain * self.slope);
-        let mut dx = vec![0.0; y.len()];
+        let mut dx = kernels::unspecified(y.len());
         pool::parallel_chunks(&mut dx, PART, |i, dx| {
             let at = i * PART..i * PART + dx.len();
             for ((dx, y), dy) in dx.iter_mut().zip(&y[at.clone()]).zip(&dy[at]) {
@@ -105,7 +105,7 @@ impl CustomOp1 for Leaky {
     fn bwd(&self, x: &Tensor, y: &Tensor, grad: &Tensor) -> Candle<Option<Tensor>> {
         let grad = grad.contiguous()?;
         let dx = self.gradient(&read(y)?, &read(&grad)?);
-        Ok(Some(gradient(dx, x)?))
+        Ok(gradient(dx, x)?)
     }
 }
 
@@ -122,7 +122,7 @@ impl CustomOp2 for Leaky {
         bl: &Layout,
     ) -> Candle<(CpuStorage, Shape)> {
         let (x, bias) = (numbers(x, xl)?, numbers(b, bl)?);
-        let mut out = vec![0.0; x.len()];
+        let mut out = kernels::unspecified(x.len());
         let part = PART.next_multiple_of(bias.len());
         pool::parallel_chunks(&mut out, part, |i, out| {
             let x = &x[i * part..i * part + out.len()];
@@ -149,10 +149,8 @@ impl CustomOp2 for Leaky {
         let grad = grad.contiguous()?;
         let dx = self.gradient(&read(y)?, &read(&grad)?);
         let mut dbias = vec![0.0; bias.elem_count()];
-        for row in dx.chunks_exact(dbias.len()) {
-            dbias.iter_mut().zip(row).for_each(|(s, d)| *s += d);
-        }
-        Ok((Some(gradient(dx, x)?), Some(gradient(dbias, bias)?)))
+        kernels::sum_rows(&dx, &mut dbias);
+        Ok((gradient(dx, x)?, gradient(dbias, bias)?))
     }
 }
 
@@ -196,7 +194,7 @@ impl CustomOp3 for Gated {
     ) -> Candle<(CpuStorage, Shape)> {
         let (x, y, gate) = (numbers(x, xl)?, numbers(y, yl)?, numbers(g, gl)?);
         let (len, width) = (self.tokens * self.width, self.width);
-        let mut out = vec![0.0; x.len()];
+        let mut out = kernels::unspecified(x.len());
         pool::parallel_chunks(&mut out, len, |i, out| {
             let gate = &gate[i * width..(i + 1) * width];
             let at = i * len..(i + 1) * len;
@@ -223,7 +221,7 @@ impl CustomOp3 for Gated {
         let grad = grad.contiguous()?;
         let (ys, gates, dout) = (read(y)?, read(gate)?, read(&grad)?);
         let (len, width) = (self.tokens * self.width, self.width);
-        let mut dy = vec![0.0; ys.len()];
+        let mut dy = kernels::unspecified(ys.len());
         pool::parallel_chunks(&mut dy, len, |i, dy| {
             let gate = &gates[i * width..(i + 1) * width];
             let dout = dout[i * len..(i + 1) * len].chunks_exact(width);
@@ -239,11 +237,7 @@ impl CustomOp3 for Gated {
             add_products(&ys[at.clone()], &dout[at], dgate);
         });
         drop((ys, gates, dout));
-        Ok((
-            Some(grad),
-            Some(gradient(dy, y)?),
-            Some(gradient(dgate, gate)?),
-        ))
+        Ok((Some(grad), gradient(dy, y)?, gradient(dgate, gate)?))
     }
 }
 
@@ -274,7 +268,7 @@ struct Scale {
 impl Scale {
     fn apply(&self, x: &[f32], factors: &[f32]) -> Vec<f32> {
         let (len, width) = (self.pixels * self.channels, self.channels);
-        let mut out = vec![0.0; x.len()];
+        let mut out = kernels::unspecified(x.len());
         pool::parallel_chunks(&mut out, len, |i, out| {
             let factors = &factors[i * width..(i + 1) * width];
             let x = x[i * len..(i + 1) * len].chunks_exact(width);
@@ -319,7 +313,7 @@ impl CustomOp2 for Scale {
             let at = i * len..(i + 1) * len;
             add_products(&xs[at.clone()], &dy[at], sums);
         });
-        Ok((Some(gradient(dx, x)?), Some(gradient(sums, factors)?)))
+        Ok((gradient(dx, x)?, gradient(sums, factors)?))
     }
 }
 

@@ -203,6 +203,6 @@ impl CustomOp1 for Resample {
         let grad = grad.contiguous()?;
         let sides = [self.sides[0].transposed(), self.sides[1].transposed()];
         let dx = apply(&read(&grad)?, &sides, self.channels, self.batch);
-        Ok(Some(gradient(dx, x)?))
+        Ok(gradient(dx, x)?)
     }
 }

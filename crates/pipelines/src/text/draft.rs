@@ -13,10 +13,10 @@ use crate::PipelineError;
 /// Most tokens of one draft: with the one before them, the rows that kernels take in the fast way for few.
 const LONGEST: usize = 7;
 /// Tokens that must have occurred in a row before what followed them is worth a guess.
-const GRAM: usize = 3;
+const GRAM: usize = 2;
 /// Earlier occurrences that are looked at, newest first.
 const CANDIDATES: usize = 32;
-/// What a row beside others costs, in steps of one row: weights are read once for all of them (measured, decision 0009).
+/// What a row beside others costs, in steps of one row: weights are read once for all of them (measured, decision 0010).
 const ROW_COST: f64 = 0.1;
 
 /// A source of guesses with its pace.

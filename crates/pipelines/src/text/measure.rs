@@ -122,7 +122,9 @@ impl TextModel {
         // One sequence is written behind an empty context, as llama-bench does; several go on from their prompts, as
         // llama-batched-bench does.
         if let [cache] = &mut caches[..] {
-            cache.truncate(0).map_err(medley_models::ConfigError::from)?;
+            cache
+                .truncate(0)
+                .map_err(medley_models::ConfigError::from)?;
         }
         let start = Instant::now();
         for step in 0..decode {

@@ -282,7 +282,7 @@ impl Attend {
     /// One of the three of some samples, `[samples, heads, tokens, dim]`: the first `tokens` of each.
     fn gather(&self, rows: &[f32], part: Part, samples: &Range<usize>, tokens: usize) -> Vec<f32> {
         let Heads { heads, dim, .. } = self.heads;
-        let mut out = vec![0.0; samples.len() * heads * tokens * dim];
+        let mut out = kernels::unspecified(samples.len() * heads * tokens * dim);
         pool::parallel_chunks(&mut out, (tokens * dim).max(1), |i, out| {
             let (sample, head) = (samples.start + i / heads, i % heads);
             let first = sample * part.tokens * part.stride + part.start + head * dim;
@@ -372,7 +372,7 @@ impl Attend {
         let Some(norms) = norms else {
             return grad;
         };
-        let mut out = vec![0.0; grad.len()];
+        let mut out = kernels::unspecified(grad.len());
         let weight = |first: usize| (first + which) * dim..(first + which + 1) * dim;
         if self.split.is_none() {
             let to = weight(0);
@@ -425,14 +425,14 @@ impl Attend {
 
     fn forward(&self, q: &[f32], kv: &[f32], norms: Option<&[f32]>) -> Candle<(CpuStorage, Shape)> {
         let (width, rows) = (self.heads.width(), self.heads.heads * self.queries);
-        let mut out = vec![0.0; self.batch * self.queries * width];
+        let mut out = kernels::unspecified(self.batch * self.queries * width);
         let mut log_sums = vec![0.0; self.batch * rows];
         for samples in self.runs() {
             let shape = self.shape(&samples);
             let Prepared { q, k, v } = self.raw(q, kv, &samples);
             let q = self.turn(q, norms, 0, self.queries);
             let k = self.turn(k, norms, 1, shape.keys);
-            let mut mixed = vec![0.0; q.len()];
+            let mut mixed = kernels::unspecified(q.len());
             let sums = &mut log_sums[samples.start * rows..samples.end * rows];
             kernels::sequence_attention(&shape, &q, &k, &v, &mut mixed, sums);
             let each = self.queries * width;
@@ -458,8 +458,13 @@ impl Attend {
         };
         let parts = self.parts();
         let rows = self.heads.heads * self.queries;
-        let mut dq_rows = vec![0.0; q.len()];
-        let mut dkv_rows = vec![0.0; if self.together { 0 } else { kv.len() }];
+        // Tokens that nobody may look at get no gradient.
+        let rows_of = |len: usize| match self.lengths.iter().all(|&n| n == self.keys) {
+            true => kernels::unspecified(len),
+            false => vec![0.0; len],
+        };
+        let mut dq_rows = rows_of(q.len());
+        let mut dkv_rows = rows_of(if self.together { 0 } else { kv.len() });
         let mut dnorms = vec![0.0; norms.map_or(0, <[f32]>::len)];
         for samples in self.runs() {
             let shape = self.shape(&samples);
@@ -469,8 +474,9 @@ impl Attend {
             let turned_k = self.turn(raw.k.clone(), norms, 1, keys);
             let out = self.gather(out, self.output(), &samples, self.queries);
             let dout = self.gather(dout, self.output(), &samples, self.queries);
-            let mut dq = vec![0.0; turned_q.len()];
-            let (mut dk, mut dv) = (vec![0.0; turned_k.len()], vec![0.0; turned_k.len()]);
+            let mut dq = kernels::unspecified(turned_q.len());
+            let mut dk = kernels::unspecified(turned_k.len());
+            let mut dv = kernels::unspecified(turned_k.len());
             let sums = &log_sums[samples.start * rows..samples.end * rows];
             kernels::sequence_attention_backward(
                 &shape, &turned_q, &turned_k, &raw.v, &out, sums, &dout, &mut dq, &mut dk, &mut dv,

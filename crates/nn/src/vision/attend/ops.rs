@@ -19,7 +19,7 @@ impl CustomOp1 for Attend {
         let grad = grad.contiguous()?;
         let rows = read(qkv)?;
         let [dqkv, _, _] = self.backward(&rows, &rows, None, &read(out)?, &read(&grad)?)?;
-        Ok(Some(gradient(dqkv, qkv)?))
+        Ok(gradient(dqkv, qkv)?)
     }
 }
 
@@ -60,7 +60,7 @@ impl CustomOp2 for Attend {
             let [da, db, _] = self.backward(&xs, &ys, None, &out, &dout)?;
             (da, db)
         };
-        Ok((Some(gradient(da, a)?), Some(gradient(db, b)?)))
+        Ok((gradient(da, a)?, gradient(db, b)?))
     }
 }
 
@@ -92,10 +92,6 @@ impl CustomOp3 for Attend {
         let grad = grad.contiguous()?;
         let (qs, kvs, ns) = (read(q)?, read(kv)?, read(norms)?);
         let [dq, dkv, dn] = self.backward(&qs, &kvs, Some(&ns), &read(out)?, &read(&grad)?)?;
-        Ok((
-            Some(gradient(dq, q)?),
-            Some(gradient(dkv, kv)?),
-            Some(gradient(dn, norms)?),
-        ))
+        Ok((gradient(dq, q)?, gradient(dkv, kv)?, gradient(dn, norms)?))
     }
 }
