@@ -2,10 +2,10 @@
 //!
 //! - [`data`]: captioned pictures from folders, lists, tables and archives, in a seeded order that goes on at
 //!   the very picture where a run stopped;
+//! - [`captions`]: captions as the states of a sentence encoder;
 //! - [`step`]: an [`Objective`] gives the loss of a batch; a [`Trainer`] holds parameters, gradients, optimiser and
 //!   averages, and makes one step after the other;
 //! - [`text`]: language models.
-//! - [`captions`]: captions as the states of a sentence encoder.
 
 pub mod captions;
 pub mod data;

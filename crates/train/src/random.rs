@@ -17,12 +17,12 @@ pub(crate) enum Purpose {
     CropX = 4,
     /// Where a picture is cut, down.
     CropY = 5,
+    /// Which pictures of a group.
+    Group = 6,
     /// First weights of a model.
     Weights = 7,
     /// Tokens of a speed measurement.
     Tokens = 8,
-    /// Which pictures of a group.
-    Group = 6,
 }
 
 /// 64 random bits.
