@@ -147,7 +147,9 @@ pub fn run<T: Task>(
         let batches = task.batches()?;
         let units: usize = batches.iter().map(|b| task.size(b)).sum();
         let report = trainer.step(task, &batches)?;
-        task.complaints().into_iter().for_each(|c| tell(Event::Complaint(c)));
+        task.complaints()
+            .into_iter()
+            .for_each(|c| tell(Event::Complaint(c)));
         let now = units as f64 / start.elapsed().as_secs_f64().max(1e-9);
         let mean = speed.map_or(now, |mean: f64| mean + SPEED_SHARE * (now - mean));
         speed = Some(mean);

@@ -96,7 +96,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut metrics = Metrics::open(folder.path(), 0).unwrap();
         for step in 1..=5 {
-            metrics.write(step, &[("loss", 1.0 / step as f64), ("bad", f64::NAN)]).unwrap();
+            metrics
+                .write(step, &[("loss", 1.0 / step as f64), ("bad", f64::NAN)])
+                .unwrap();
         }
         drop(metrics);
         let path = folder.path().join(METRICS);

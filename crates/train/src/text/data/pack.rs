@@ -166,7 +166,9 @@ impl Packer {
             while self.waiting.len() <= length {
                 self.take_document()?;
             }
-            batch.ids.extend(self.waiting.iter().take(length).map(|w| w.id));
+            batch
+                .ids
+                .extend(self.waiting.iter().take(length).map(|w| w.id));
             let followers = self.waiting.iter().skip(1).take(length);
             batch
                 .targets

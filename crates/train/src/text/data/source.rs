@@ -170,7 +170,11 @@ impl TextSource {
 
     fn name_of(&self, path: &Path) -> String {
         let short = path.strip_prefix(&self.root).unwrap_or(path);
-        let short = if short.as_os_str().is_empty() { path } else { short };
+        let short = if short.as_os_str().is_empty() {
+            path
+        } else {
+            short
+        };
         short.display().to_string()
     }
 
@@ -201,7 +205,11 @@ impl TextSource {
             Ok(document) => Some(document),
             Err(why) => {
                 let name = self.name_of(&self.files[at.file as usize]);
-                let place = if at.line { format!(", byte {}", at.start) } else { String::new() };
+                let place = if at.line {
+                    format!(", byte {}", at.start)
+                } else {
+                    String::new()
+                };
                 self.bad.add(format!("{name}{place}: {why}"));
                 None
             }
@@ -303,10 +311,13 @@ fn pieces_of(path: &Path) -> Result<Parts, String> {
     let (mut parts, mut start) = (Vec::new(), 0);
     while size - start > PIECE {
         let near = start + PIECE;
-        file.seek(SeekFrom::Start(near)).map_err(|e| e.to_string())?;
+        file.seek(SeekFrom::Start(near))
+            .map_err(|e| e.to_string())?;
         let mut reader = BufReader::new(&mut file).take(PIECE);
         let mut rest = Vec::new();
-        let read = reader.read_until(b'\n', &mut rest).map_err(|e| e.to_string())?;
+        let read = reader
+            .read_until(b'\n', &mut rest)
+            .map_err(|e| e.to_string())?;
         // Where there is no line's end near, a character's must do.
         let end = match rest.last() {
             Some(b'\n') => near + read as u64,
@@ -324,11 +335,16 @@ fn pieces_of(path: &Path) -> Result<Parts, String> {
 
 fn read_part(path: &Path, at: Location) -> Result<Document, String> {
     let mut file = File::open(path).map_err(|e| e.to_string())?;
-    file.seek(SeekFrom::Start(at.start)).map_err(|e| e.to_string())?;
+    file.seek(SeekFrom::Start(at.start))
+        .map_err(|e| e.to_string())?;
     let mut bytes = vec![0; at.len as usize];
     file.read_exact(&mut bytes).map_err(|e| e.to_string())?;
-    let text = String::from_utf8(bytes)
-        .map_err(|e| format!("it is no UTF-8 text (byte {})", e.utf8_error().valid_up_to()))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        format!(
+            "it is no UTF-8 text (byte {})",
+            e.utf8_error().valid_up_to()
+        )
+    })?;
     match at.line {
         true => Document::from_json(&text),
         false => Ok(Document::Text(text)),
@@ -400,7 +416,10 @@ mod tests {
         }
         assert!(joined == text);
         // Pieces of one file are on one side.
-        let hold = HoldOut { share: 0.5, seed: 1 };
+        let hold = HoldOut {
+            share: 0.5,
+            seed: 1,
+        };
         let (train, held) = source.split(&hold);
         assert!(train.is_empty() || held.is_empty());
     }
@@ -412,14 +431,23 @@ mod tests {
             std::fs::write(folder.path().join(format!("{n}.txt")), "x").unwrap();
         }
         let source = TextSource::open(folder.path()).unwrap();
-        let hold = HoldOut { share: 0.1, seed: 1 };
+        let hold = HoldOut {
+            share: 0.1,
+            seed: 1,
+        };
         let (train, held) = source.split(&hold);
         assert!((20..60).contains(&held.len()), "{}", held.len());
         assert_eq!(train.len() + held.len(), 400);
         assert_eq!(source.split(&hold), (train, held));
-        let (train, held) = source.split(&HoldOut { share: 1e-9, seed: 1 });
+        let (train, held) = source.split(&HoldOut {
+            share: 1e-9,
+            seed: 1,
+        });
         assert_eq!((train.len(), held.len()), (399, 1));
-        let (train, held) = source.split(&HoldOut { share: 0.0, seed: 1 });
+        let (train, held) = source.split(&HoldOut {
+            share: 0.0,
+            seed: 1,
+        });
         assert_eq!((train.len(), held.len()), (400, 0));
     }
 
@@ -428,7 +456,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = TextSource::open(folder.path()).err().unwrap().to_string();
         assert!(error.contains("no text files"), "{error}");
-        let error = TextSource::open(&folder.path().join("missing")).err().unwrap();
+        let error = TextSource::open(&folder.path().join("missing"))
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("missing"));
     }
 }

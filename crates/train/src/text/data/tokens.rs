@@ -79,7 +79,10 @@ impl Encoder {
             if message["role"] != "assistant" {
                 continue;
             }
-            let (from, to) = (render(&messages[..i], true)?, render(&messages[..=i], false)?);
+            let (from, to) = (
+                render(&messages[..i], true)?,
+                render(&messages[..=i], false)?,
+            );
             if !to.starts_with(&from) || !ids.starts_with(&to) {
                 return Err("the chat template writes earlier turns anew".into());
             }
