@@ -93,6 +93,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Remake(args) => commands::remake::run(&args, &global),
         Command::Inspect(args) => commands::inspect::run(&args, &global),
         Command::Models(command) => commands::models::run(command, &global),
+        Command::Train(command) => commands::train::run(command, &global),
         Command::Bench(command) => commands::bench::run(command, &global),
         Command::Doctor => commands::doctor::run(&global),
         Command::Completions { shell } => commands::help::completions(shell),

@@ -10,3 +10,4 @@ pub mod inspect;
 pub mod models;
 pub mod remake;
 pub mod text;
+pub mod train;
