@@ -14,6 +14,9 @@ use medley_types::{ErrorCode, ErrorReport, Speculation, TextRequest};
 use crate::args::Global;
 use crate::output::{Failure, Outcome, draws, note};
 
+/// Default model of pictures.
+pub const DEFAULT_IMAGE: &str = "icons";
+
 /// Default language model.
 pub const DEFAULT_TEXT: &str = "smollm2-135m";
 
@@ -89,11 +92,16 @@ pub fn convert_options(force: bool) -> ConvertOptions {
 
 /// The files of a model by catalog name, file, folder or `hf:` name; fetched where they are missing.
 pub fn model_path(model: &str, global: &Global) -> Outcome<std::path::PathBuf> {
+    Ok(resolve(model, global)?.path)
+}
+
+/// A model by catalog name, file, folder or `hf:` name; fetched where it is missing.
+pub fn resolve(model: &str, global: &Global) -> Outcome<medley_engine::Resolved> {
     let mut bar = Bar::new(global);
     let resolved =
         store()?.resolve_or_pull(model, &pull_options(None), &mut |event| bar.show(&event));
     bar.close();
-    Ok(resolved?.path)
+    Ok(resolved?)
 }
 
 /// A language model, ready to write.
@@ -211,15 +219,24 @@ impl Bar {
         self.advance(&message, done, total.unwrap_or(done));
     }
 
+    /// Shows how far a generator has come.
+    pub fn show_steps(&mut self, stage: &str, done: usize, total: usize) {
+        let template = "{msg} [{bar:30}] {pos}/{len} {eta}";
+        self.draw(template, stage, done as u64, total as u64);
+    }
+
     fn advance(&mut self, message: &str, done: u64, total: u64) {
+        let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}";
+        self.draw(template, message, done, total);
+    }
+
+    fn draw(&mut self, template: &str, message: &str, done: u64, total: u64) {
         if !draws(&self.global) {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template(
-                "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}",
-            );
+            let style = ProgressStyle::with_template(template);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.enable_steady_tick(Duration::from_millis(200));
             bar

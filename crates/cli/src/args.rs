@@ -50,6 +50,8 @@ pub enum Command {
     Chat(ChatArgs),
     /// Write, explain, fix or test code
     Code(CodeArgs),
+    /// Draw pictures from a prompt
+    Image(ImageArgs),
     /// Turn texts into vectors
     Embed(EmbedArgs),
     /// Run the recipe inside a file again
@@ -61,7 +63,7 @@ pub enum Command {
     Models(ModelsCommand),
     /// Train a model on your own data
     #[command(subcommand)]
-    Train(TrainCommand),
+    Train(crate::train_args::TrainCommand),
     /// Measure speed or perplexity
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -317,6 +319,84 @@ pub struct CodeArgs {
     pub speculation: SpeculationArgs,
 }
 
+/// `medley image`
+#[derive(Args, Debug, Clone)]
+pub struct ImageArgs {
+    /// What is to be seen; - reads it from standard input
+    pub prompt: Option<String>,
+    /// Name in the catalog, file or folder [default: icons]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// Size of the picture in pixels; with --upscale, before it is enlarged [default: the model's]
+    #[arg(long, value_name = "WxH", value_parser = parse_size, allow_hyphen_values = true)]
+    pub size: Option<[u32; 2]>,
+    /// Steps of the sampler [default: the model's]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub steps: Option<u32>,
+    /// How strongly the prompt counts; 1 is the model alone [default: the model's]
+    #[arg(long, value_name = "G", allow_negative_numbers = true)]
+    pub guidance: Option<f64>,
+    /// How the steps are made: flow_euler, flow_heun, dpmpp_2m, unipc and others [default: the model's]
+    #[arg(long, value_name = "NAME")]
+    pub sampler: Option<String>,
+    /// What is not to be seen
+    #[arg(long, value_name = "P")]
+    pub negative: Option<String>,
+    /// Seed of the first picture [default: a new one each time]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// Pictures to draw, with seeds S, S+1 …: name-1.png, name-2.png …
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        default_value_t = 1
+    )]
+    pub count: u32,
+    /// Put them side by side into one file
+    #[arg(long)]
+    pub grid: bool,
+    /// A picture to start from
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// How much of it is made anew, above 0 to 1 [default: 0.6; with --mask 1]
+    #[arg(
+        long,
+        value_name = "X",
+        requires = "init",
+        allow_negative_numbers = true
+    )]
+    pub strength: Option<f64>,
+    /// A picture of the same size: only what is white in it is painted anew
+    #[arg(long, value_name = "FILE", requires = "init")]
+    pub mask: Option<PathBuf>,
+    /// An adapter for the model's weights; may be given several times
+    #[arg(long, value_name = "FILE[:WEIGHT]")]
+    pub lora: Vec<String>,
+    /// Make the picture 2 or 4 times as large; 1 leaves it as it was drawn [default: the model's]
+    #[arg(long, value_name = "2|4", allow_negative_numbers = true)]
+    pub upscale: Option<u32>,
+    /// Truncation of a GAN: 1 as trained, 0 its average picture [default: the model's]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub truncation: Option<f64>,
+    /// Frames of a walk through a GAN's pictures, as GIF or animated PNG
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub walk: Option<u32>,
+    /// Write what is seen after every N steps to name-step-N.png
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
+    pub previews: Option<u32>,
+    /// Write to this file; .png, .jpg, .webp or .gif [default: words of the prompt and the seed, .png]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+fn parse_size(text: &str) -> Result<[u32; 2], String> {
+    let wrong = || format!("{text:?} is not of the form WxH, such as 64x64");
+    let (width, height) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
+    let side = |text: &str| text.trim().parse().map_err(|_| wrong());
+    Ok([side(width)?, side(height)?])
+}
+
 /// `medley embed`
 #[derive(Args, Debug, Clone)]
 pub struct EmbedArgs {
@@ -333,7 +413,19 @@ pub struct EmbedArgs {
 pub struct RemakeArgs {
     /// A file that medley wrote
     pub file: PathBuf,
-    /// Write to this file
+    /// The model, where the recipe's is a folder that is not here
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// The picture that a picture was started from
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// The mask that it was painted under
+    #[arg(long, value_name = "FILE")]
+    pub mask: Option<PathBuf>,
+    /// An adapter that it was drawn with; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub lora: Vec<PathBuf>,
+    /// Write to this file [default: texts to standard output, pictures to name-remade in the current folder]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -450,6 +542,8 @@ pub enum BenchCommand {
     },
     /// What the machine can do at the most: memory bandwidth and 8-bit arithmetic
     Machine,
+    /// Speed of a picture model: seconds a picture, steps per second
+    Image(BenchImageArgs),
     /// Speed of an encoder: texts per second
     Embed {
         /// Name in the catalog, or folder
@@ -475,98 +569,28 @@ pub enum BenchCommand {
     },
 }
 
-/// `medley train`
-#[derive(Subcommand, Debug)]
-pub enum TrainCommand {
-    /// A language model, from nothing or on from a published one
-    Text(TrainTextArgs),
-}
-
-/// Which rule moves the parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TrainOptimiser {
-    /// AdamW for all
-    Adamw,
-    /// Muon for the matrices within the model, AdamW for the rest
-    Muon,
-}
-
-/// `medley train text`
-#[derive(Args, Debug)]
-pub struct TrainTextArgs {
-    /// Folder of texts and source files, or of .jsonl files with "text" or "messages"; or one file
-    #[arg(long, value_name = "DIR")]
-    pub data: std::path::PathBuf,
-    /// Folder of the run and of the model that it makes
-    #[arg(long, value_name = "DIR")]
-    pub out: std::path::PathBuf,
-    /// Published model to go on from: a folder with config.json, tokenizer.json and safetensors
+/// `medley bench image`
+#[derive(Args, Debug, Clone)]
+pub struct BenchImageArgs {
+    /// Name in the catalog, file or folder [default: icons]
     #[arg(long, value_name = "M")]
-    pub base: Option<String>,
-    /// Steps [default: 1000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub steps: Option<u64>,
-    /// Go on with the run that is in --out
-    #[arg(long)]
-    pub resume: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Sequences of a batch
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub batch: usize,
-    /// Batches of a step
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub accumulate: usize,
-    /// Tokens of a sequence
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub length: usize,
-    /// Largest learning rate
-    #[arg(long, value_name = "X", default_value_t = 1e-3)]
-    pub rate: f64,
-    /// Steps until it is reached [default: a twentieth of all, at most 200]
-    #[arg(long, value_name = "N")]
-    pub warm_up: Option<u64>,
-    /// Which rule moves the parameters
-    #[arg(long, value_enum, default_value_t = TrainOptimiser::Adamw)]
-    pub optimiser: TrainOptimiser,
-    /// Share of matrices that is taken away at each step, times the learning rate
-    #[arg(long, value_name = "X", default_value_t = 0.1)]
-    pub weight_decay: f32,
-    /// Decay of averaged weights, which are evaluated and kept [default: none]
-    #[arg(long, value_name = "X")]
-    pub ema: Option<f64>,
-    /// How products are computed
-    #[arg(long, value_enum, default_value_t = TrainCompute::F32)]
-    pub compute: TrainCompute,
-    /// Most tokens of a vocabulary that is made from the data
-    #[arg(long, value_name = "N", default_value_t = 4096)]
-    pub vocab: usize,
-    /// Width of a model from nothing
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub width: usize,
-    /// Layers of a model from nothing
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub layers: usize,
-    /// Attention heads of a model from nothing
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub heads: usize,
-    /// Share of documents that is kept for evaluation
-    #[arg(long, value_name = "X", default_value_t = 0.02)]
-    pub hold_out: f64,
-    /// Documents that are shuffled at a time
-    #[arg(long, value_name = "N", default_value_t = 10000)]
-    pub shuffle: usize,
-    /// Steps from one evaluation to the next; 0 for none but the last
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    pub evaluate_every: u64,
-    /// Steps from one sample to the next; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    pub sample_every: u64,
-    /// Steps from one checkpoint to the next; 0 for none but the last
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub save_every: u64,
-    /// Draws first weights, order and samples [default: random]
-    #[arg(long, value_name = "S")]
-    pub seed: Option<u64>,
+    pub model: Option<String>,
+    /// What is drawn, where the model reads prompts
+    #[arg(long, value_name = "P", default_value = "a red apple")]
+    pub prompt: String,
+    /// Size of the picture in pixels [default: the model's]
+    #[arg(long, value_name = "WxH", value_parser = parse_size, allow_hyphen_values = true)]
+    pub size: Option<[u32; 2]>,
+    /// Steps of the sampler [default: the model's]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub steps: Option<u32>,
+    /// How strongly the prompt counts [default: the model's]
+    #[arg(long, value_name = "G", allow_negative_numbers = true)]
+    pub guidance: Option<f64>,
+    /// How many times larger the picture is made [default: the model's]
+    #[arg(long, value_name = "1|2|4", allow_negative_numbers = true)]
+    pub upscale: Option<u32>,
+    /// Pictures that are timed, after one that is not; the median counts
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
 }

@@ -8,6 +8,7 @@ mod app;
 mod args;
 mod commands;
 mod output;
+mod train_args;
 
 use std::process::ExitCode;
 
@@ -89,6 +90,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Text(args) => commands::text::run(&args, &global),
         Command::Chat(args) => commands::chat::run(&args, &global),
         Command::Code(args) => commands::code::run(&args, &global),
+        Command::Image(args) => commands::image::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),
         Command::Remake(args) => commands::remake::run(&args, &global),
         Command::Inspect(args) => commands::inspect::run(&args, &global),

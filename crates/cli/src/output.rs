@@ -37,7 +37,10 @@ impl From<medley_engine::EngineError> for Failure {
 
 impl From<medley_engine::PipelineError> for Failure {
     fn from(error: medley_engine::PipelineError) -> Self {
-        Self::Failed(error.report())
+        match error {
+            medley_engine::PipelineError::Cancelled => Self::Interrupted,
+            other => Self::Failed(other.report()),
+        }
     }
 }
 

@@ -55,7 +55,8 @@ pub struct ModelEntry {
     /// Models that it needs beside it: text encoder, VAE, voice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub companions: Vec<String>,
-    /// Its files.
+    /// Its files; of a model that only comes with the program there may be no list.
+    #[serde(default)]
     pub files: Vec<FileEntry>,
     /// Where it can be had, in the order in which they are tried.
     pub sources: Vec<Source>,
@@ -386,7 +387,9 @@ fn check_entry(entry: &ModelEntry) -> Result<(), String> {
             return Err(format!("{field} is empty"));
         }
     }
-    if entry.files.is_empty() {
+    // What only comes with the program is as the program's own files are, with no list to hold it against.
+    let only_bundled = entry.sources == [Source::Bundled];
+    if entry.files.is_empty() && !only_bundled {
         return Err("it has no files".into());
     }
     if entry.sources.is_empty() {

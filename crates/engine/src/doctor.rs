@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::machine::meminfo;
 use crate::{Home, Store};
 
 /// What was found.
@@ -99,13 +100,6 @@ fn processor() -> String {
     let line = info.lines().find_map(|l| l.strip_prefix("model name"));
     line.and_then(|l| l.split_once(':'))
         .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned())
-}
-
-fn meminfo(key: &str) -> u64 {
-    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = info.lines().find_map(|l| l.strip_prefix(key));
-    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
-        .map_or(0, |kb| kb * 1024)
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -28,6 +28,35 @@ pub enum EngineError {
     #[cfg(feature = "generators")]
     #[error(transparent)]
     Format(#[from] medley_formats::FormatError),
+    /// A model that makes something else than was asked for.
+    #[error("{name} makes {medium}, not {wanted}")]
+    WrongMedium {
+        /// The model.
+        name: String,
+        /// What it makes.
+        medium: String,
+        /// What was asked for.
+        wanted: &'static str,
+    },
+    /// Something that a recipe was made with, and that is not there, or is another one.
+    #[error("{}", match given {
+        Some(path) => format!("{} is not the file that this recipe was made with", path.display()),
+        None => format!("this recipe was made with {what}: give it with {flag}"),
+    })]
+    InputMissing {
+        /// What it is.
+        what: &'static str,
+        /// The flag that gives it.
+        flag: &'static str,
+        /// How it is known.
+        identity: String,
+        /// What was given.
+        given: Option<PathBuf>,
+    },
+    /// A picture that cannot be read or written.
+    #[cfg(feature = "generators")]
+    #[error(transparent)]
+    Media(#[from] medley_media::MediaError),
     /// The platform names no folder for a user's data.
     #[error("no folder for models: this user has no home folder")]
     NoHome,
@@ -252,7 +281,9 @@ impl EngineError {
             | Self::NoSource { .. }
             | Self::BundleMissing { .. }
             | Self::HubMissing { .. } => ErrorCode::ModelNotFound,
-            Self::Catalog { .. }
+            Self::WrongMedium { .. }
+            | Self::InputMissing { .. }
+            | Self::Catalog { .. }
             | Self::UnknownSource { .. }
             | Self::BadReference { .. }
             | Self::HubChoice { .. } => ErrorCode::InvalidRequest,
@@ -282,6 +313,8 @@ impl EngineError {
             Self::Output { .. } => ErrorCode::File,
             Self::Convert { .. } => ErrorCode::InvalidModel,
             #[cfg(feature = "generators")]
+            Self::Media(_) => ErrorCode::File,
+            #[cfg(feature = "generators")]
             Self::Format(medley_formats::FormatError::Io { .. }) => ErrorCode::File,
             #[cfg(feature = "generators")]
             Self::Format(_) => ErrorCode::InvalidModel,
@@ -291,6 +324,8 @@ impl EngineError {
     /// One line that says what would be right.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::InputMissing { identity, .. } => identity.clone(),
+            Self::WrongMedium { .. } => "`medley models list` shows what each model makes".into(),
             Self::NoHome => "set MEDLEY_HOME to a folder that can be written".into(),
             Self::Io { source, path, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied
@@ -305,6 +340,12 @@ impl EngineError {
             },
             #[cfg(feature = "generators")]
             Self::Format(medley_formats::FormatError::Io { source, .. })
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                "free some space on that disk, or write to another one; nothing was left behind".into()
+            }
+            #[cfg(feature = "generators")]
+            Self::Media(medley_media::MediaError::Io { source, .. })
                 if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
             {
                 "free some space on that disk, or write to another one; nothing was left behind".into()
@@ -335,7 +376,7 @@ impl EngineError {
             Self::SizeMismatch { .. } | Self::HashMismatch { .. } => {
                 "nothing was installed; pull again, or force another source with --source".into()
             }
-            Self::BundleMissing { .. } => "put share/medley of the distribution back beside bin".into(),
+            Self::BundleMissing { .. } => "put share/medley of the distribution back beside bin, or give a folder of your own with --model".into(),
             Self::NoPip { .. } => "install Python with pip (python3 -m pip), or force another source with --source".into(),
             Self::Pip { network: true, .. } => "check the network and pip's index settings, then pull again".into(),
             Self::Pip { network: false, .. } => {

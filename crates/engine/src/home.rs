@@ -71,12 +71,12 @@ impl Home {
         self.root.join("partial")
     }
 
-    /// The folder of a model that came with the program: in `../share/medley` beside the executable, then in
-    /// `starter/` of the source tree.
+    /// The folder of a model that came with the program: among the installed ones, then in `../share/medley` beside the
+    /// executable, then in `starter/` of the source tree.
     pub fn bundled(&self, folder: &str) -> Option<PathBuf> {
-        self.bundles
-            .iter()
-            .map(|bundle| bundle.join(folder))
+        let shared = self.bundles.iter().map(|bundle| bundle.join(folder));
+        std::iter::once(self.model_folder(folder))
+            .chain(shared)
             .find(|path| path.is_dir())
     }
 }
@@ -176,6 +176,9 @@ mod tests {
         assert_eq!(home.bundled("icons"), Some(second.join("icons")));
         std::fs::create_dir_all(first.join("icons")).unwrap();
         assert_eq!(home.bundled("icons"), Some(first.join("icons")));
+        let own = dir.path().join("home/models/icons");
+        std::fs::create_dir_all(&own).unwrap();
+        assert_eq!(home.bundled("icons"), Some(own));
         assert_eq!(home.bundled("tunes"), None);
     }
 }

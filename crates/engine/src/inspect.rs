@@ -4,6 +4,7 @@ use std::path::Path;
 
 use medley_formats::WeightFile;
 use medley_formats::gguf::{Metadata, Value as GgufValue};
+use medley_media::{Format, Label, Limits, MediaError};
 use serde_json::{Map, Value, json};
 
 use crate::{EngineError, Result, work_file};
@@ -20,6 +21,11 @@ pub fn file(path: &Path) -> Result<Value> {
         return Err(EngineError::NoSuchPath {
             path: path.to_owned(),
         });
+    }
+    if path.is_file()
+        && let Some(bytes) = work_file::picture_bytes(path)?
+    {
+        return picture(path, &bytes);
     }
     if path.is_file()
         && let Some(mark) = work_file::mark(path)?
@@ -40,6 +46,47 @@ pub fn file(path: &Path) -> Result<Value> {
     });
     if let Some(metadata) = weights.metadata() {
         value["metadata"] = metadata_value(metadata);
+    }
+    // Of folders without one of ours nothing more is known.
+    if let Ok(config) = crate::image::read_config(path) {
+        value["medium"] = json!("image");
+        value["architecture"] = json!(config.architecture);
+        value["config"] = json!(config);
+    }
+    Ok(value)
+}
+
+/// Format, size, frames, and what is written inside.
+fn picture(path: &Path, bytes: &[u8]) -> Result<Value> {
+    let limits = Limits::default();
+    let frames =
+        medley_media::decode_frames(bytes, &limits).map_err(|source| MediaError::InFile {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+    let label = Label::of(bytes);
+    let mut value = json!({ "path": path, "kind": "picture" });
+    if let Some(format) = Format::of_bytes(bytes) {
+        value["format"] = json!(format.to_string());
+        value["mime"] = json!(format.mime());
+    }
+    if let Some(first) = frames.first() {
+        value["width"] = json!(first.picture.width());
+        value["height"] = json!(first.picture.height());
+    }
+    if frames.len() > 1 {
+        value["frames"] = json!(frames.len());
+        let seconds: f64 = frames.iter().map(|frame| frame.delay.as_secs_f64()).sum();
+        value["seconds"] = json!(seconds);
+    }
+    value["bytes"] = json!(bytes.len());
+    if label.synthetic {
+        value["digitalSourceType"] = json!(work_file::SYNTHETIC);
+    }
+    if let Some(recipe) = label.recipe {
+        value["made_by"] = json!("medley");
+        // A recipe that is no JSON is shown as it stands.
+        value["recipe"] = serde_json::from_str(&recipe).unwrap_or_else(|_| json!(recipe));
     }
     Ok(value)
 }

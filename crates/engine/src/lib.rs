@@ -16,6 +16,8 @@ pub mod convert;
 #[cfg(feature = "generators")]
 pub mod doctor;
 #[cfg(feature = "generators")]
+pub mod image;
+#[cfg(feature = "generators")]
 pub mod inspect;
 #[cfg(feature = "generators")]
 mod machine;
@@ -23,9 +25,11 @@ mod medium;
 #[cfg(feature = "generators")]
 pub mod work_file;
 
-pub use machine::{Device, MachineLimits, device, limits, requested_isa, set_threads, threads};
+pub use machine::{
+    Device, MachineLimits, available_memory, device, limits, requested_isa, set_threads, threads,
+};
 #[cfg(feature = "generators")]
-pub use medium::medium_of;
+pub use medium::{medium_of, subject_of};
 #[cfg(feature = "generators")]
 pub use medley_nn::KvType;
 #[cfg(feature = "generators")]

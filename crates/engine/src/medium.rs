@@ -108,9 +108,70 @@ pub fn medium_of(prompt: &str) -> Medium {
         .unwrap_or(Medium::Text)
 }
 
+/// What a prompt for a picture asks to be seen: the words after "draw me", "a picture of" and the like.
+pub fn subject_of(prompt: &str) -> &str {
+    const ACTS: &[&str] = &[
+        "please", "draw", "paint", "sketch", "make", "create", "generate", "show", "me", "us",
+    ];
+    const ARTICLES: &[&str] = &["a", "an", "the"];
+    const KINDS: &[&str] = &[
+        "picture",
+        "image",
+        "photo",
+        "photograph",
+        "drawing",
+        "illustration",
+        "painting",
+        "sketch",
+        "icon",
+        "emoji",
+    ];
+    let is = |set: &[&str], word: &str| {
+        let word = word.trim_end_matches([',', ':']).to_lowercase();
+        set.contains(&word.as_str())
+    };
+    let next = |text: &str| text.split_whitespace().next().unwrap_or("").to_owned();
+    let after = |text: &str, word: &str| -> usize {
+        let start = text.len() - text.trim_start().len();
+        start + word.len()
+    };
+    let mut rest = prompt.trim();
+    while is(ACTS, &next(rest)) {
+        rest = rest[after(rest, &next(rest))..].trim_start();
+    }
+    // "a picture of X" is X; "a picture frame" stays.
+    let mut inner = rest;
+    if is(ARTICLES, &next(inner)) {
+        inner = inner[after(inner, &next(inner))..].trim_start();
+    }
+    if is(KINDS, &next(inner)) {
+        inner = inner[after(inner, &next(inner))..].trim_start();
+        if next(inner) == "of" {
+            rest = inner[after(inner, "of")..].trim_start();
+        }
+    }
+    if rest.is_empty() { prompt.trim() } else { rest }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_subject_is_what_is_to_be_seen() {
+        for (prompt, subject) in [
+            ("draw a red apple", "a red apple"),
+            ("Please draw me a picture of  two pears", "two pears"),
+            ("a picture of a poem on a wall", "a poem on a wall"),
+            ("An icon of a drum", "a drum"),
+            ("a picture frame", "a picture frame"),
+            ("a red apple", "a red apple"),
+            ("draw", "draw"),
+            ("draw me", "draw me"),
+        ] {
+            assert_eq!(subject_of(prompt), subject, "{prompt}");
+        }
+    }
 
     #[test]
     fn the_first_telling_word_decides() {

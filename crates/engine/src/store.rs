@@ -532,14 +532,29 @@ fn installed_at(path: &Path) -> Option<Installed> {
 }
 
 fn bundled_at(entry: &ModelEntry, path: PathBuf) -> Installed {
+    let size = match entry.size() {
+        0 => folder_size(&path),
+        size => size,
+    };
     Installed {
         name: entry.name.clone(),
         path,
-        size: entry.size(),
+        size,
         medium: Some(entry.medium),
         licence: Some(entry.licence.clone()),
         source: "bundled".to_owned(),
         verified: false,
         fault: None,
     }
+}
+
+/// Bytes of the files in a folder and in those inside it.
+fn folder_size(path: &Path) -> u64 {
+    let items = fs::read_dir(path).into_iter().flatten().flatten();
+    let size = |item: fs::DirEntry| match item.file_type() {
+        Ok(kind) if kind.is_dir() => folder_size(&item.path()),
+        Ok(kind) if kind.is_file() => item.metadata().map_or(0, |found| found.len()),
+        _ => 0,
+    };
+    items.map(size).sum()
 }

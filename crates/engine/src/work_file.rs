@@ -3,9 +3,10 @@
 //! Texts go to `.txt` (the text alone), `.md` (recipe and mark in a comment at the end) or `.json`.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
+use medley_media::{Format, Label};
 use medley_types::{Request, TextWork};
 use serde_json::{Value, json};
 
@@ -56,8 +57,16 @@ pub fn check_text_output(path: &Path) -> Result<()> {
         Some("txt" | "md" | "json") => {}
         _ => return Err(refuse("texts are written to .txt, .md or .json")),
     }
+    check_writable(path)
+}
+
+/// Refuses a file that cannot be written before its work is made.
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
     if path.is_dir() {
-        return Err(refuse("it is a folder"));
+        return Err(EngineError::Output {
+            path: path.to_owned(),
+            reason: "it is a folder".to_owned(),
+        });
     }
     let folder = path
         .parent()
@@ -99,6 +108,26 @@ pub fn write_text(path: &Path, work: &TextWork, recipe: Option<&Request>) -> Res
     Ok(json!({ "path": path, "mime": mime }))
 }
 
+/// Largest file that is looked into.
+const LIMIT: u64 = 256 << 20;
+
+/// The bytes of a picture; none where a file is something else.
+pub(crate) fn picture_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+    let io = || EngineError::io("read", path);
+    let mut head = Vec::new();
+    let file = fs::File::open(path).map_err(io())?;
+    file.take(16).read_to_end(&mut head).map_err(io())?;
+    if Format::of_bytes(&head).is_none() {
+        return Ok(None);
+    }
+    crate::image::read_limited(path, LIMIT).map(Some)
+}
+
+/// What a picture says about its making; none where a file is no picture.
+fn picture_label(path: &Path) -> Result<Option<Label>> {
+    Ok(picture_bytes(path)?.map(|bytes| Label::of(&bytes)))
+}
+
 /// What medley wrote into a file besides the work: mark and recipe.
 pub(crate) fn mark(path: &Path) -> Result<Option<Value>> {
     const LIMIT: u64 = 64 << 20;
@@ -128,6 +157,20 @@ pub(crate) fn mark(path: &Path) -> Result<Option<Value>> {
 /// # Errors
 /// [`EngineError::Output`] for a file that holds none.
 pub fn recipe(path: &Path) -> Result<Request> {
+    if let Some(label) = picture_label(path)? {
+        let reason = match label.synthetic {
+            true => "its recipe was left out when it was written",
+            false => "it holds no recipe",
+        };
+        let recipe = label.recipe.ok_or_else(|| EngineError::Output {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        })?;
+        return serde_json::from_str(&recipe).map_err(|e| EngineError::Output {
+            path: path.to_owned(),
+            reason: format!("its recipe cannot be read: {e}"),
+        });
+    }
     let none = |reason: String| EngineError::Output {
         path: path.to_owned(),
         reason,

@@ -27,6 +27,7 @@ pub struct EmbeddingModel {
     tokenizer: Tokenizer,
     pooling: Pooling,
     limit: usize,
+    weight_bytes: u64,
 }
 
 /// What a model says of itself: shape, tokenizer, pooling and how many tokens of a text count.
@@ -87,13 +88,20 @@ impl EmbeddingModel {
             None => of_folder(path)?,
         };
         let limit = said.unwrap_or(usize::MAX).min(config.max_positions).max(2);
+        let weight_bytes = file.total_bytes();
         let weights = Weights::from_file(file, path, &Device::Cpu);
         Ok(Self {
             model: Bert::new(config, &weights)?,
             tokenizer,
             pooling,
             limit,
+            weight_bytes,
         })
+    }
+
+    /// Bytes of the weights as they are stored, which is about what they hold in memory.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
     }
 
     /// Width of an embedding.
@@ -126,19 +134,43 @@ impl EmbeddingModel {
         Ok(vectors)
     }
 
-    /// Ids of a text, its closing mark kept where it is cut.
+    /// As [`states`](Self::states), of texts cut to at most `most` tokens. What denoising models and their training take
+    /// as the condition.
+    ///
+    /// # Errors
+    /// As [`states`](Self::states).
+    pub fn states_within(
+        &self,
+        texts: &[&str],
+        most: usize,
+    ) -> Result<Vec<Vec<f32>>, PipelineError> {
+        let most = most.clamp(2, self.limit);
+        let ids: Vec<Vec<u32>> = texts
+            .iter()
+            .map(|text| self.ids_within(text, most))
+            .collect::<Result<_, _>>()?;
+        let borrowed: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        Ok(self.model.forward(&borrowed)?)
+    }
+
     fn ids(&self, text: &str) -> Result<Vec<u32>, PipelineError> {
+        self.ids_within(text, self.limit)
+    }
+
+    /// Ids of a text, its closing mark kept where it is cut.
+    fn ids_within(&self, text: &str, most: usize) -> Result<Vec<u32>, PipelineError> {
         let mut ids = self.tokenizer.encode(text, true, false)?;
-        if ids.len() > self.limit
+        if ids.len() > most
             && let Some(&last) = ids.last()
         {
-            ids.truncate(self.limit - 1);
+            ids.truncate(most - 1);
             ids.push(last);
         }
         Ok(ids)
     }
 
-    fn pool(&self, states: &[f32]) -> Vec<f32> {
+    /// The states of a text as one vector of length 1.
+    pub(crate) fn pool(&self, states: &[f32]) -> Vec<f32> {
         let width = self.width();
         let mut vector = vec![0.0f32; width];
         let rows = match self.pooling {

@@ -1,3 +1,5 @@
+use medley_media::MediaError;
+use medley_sampling::diffusion::DiffusionError;
 use medley_tokenize::TokenizeError;
 use medley_types::{ErrorCode, ErrorReport};
 
@@ -47,6 +49,26 @@ pub enum PipelineError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The user ended the run.
+    #[error("the run was ended")]
+    Cancelled,
+    /// A run that does not fit into memory.
+    #[error("this needs about {} of memory, but {} is free", gib(*needed), gib(*available))]
+    TooLarge {
+        /// Bytes that it would take.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
+    },
+    /// A model's configuration that cannot be used.
+    #[error("the model's configuration: {0}")]
+    ModelConfig(String),
+    /// An error of schedules, samplers or guidance.
+    #[error(transparent)]
+    Diffusion(#[from] DiffusionError),
+    /// An error of pictures.
+    #[error(transparent)]
+    Media(#[from] medley_media::MediaError),
     /// An error of the weight containers.
     #[error(transparent)]
     Format(#[from] medley_formats::FormatError),
@@ -85,6 +107,19 @@ impl PipelineError {
             | Self::Sampling(_)
             | Self::Tokenize(TokenizeError::Template { .. }) => (ErrorCode::InvalidRequest, None),
             Self::File { .. } => (ErrorCode::File, None),
+            Self::Cancelled => (ErrorCode::Cancelled, None),
+            Self::TooLarge { .. } => (
+                ErrorCode::InvalidRequest,
+                Some("ask for a smaller size, or close other programs"),
+            ),
+            Self::Diffusion(DiffusionError::NotFinite { .. })
+            | Self::Media(MediaError::NotFinite { .. }) => (
+                ErrorCode::InvalidModel,
+                Some("the weights are damaged, or the guidance scale is beyond what they bear"),
+            ),
+            Self::Diffusion(_) => (ErrorCode::InvalidRequest, None),
+            Self::Media(_) => (ErrorCode::File, None),
+            Self::ModelConfig(_) => (ErrorCode::InvalidModel, None),
             Self::Format(_) | Self::Tokenize(_) | Self::Model(_) | Self::Step(_) => {
                 (ErrorCode::InvalidModel, None)
             }
@@ -95,4 +130,9 @@ impl PipelineError {
             None => report,
         }
     }
+}
+
+/// Bytes for people.
+fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }

@@ -28,6 +28,7 @@
 
 pub mod embed;
 mod error;
+pub mod image;
 mod run;
 pub mod text;
 

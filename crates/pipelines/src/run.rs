@@ -47,6 +47,17 @@ impl<'a> Run<'a> {
         Self::new(CancelToken::default(), |_| {})
     }
 
+    /// Ends the run where that is asked for.
+    ///
+    /// # Errors
+    /// [`PipelineError::Cancelled`].
+    pub fn check(&self) -> Result<(), PipelineError> {
+        match self.cancel.is_cancelled() {
+            true => Err(PipelineError::Cancelled),
+            false => Ok(()),
+        }
+    }
+
     /// Reports an event.
     pub fn emit(&mut self, event: Event) {
         (self.events)(event);

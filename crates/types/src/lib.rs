@@ -2,11 +2,15 @@
 //! No behaviour lives here.
 
 mod error;
+mod image;
 mod text;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::{ErrorCode, ErrorReport};
+pub use image::{
+    ImagePlan, ImageRequest, ImageTimings, ImageWork, InitPicture, InputFile, LoraUse,
+};
 pub use text::{
     Constraint, FinishReason, Message, Prompt, Sampling, Speculation, TextRequest, TextTimings,
     TextWork, TokenLogprob,
@@ -19,6 +23,8 @@ pub use text::{
 pub enum Request {
     /// Text or code.
     Text(TextRequest),
+    /// Pictures.
+    Image(ImageRequest),
 }
 
 /// A kind of work, and of model.
@@ -58,6 +64,22 @@ pub enum Event {
     Chunk {
         /// Whole characters.
         text: String,
+    },
+    /// What a picture looks like so far.
+    Preview {
+        /// Which of several pictures, counted from 0.
+        index: usize,
+        /// Steps that are done.
+        done: usize,
+        /// Of so many.
+        total: usize,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Height × width × 3 bytes; whoever sends the event on gives them a form of their own.
+        #[serde(skip)]
+        rgb: Vec<u8>,
     },
     /// It is complete.
     Done,

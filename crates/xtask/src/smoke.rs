@@ -2,6 +2,9 @@
 //!
 //! A case is a function over [`Program`]; add it to [`CASES`]. Models are kept between runs in one `MEDLEY_HOME`.
 
+mod pictures;
+mod vectors;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -32,7 +35,10 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::text_constraints", text_constraints),
     ("smoke::text_speculation", text_speculation),
     ("smoke::text_refusals", text_refusals),
-    ("smoke::embed", embed),
+    ("smoke::embed", vectors::embed),
+    ("smoke::image_refusals", pictures::refusals),
+    ("smoke::image_draws", pictures::draws),
+    ("smoke::image_walks", pictures::walks),
 ];
 
 /// The program under test.
@@ -524,36 +530,6 @@ fn text_refusals(program: &Program) -> Result<()> {
     Ok(())
 }
 
-fn embed(program: &Program) -> Result<()> {
-    let value = program.json(&["embed", "A sentence."])?;
-    let vector = first_vector(&value)
-        .with_context(|| format!("`medley embed --json` printed no vector: {value}"))?;
-    let norm = vector
-        .iter()
-        .map(|element| element * element)
-        .sum::<f64>()
-        .sqrt();
-    ensure!(
-        vector.len() == 384,
-        "MiniLM has 384 dimensions, not {}",
-        vector.len()
-    );
-    ensure!((norm - 1.0).abs() < 1e-4, "the vector's norm is {norm}");
-    Ok(())
-}
-
-/// Depth-first search for an array of numbers.
-fn first_vector(value: &Value) -> Option<Vec<f64>> {
-    match value {
-        Value::Array(items) => match items.iter().map(Value::as_f64).collect::<Option<Vec<_>>>() {
-            Some(numbers) if !numbers.is_empty() => Some(numbers),
-            _ => items.iter().find_map(first_vector),
-        },
-        Value::Object(fields) => fields.values().find_map(first_vector),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -561,7 +537,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_and_vectors_are_found_at_any_depth() {
+    fn files_are_found_at_any_depth() {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("model");
         std::fs::create_dir(&model).unwrap();
@@ -573,10 +549,6 @@ mod tests {
         let gguf = |path: &Path| path.extension().is_some_and(|ending| ending == "gguf");
         assert_eq!(find_file(&found[0], &gguf), Some(model.join("b.gguf")));
         assert_eq!(find_file(&model, &|_| false), None);
-
-        let value = json!({"data": [{"v": [0.5, 1]}]});
-        assert_eq!(first_vector(&value), Some(vec![0.5, 1.0]));
-        assert_eq!(first_vector(&json!({"a": []})), None);
     }
 
     #[cfg(unix)]

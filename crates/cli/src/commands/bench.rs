@@ -68,6 +68,7 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
                 limits.int8_ops_s * 1e-9
             ))?)
         }
+        BenchCommand::Image(args) => super::image::bench(&args, global),
         BenchCommand::Embed { model } => {
             let start = Instant::now();
             let model = EmbeddingModel::load(&model_path(&model, global)?)?;

@@ -6,6 +6,7 @@ pub mod code;
 pub mod doctor;
 pub mod embed;
 pub mod help;
+pub mod image;
 pub mod inspect;
 pub mod models;
 pub mod remake;

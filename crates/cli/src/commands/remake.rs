@@ -1,20 +1,125 @@
-use medley_engine::{LoadOptions, work_file};
-use medley_types::Request;
+use std::path::{Path, PathBuf};
 
+use medley_engine::image;
+use medley_engine::{EngineError, LoadOptions, work_file};
+use medley_types::{ImageRequest, InputFile, Request, TextRequest};
+
+use super::image::{Files, find};
 use crate::app::load_for;
 use crate::args::{Global, RemakeArgs};
 use crate::output::{Failure, Outcome};
 
 /// `medley remake`
 pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
-    if let Some(path) = &args.output {
-        work_file::check_text_output(path)?;
-    }
     match work_file::recipe(&args.file)? {
         Request::Text(request) => {
-            let model = load_for(&request, LoadOptions::default(), global)?;
+            if let Some(path) = &args.output {
+                work_file::check_text_output(path)?;
+            }
+            for (given, flag) in [
+                (args.init.is_some(), "--init"),
+                (args.mask.is_some(), "--mask"),
+                (!args.lora.is_empty(), "--lora"),
+            ] {
+                if given {
+                    return Err(Failure::usage(format!(
+                        "{flag} is for pictures, this is a text"
+                    )));
+                }
+            }
+            let model = match &args.model {
+                Some(model) => TextRequest {
+                    model: model.clone(),
+                    ..request.clone()
+                },
+                None => request.clone(),
+            };
+            let model = load_for(&model, LoadOptions::default(), global)?;
             super::text::finish(&model, &request, args.output.as_deref(), global)
         }
-        _ => Err(Failure::usage("this build makes only texts again")),
+        Request::Image(request) => picture(args, request, global),
+        _ => Err(Failure::usage(
+            "this build makes only texts and pictures again",
+        )),
+    }
+}
+
+fn picture(args: &RemakeArgs, request: ImageRequest, global: &Global) -> Outcome {
+    let output = match &args.output {
+        Some(path) => path.clone(),
+        None => remade(&args.file),
+    };
+    image::validate(&request)?;
+    image::check_output(&output, &request)?;
+    let files = files(args, &request)?;
+    let model = match &args.model {
+        Some(model) => find(model, global)?,
+        None if request.model.starts_with("./") && !Path::new(&request.model).exists() => {
+            return Err(EngineError::InputMissing {
+                what: "a model that is no longer here",
+                flag: "--model",
+                identity: format!(
+                    "its folder was called {}",
+                    request.model.trim_start_matches("./")
+                ),
+                given: None,
+            }
+            .into());
+        }
+        None => find(&request.model, global)?,
+    };
+    super::image::finish(&model, request, &files, &output, global)
+}
+
+/// `name-remade.png` in the current folder.
+fn remade(file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default();
+    image::numbered(Path::new(name), "remade")
+}
+
+/// The files that the recipe names by their hashes.
+fn files(args: &RemakeArgs, request: &ImageRequest) -> Outcome<Files> {
+    let mut files = Files::default();
+    let picture = |path: &Option<PathBuf>, wanted: &InputFile, flag| -> Outcome<_> {
+        let Some(path) = path else {
+            return Err(missing(flag, wanted).into());
+        };
+        let (picture, found) = image::read_input(path)?;
+        image::check_input(path, &found, wanted, flag)?;
+        Ok(Some(picture))
+    };
+    if let Some(init) = &request.init {
+        files.inputs.init = picture(&args.init, &init.file, "--init")?;
+    } else if args.init.is_some() {
+        return Err(Failure::usage("--init: this recipe starts from no picture"));
+    }
+    if let Some(mask) = &request.mask {
+        files.inputs.mask = picture(&args.mask, mask, "--mask")?;
+    } else if args.mask.is_some() {
+        return Err(Failure::usage("--mask: this recipe has no mask"));
+    }
+    if args.lora.len() > request.loras.len() {
+        return Err(Failure::usage(format!(
+            "--lora: this recipe has {} adapters, not {}",
+            request.loras.len(),
+            args.lora.len()
+        )));
+    }
+    for (index, lora) in request.loras.iter().enumerate() {
+        let Some(path) = args.lora.get(index) else {
+            return Err(missing("--lora", &lora.file).into());
+        };
+        image::check_input(path, &image::hash_file(path)?, &lora.file, "--lora")?;
+        files.loras.push((path.clone(), lora.weight));
+    }
+    Ok(files)
+}
+
+fn missing(flag: &'static str, wanted: &InputFile) -> EngineError {
+    EngineError::InputMissing {
+        what: "a file that is needed again",
+        flag,
+        identity: format!("its SHA-256 is {}", wanted.sha256),
+        given: None,
     }
 }

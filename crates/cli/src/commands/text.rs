@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use medley_engine::{
-    KvType, LoadOptions, PipelineError, Run, Task, TextGenerator, TextModel, medium_of, work_file,
+    KvType, LoadOptions, PipelineError, Run, Task, TextGenerator, TextModel, medium_of, subject_of,
+    work_file,
 };
 use medley_types::{
     Constraint, ErrorCode, ErrorReport, Event, FinishReason, Medium, Message, Prompt, Request,
@@ -33,7 +34,11 @@ pub fn with_command(
         Medium::Video => ("video", "films"),
         _ => ("text", "text"),
     };
-    if command != "text" {
+    if command == "image" {
+        // The prompt that is drawn is what is to be seen, without "draw me".
+        let at = line.len() - words.len();
+        line[at] = subject_of(prompt).into();
+    } else if command != "text" {
         let report = ErrorReport::new(
             ErrorCode::InvalidRequest,
             format!("this prompt asks for {what}, which Medley does not make yet"),

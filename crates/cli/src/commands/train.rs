@@ -7,8 +7,9 @@ use medley_types::{ErrorCode, ErrorReport};
 use serde_json::json;
 
 use crate::app::{cancel_token, fresh_seed, model_path};
-use crate::args::{Global, TrainCommand, TrainCompute, TrainOptimiser, TrainTextArgs};
+use crate::args::{Global, TrainCompute};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
+use crate::train_args::{TrainCommand, TrainOptimiser, TrainTextArgs};
 
 /// `medley train`
 pub fn run(command: TrainCommand, global: &Global) -> Outcome {

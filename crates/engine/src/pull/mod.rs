@@ -165,6 +165,11 @@ impl Pull<'_> {
         {
             return Ok(());
         }
+        if entry.sources == [Source::Bundled] && self.options.source.is_none() {
+            return Err(EngineError::BundleMissing {
+                name: entry.name.clone(),
+            });
+        }
         let sources = self.sources(entry)?;
         let _lock = self.lock(&entry.name, &folder)?;
         if !self.wanted_afresh() && self.is_installed(&folder, |manifest| manifest.describes(entry))

@@ -192,10 +192,7 @@ pub(super) unsafe fn all_columns<S: Simd>(
     for (p, from) in (0..width).step_by(cols).enumerate() {
         let panel = &weights.data[p * weights.rows * cols..(p + 1) * weights.rows * cols];
         let columns = from..width.min(from + cols);
-        let bias = match bias {
-            Some(bias) => Some(&bias[columns.clone()]),
-            None => None,
-        };
+        let bias = bias.map(|bias| &bias[columns.clone()]);
         macro_rules! take {
             ($rows:literal) => {
                 // SAFETY: handed on.
