@@ -61,6 +61,9 @@ pub enum Command {
     /// List, fetch, show, convert, quantise or remove models
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Train a model on your own data
+    #[command(subcommand)]
+    Train(crate::train_args::TrainCommand),
     /// Measure speed or perplexity
     #[command(subcommand)]
     Bench(BenchCommand),

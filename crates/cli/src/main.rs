@@ -8,6 +8,7 @@ mod app;
 mod args;
 mod commands;
 mod output;
+mod train_args;
 
 use std::process::ExitCode;
 
@@ -94,6 +95,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Remake(args) => commands::remake::run(&args, &global),
         Command::Inspect(args) => commands::inspect::run(&args, &global),
         Command::Models(command) => commands::models::run(command, &global),
+        Command::Train(command) => commands::train::run(command, &global),
         Command::Bench(command) => commands::bench::run(command, &global),
         Command::Doctor => commands::doctor::run(&global),
         Command::Completions { shell } => commands::help::completions(shell),

@@ -77,19 +77,21 @@ pub(crate) fn apply<S: Simd>(s: S, act: Activation, x: S::V) -> S::V {
     }
 }
 
+/// d/dx of x sigmoid(a x) = p + a x p (1 - p). No closure: those are compiled without the instruction set.
+#[inline(always)]
+fn swish_slope<S: Simd>(s: S, x: S::V, a: f32) -> S::V {
+    let ax = s.mul(x, s.splat(a));
+    let p = math::sigmoid(s, ax);
+    s.fma(s.mul(ax, p), s.sub(s.splat(1.0), p), p)
+}
+
 /// The derivative of the activation at eight lanes.
 #[inline(always)]
 fn derivative<S: Simd>(s: S, act: Activation, x: S::V) -> S::V {
     let (zero, one, half) = (s.zero(), s.splat(1.0), s.splat(0.5));
-    // d/dx of x sigmoid(a x) = p + a x p (1 - p).
-    let swish = |a: f32| {
-        let ax = s.mul(x, s.splat(a));
-        let p = math::sigmoid(s, ax);
-        s.fma(s.mul(ax, p), s.sub(one, p), p)
-    };
     match act {
-        Activation::Silu => swish(1.0),
-        Activation::QuickGelu => swish(QUICK),
+        Activation::Silu => swish_slope(s, x, 1.0),
+        Activation::QuickGelu => swish_slope(s, x, QUICK),
         Activation::Gelu => {
             let erf = math::erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2)));
             let density = math::exp(s, s.mul(s.mul(x, x), s.splat(-0.5)));

@@ -70,28 +70,33 @@ pub fn layer_norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, out
     });
 }
 
-/// The sum over a row of `(x - shift)²` or of `x`, in four interleaved accumulators.
+/// One more term of [`reduce`]. No closure: those are compiled without the instruction set.
 #[inline(always)]
-fn reduce<S: Simd>(s: S, x: &[f32], squares_about: Option<f32>) -> f32 {
-    let shift = s.splat(squares_about.unwrap_or(0.0));
-    let term = |acc: S::V, v: S::V| match squares_about {
+fn term<S: Simd>(s: S, acc: S::V, v: S::V, shift: Option<S::V>) -> S::V {
+    match shift {
         None => s.add(acc, v),
-        Some(_) => {
+        Some(shift) => {
             let d = s.sub(v, shift);
             s.fma(d, d, acc)
         }
-    };
+    }
+}
+
+/// The sum over a row of `(x - shift)²` or of `x`, in four interleaved accumulators.
+#[inline(always)]
+fn reduce<S: Simd>(s: S, x: &[f32], squares_about: Option<f32>) -> f32 {
+    let shift = squares_about.map(|shift| s.splat(shift));
     let mut acc = [s.zero(); 4];
     let mut blocks = x.chunks_exact(4 * S::LANES);
     for block in &mut blocks {
         for (k, acc) in acc.iter_mut().enumerate() {
-            *acc = term(*acc, s.load(&block[k * S::LANES..]));
+            *acc = term(s, *acc, s.load(&block[k * S::LANES..]), shift);
         }
     }
     for (k, part) in blocks.remainder().chunks(S::LANES).enumerate() {
         // A lane filled with the shift adds nothing.
         let v = s.load_part(part, squares_about.unwrap_or(0.0));
-        acc[k] = term(acc[k], v);
+        acc[k] = term(s, acc[k], v, shift);
     }
     s.sum(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
 }

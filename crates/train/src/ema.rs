@@ -70,15 +70,8 @@ impl Ema {
         Ok(())
     }
 
-    /// Runs `f` while the parameters hold the averages; afterwards they are what they were.
-    pub fn with<R>(&mut self, parameters: &Parameters, f: impl FnOnce() -> R) -> Result<R> {
-        self.swap(parameters)?;
-        let result = f();
-        self.swap(parameters)?;
-        Ok(result)
-    }
-
-    fn swap(&mut self, parameters: &Parameters) -> Result<()> {
+    /// Exchanges parameters and averages; a second call puts them back.
+    pub fn swap(&mut self, parameters: &Parameters) -> Result<()> {
         for (parameter, average) in parameters.all().iter().zip(&mut self.values) {
             parameter.update(|values| values.swap_with_slice(average))?;
         }

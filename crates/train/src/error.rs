@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 /// What can end a training run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,18 +16,52 @@ pub enum Error {
         /// What it was.
         value: f64,
     },
+    /// The operating system refused.
+    #[error("{}: cannot {action} it: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Text that cannot be trained on.
+    #[error("{}: {reason}", path.display())]
+    Text {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// Saved state that does not fit this run.
     #[error("{0}")]
     State(String),
     /// A setting that no run can have.
     #[error("{0}")]
     Setting(String),
+    /// An error of a weight file.
+    #[error(transparent)]
+    Format(#[from] medley_formats::FormatError),
+    /// An error of a tokenizer or a chat template.
+    #[error(transparent)]
+    Tokenize(#[from] medley_tokenize::TokenizeError),
     /// An error of tensors and blocks.
     #[error(transparent)]
     Nn(#[from] medley_nn::Error),
     /// An error of a model.
     #[error(transparent)]
     Model(#[from] medley_models::ConfigError),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            action,
+            source,
+        }
+    }
 }
 
 /// Result of this crate.

@@ -5,14 +5,20 @@
 //! - [`captions`]: captions as the states of a sentence encoder;
 //! - [`step`]: an [`Objective`] gives the loss of a batch; a [`Trainer`] holds parameters, gradients, optimiser and
 //!   averages, and makes one step after the other;
+//! - [`run`]: the loop over the steps of a [`Task`], with measurements, evaluation, samples and checkpoints from which it
+//!   goes on as if it had never stopped;
 //! - [`text`]: language models.
 
 pub mod captions;
+pub mod checkpoint;
 pub mod data;
 mod ema;
 mod error;
+pub mod files;
+pub mod metrics;
 pub mod optim;
 mod random;
+pub mod run;
 pub mod schedule;
 pub mod step;
 pub mod text;
@@ -20,5 +26,6 @@ pub mod text;
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use optim::{Optimiser, OptimiserKind, OptimiserSettings};
+pub use run::{Event, RunEnd, RunSettings, Task};
 pub use schedule::Schedule;
 pub use step::{Objective, StepReport, StepSettings, Trainer};

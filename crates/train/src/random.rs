@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Weights = 7,
     /// Tokens of a speed measurement.
     Tokens = 8,
+    /// Which documents are kept for evaluation.
+    HoldOut = 9,
 }
 
 /// 64 random bits.
@@ -57,6 +59,13 @@ pub(crate) fn normal(
         let radius = (-2.0 * unit(pair).ln()).sqrt();
         let angle = std::f64::consts::TAU * unit(pair + 1);
         radius * if i == pair { angle.cos() } else { angle.sin() }
+    })
+}
+
+/// A number for a text (FNV-1a).
+pub(crate) fn of_text(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 

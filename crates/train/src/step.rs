@@ -104,11 +104,11 @@ impl Trainer {
         self.ema.as_mut()
     }
 
-    /// Runs `f` with the averaged weights in place, where there are any.
-    pub fn with_averages<R>(&mut self, f: impl FnOnce() -> R) -> Result<R> {
+    /// Exchanges parameters and averaged weights, where there are any; a second call puts them back.
+    pub fn swap_averages(&mut self) -> Result<()> {
         match &mut self.ema {
-            Some(ema) => ema.with(&self.parameters, f),
-            None => Ok(f()),
+            Some(ema) => ema.swap(&self.parameters),
+            None => Ok(()),
         }
     }
 

@@ -197,9 +197,9 @@ fn losses_fall_and_averages_lag_behind() {
     let now = values(&trainer);
     assert!(now.iter().all(|v| v.abs() < 0.5), "{now:?}");
     let parameters = trainer.parameters().clone();
-    let averages = trainer
-        .with_averages(|| parameters.all()[0].stored().unwrap())
-        .unwrap();
+    trainer.swap_averages().unwrap();
+    let averages = parameters.all()[0].stored().unwrap();
+    trainer.swap_averages().unwrap();
     assert_ne!(averages, now);
     assert_eq!(values(&trainer), now);
 }

@@ -11,3 +11,4 @@ pub mod inspect;
 pub mod models;
 pub mod remake;
 pub mod text;
+pub mod train;

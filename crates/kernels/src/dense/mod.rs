@@ -9,6 +9,8 @@
 #![allow(unsafe_code)] // panels are filled and tiles written by several threads
 
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod native;
 mod pack;
 
 use std::cell::RefCell;

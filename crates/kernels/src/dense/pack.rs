@@ -7,6 +7,8 @@ use half::bf16;
 
 use super::Matrix;
 use super::kernel::{Form, prefetch};
+#[cfg(target_arch = "x86_64")]
+use super::native;
 use crate::Isa;
 use crate::simd::{MOST_LANES, Simd, simd_fn};
 
@@ -224,6 +226,12 @@ fn fill_rounded(
     (across, depth): (Range<usize>, Range<usize>),
     to: Panels<'_>,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if form.pairs {
+        // SAFETY: pairs are chosen where the processor has AVX-512 with BF16 only.
+        return unsafe { native::fill(data, stride, along, across, depth, to) };
+    }
+    debug_assert!(!form.pairs);
     let Panels {
         panels,
         size,
@@ -241,29 +249,16 @@ fn fill_rounded(
                     round_row(isa, &data[(first + r) * stride..][depth.clone()], row);
                 }
                 let rows = &rows[..height * len];
-                if form.pairs {
-                    crossed(
-                        isa,
-                        Numbers::<2>,
-                        rows,
-                        len,
-                        0..height,
-                        0..len,
-                        panel,
-                        width,
-                    );
-                } else {
-                    crossed(
-                        isa,
-                        Numbers::<1>,
-                        rows,
-                        len,
-                        0..height,
-                        0..len,
-                        panel,
-                        width,
-                    );
-                }
+                crossed(
+                    isa,
+                    Numbers::<1>,
+                    rows,
+                    len,
+                    0..height,
+                    0..len,
+                    panel,
+                    width,
+                );
             }
             return;
         }
@@ -275,22 +270,18 @@ fn fill_rounded(
                 round_row(isa, &data[(from + r) * stride..][across.clone()], row);
             }
             let rows = &rows[..count * len];
-            let done = part * ROUND_ROWS / form.numbers() * width;
+            let done = part * ROUND_ROWS * width;
             let to = Panels {
                 panels: &mut panels[done..],
                 size,
                 width,
             };
-            if form.pairs {
-                paired(isa, rows, len, 0..len, 0..count, to);
-            } else {
-                copied(isa, rows, len, 0..len, 0..count, to);
-            }
+            copied(isa, rows, len, 0..len, 0..count, to);
         }
     });
 }
 
-/// Rows that are rounded before they are copied into panels; even.
+/// Rows that are rounded before they are copied into panels.
 const ROUND_ROWS: usize = 32;
 
 simd_fn! {
@@ -303,13 +294,13 @@ simd_fn! {
 }
 
 /// Rows that are asked for ahead of their use.
-const AHEAD: usize = 8;
+pub(super) const AHEAD: usize = 8;
 
 /// Panels one behind the other.
-struct Panels<'a> {
-    panels: &'a mut [f32],
-    size: usize,
-    width: usize,
+pub(super) struct Panels<'a> {
+    pub(super) panels: &'a mut [f32],
+    pub(super) size: usize,
+    pub(super) width: usize,
 }
 
 simd_fn! {

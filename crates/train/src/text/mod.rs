@@ -1,8 +1,12 @@
 //! Training of language models.
 
+pub mod data;
 mod objective;
 mod shape;
 pub mod speed;
+mod task;
+pub mod vocabulary;
 
 pub use objective::{NextToken, TokenBatch};
 pub use shape::DecoderShape;
+pub use task::{TextPlan, TextSettings, TextTask, prepare};
