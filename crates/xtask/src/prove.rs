@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
 
+use crate::bench::image::{self, ImageArgs};
 use crate::bench::machine::Description;
 use crate::bench::text::{self, TextArgs};
 use crate::bench::train::{self, TrainArgs};
@@ -43,6 +44,11 @@ const PROOFS: &[Proof] = &[
         claim: "training speed and memory beside PyTorch",
         run: bench_train,
     },
+    Proof {
+        name: "bench-image",
+        claim: "sampling and upscaling of pictures beside PyTorch",
+        run: bench_image,
+    },
 ];
 
 pub fn run(args: &ProveArgs) -> Result<()> {
@@ -72,6 +78,10 @@ pub fn run(args: &ProveArgs) -> Result<()> {
         bail!("not proved: {}", failed.join(", "));
     }
     Ok(())
+}
+
+fn bench_image(file: &Path) -> Result<()> {
+    image::run(&ImageArgs::into_file(file))
 }
 
 fn bench_text(file: &Path) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Benchmarks beside the best peer, in turn, in the same run.
 
 mod bars;
+pub mod image;
 pub mod llama;
 pub mod machine;
 mod measure;
@@ -20,6 +21,8 @@ use clap::Subcommand;
 pub enum BenchCommand {
     /// Prefill, decode, load and memory beside llama.cpp
     Text(text::TextArgs),
+    /// Sampling and upscaling of pictures beside PyTorch
+    Image(image::ImageArgs),
     /// Perplexity of a text file beside llama-perplexity
     Perplexity(perplexity::PerplexityArgs),
     /// Training of a small decoder beside PyTorch
@@ -31,6 +34,7 @@ pub enum BenchCommand {
 pub fn run(command: BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Text(args) => text::run(&args),
+        BenchCommand::Image(args) => image::run(&args),
         BenchCommand::Perplexity(args) => perplexity::run(&args),
         BenchCommand::Train(args) => train::run(&args),
         BenchCommand::Peers => {

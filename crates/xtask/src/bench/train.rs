@@ -238,7 +238,8 @@ impl Bench<'_> {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+/// Of an even number of values the mean of the middle two.
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {
