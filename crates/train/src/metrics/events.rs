@@ -126,7 +126,7 @@ mod tests {
         // The check value of CRC-32C, and TensorFlow's rotation of it.
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
         let crc = 0xe306_9283u32;
-        let expected = ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8);
+        let expected = crc.rotate_right(15).wrapping_add(0xa282_ead8);
         assert_eq!(masked(b"123456789"), expected);
     }
 
