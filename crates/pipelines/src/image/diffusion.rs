@@ -5,7 +5,7 @@ use std::time::Instant;
 use medley_media::Picture;
 use medley_nn::{Device, Tensor};
 use medley_sampling::diffusion::{Guidance, NormalSource, Scheduler, TorchRng};
-use medley_types::{Event, ImagePlan, ImageRequest, ImageTimings, ImageWork};
+use medley_types::{Event, ImagePlan, ImageRequest, ImageTimings};
 
 use super::config::ImageConfig;
 use super::inputs::{Fitted, ImageInputs};
@@ -127,19 +127,7 @@ impl ImageGenerator for DiffusionGenerator {
         timings.upscale_s = enlarging.elapsed().as_secs_f64();
         timings.total_s = start.elapsed().as_secs_f64();
         run.emit(Event::Done);
-        let (width, height) = pictures
-            .first()
-            .map_or((0, 0), |picture| (picture.width(), picture.height()));
-        Ok(Images {
-            pictures,
-            work: ImageWork {
-                width,
-                height,
-                seeds,
-                evaluations,
-                timings,
-            },
-        })
+        Ok(Images::new(pictures, seeds, evaluations, timings))
     }
 }
 

@@ -18,7 +18,7 @@ mod upscale;
 mod walk;
 
 use medley_media::Picture;
-use medley_types::{ImagePlan, ImageRequest, ImageWork};
+use medley_types::{ImagePlan, ImageRequest, ImageTimings, ImageWork};
 
 use crate::{PipelineError, Run};
 
@@ -40,6 +40,30 @@ pub struct Images {
     pub pictures: Vec<Picture>,
     /// Sizes, seeds, times.
     pub work: ImageWork,
+}
+
+impl Images {
+    /// Pictures of one size, which is 0 where there are none.
+    fn new(
+        pictures: Vec<Picture>,
+        seeds: Vec<u64>,
+        evaluations: usize,
+        timings: ImageTimings,
+    ) -> Self {
+        let (width, height) = pictures
+            .first()
+            .map_or((0, 0), |picture| (picture.width(), picture.height()));
+        Self {
+            pictures,
+            work: ImageWork {
+                width,
+                height,
+                seeds,
+                evaluations,
+                timings,
+            },
+        }
+    }
 }
 
 /// Turns requests for pictures into pictures.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::machine::{self, Description};
 use super::measure;
-use super::rounds::SLOW_BELOW;
+use super::rounds::{self, SLOW_BELOW};
 use super::table::{mebibytes, number, ratio, table};
 use super::train::median;
 use crate::process;
@@ -269,7 +269,6 @@ impl ImageCell {
 impl ImageReport {
     /// The table, readable as text and as Markdown. Ratios are PyTorch's seconds over ours: more is better.
     pub fn render(&self) -> String {
-        let machine = &self.machine;
         let mut rows = Vec::new();
         for cell in &self.cells {
             let mut row = |what: &str, (own, peer): (f64, f64), asked: &str, met: Option<f64>| {
@@ -315,16 +314,10 @@ impl ImageReport {
             ]);
         }
         let slow: usize = self.cells.iter().map(|cell| cell.slow_rounds).sum();
-        let note = match slow {
-            0 => String::new(),
-            n => format!("\n{n} of the rounds ran while the machine was slow.\n"),
-        };
+        let note = rounds::slow_note(slow);
         format!(
-            "{}, {} cores, {}, {}.\nMedley {}; {}. {}.\n\n{}{note}",
-            machine.cpu,
-            machine.cores,
-            mebibytes(Some(machine.memory_bytes as f64)),
-            machine.features.join(" "),
+            "{}\nMedley {}; {}. {}.\n\n{}{note}",
+            self.machine.headline(),
             self.medley,
             self.peer,
             self.work,

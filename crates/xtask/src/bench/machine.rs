@@ -9,6 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::table::mebibytes;
+
 use crate::process;
 
 /// Steps of the arithmetic loop: about 100 ms on a core of 2021.
@@ -177,6 +179,17 @@ pub struct Description {
 }
 
 impl Description {
+    /// The line that stands above a report's figures: processor, cores, memory, instruction sets.
+    pub fn headline(&self) -> String {
+        format!(
+            "{}, {} cores, {}, {}.",
+            self.cpu,
+            self.cores,
+            mebibytes(Some(self.memory_bytes as f64)),
+            self.features.join(" ")
+        )
+    }
+
     /// Read it from /proc; elsewhere only the number of cores is known.
     pub fn read() -> Self {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -122,13 +122,9 @@ impl Cell {
 impl Report {
     /// The tables, readable as text and as Markdown.
     pub fn render(&self) -> String {
-        let machine = &self.machine;
         let mut text = format!(
-            "{}, {} cores, {}, {}.\nMedley {}; llama.cpp from {}.\n\n",
-            machine.cpu,
-            machine.cores,
-            mebibytes(Some(machine.memory_bytes as f64)),
-            machine.features.join(" "),
+            "{}\nMedley {}; llama.cpp from {}.\n\n",
+            self.machine.headline(),
             self.medley,
             self.peer
         );

@@ -80,6 +80,14 @@ fn good(rounds: &[Round]) -> usize {
     rounds.iter().filter(|round| round.pulse() >= limit).count()
 }
 
+/// What a report that counts slow rounds says of them; nothing where there were none.
+pub fn slow_note(slow: usize) -> String {
+    match slow {
+        0 => String::new(),
+        n => format!("\n{n} of the rounds ran while the machine was slow.\n"),
+    }
+}
+
 /// The median of what `pick` finds in every round; `None` when it finds nothing.
 pub fn median(rounds: &[Round], pick: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
     let mut values: Vec<f64> = rounds.iter().filter_map(pick).collect();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::{self, Description};
 use super::measure;
-use super::rounds::SLOW_BELOW;
+use super::rounds::{self, SLOW_BELOW};
 use super::table::{mebibytes, number, ratio, table};
 use crate::process;
 use crate::python::Venv;
@@ -281,7 +281,6 @@ fn cell_of(compute: &str, threads: usize, tokens: usize, rounds: Vec<TrainRound>
 impl TrainReport {
     /// The tables, readable as text and as Markdown.
     pub fn render(&self) -> String {
-        let machine = &self.machine;
         let rows: Vec<Vec<String>> = self
             .cells
             .iter()
@@ -318,16 +317,10 @@ impl TrainReport {
             })
             .collect();
         let slow: usize = self.cells.iter().map(|cell| cell.slow_rounds).sum();
-        let note = match slow {
-            0 => String::new(),
-            n => format!("\n{n} of the rounds ran while the machine was slow.\n"),
-        };
+        let note = rounds::slow_note(slow);
         format!(
-            "{}, {} cores, {}, {}.\nMedley {}; {}. {} parameters, a vocabulary of {}, 16 sequences of 256 tokens.\n\n{}{note}",
-            machine.cpu,
-            machine.cores,
-            mebibytes(Some(machine.memory_bytes as f64)),
-            machine.features.join(" "),
+            "{}\nMedley {}; {}. {} parameters, a vocabulary of {}, 16 sequences of 256 tokens.\n\n{}{note}",
+            self.machine.headline(),
             self.medley,
             self.peer,
             self.parameters,
