@@ -20,18 +20,12 @@ pub enum TrainOptimiser {
     Muon,
 }
 
-/// `medley train text`
+/// What every run takes.
 #[derive(Args, Debug)]
-pub struct TrainTextArgs {
-    /// Folder of texts and source files, or of .jsonl files with "text" or "messages"; or one file
-    #[arg(long, value_name = "DIR")]
-    pub data: std::path::PathBuf,
+pub struct RunArgs {
     /// Folder of the run and of the model that it makes
     #[arg(long, value_name = "DIR")]
     pub out: std::path::PathBuf,
-    /// Published model to go on from: a folder with config.json, tokenizer.json and safetensors
-    #[arg(long, value_name = "M")]
-    pub base: Option<String>,
     /// Steps [default: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
@@ -41,6 +35,29 @@ pub struct TrainTextArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Steps from one evaluation to the next; 0 for none but the last
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub evaluate_every: u64,
+    /// Steps from one sample to the next; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub sample_every: u64,
+    /// Steps from one checkpoint to the next; 0 for none but the last
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub save_every: u64,
+    /// Draws first weights, order and samples [default: random]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+}
+
+/// `medley train text`
+#[derive(Args, Debug)]
+pub struct TrainTextArgs {
+    /// Folder of texts and source files, or of .jsonl files with "text" or "messages"; or one file
+    #[arg(long, value_name = "DIR")]
+    pub data: std::path::PathBuf,
+    /// Published model to go on from: a folder with config.json, tokenizer.json and safetensors
+    #[arg(long, value_name = "M")]
+    pub base: Option<String>,
     /// Sequences of a batch
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub batch: usize,
@@ -86,16 +103,7 @@ pub struct TrainTextArgs {
     /// Documents that are shuffled at a time
     #[arg(long, value_name = "N", default_value_t = 10000)]
     pub shuffle: usize,
-    /// Steps from one evaluation to the next; 0 for none but the last
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    pub evaluate_every: u64,
-    /// Steps from one sample to the next; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    pub sample_every: u64,
-    /// Steps from one checkpoint to the next; 0 for none but the last
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub save_every: u64,
-    /// Draws first weights, order and samples [default: random]
-    #[arg(long, value_name = "S")]
-    pub seed: Option<u64>,
+    /// The run
+    #[command(flatten)]
+    pub run: RunArgs,
 }

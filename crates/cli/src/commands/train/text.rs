@@ -1,0 +1,143 @@
+//! `medley train text`
+
+use medley_engine::train::OptimiserKind;
+use medley_engine::train::text::data::Kinds;
+use medley_engine::train::text::{DecoderShape, TextPlan, TextSettings, prepare};
+use serde_json::json;
+
+use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use crate::app::{fresh_seed, model_path};
+use crate::args::{Global, TrainCompute};
+use crate::output::{Outcome, note, print_json, print_now};
+use crate::train_args::{TrainOptimiser, TrainTextArgs};
+
+fn settings(args: &TrainTextArgs, before: Option<TextSettings>) -> TextSettings {
+    // A run that goes on keeps its settings; only its end may move.
+    if let Some(before) = before {
+        return TextSettings {
+            steps: args.run.steps.unwrap_or(before.steps),
+            ..before
+        };
+    }
+    let steps = args.run.steps.unwrap_or(1000);
+    TextSettings {
+        shape: DecoderShape {
+            vocab: args.vocab,
+            hidden: args.width,
+            intermediate: (args.width * 8).div_ceil(3).next_multiple_of(32),
+            layers: args.layers,
+            heads: args.heads,
+            kv_heads: args.heads,
+            context: args.length,
+            tied: true,
+        },
+        steps,
+        batch: args.batch,
+        accumulate: args.accumulate,
+        length: args.length,
+        rate: args.rate,
+        warm_up: args.warm_up.unwrap_or((steps / 20).min(200)),
+        optimiser: match args.optimiser {
+            TrainOptimiser::Adamw => OptimiserKind::AdamW,
+            TrainOptimiser::Muon => OptimiserKind::Muon,
+        },
+        weight_decay: args.weight_decay,
+        clip: 1.0,
+        ema: args.ema,
+        bf16: args.compute == TrainCompute::Bf16,
+        hold_out: args.hold_out,
+        shuffle: args.shuffle,
+        seed: args.run.seed.unwrap_or_else(fresh_seed),
+    }
+}
+
+/// `medley train text`
+pub fn run(args: &TrainTextArgs, global: &Global) -> Outcome {
+    let checkpoint = checkpoint(&args.run)?;
+    let before = serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
+    let settings = settings(args, before);
+    let base = match &args.base {
+        Some(name) => Some(model_path(name, global)?),
+        None => None,
+    };
+    let dry = match args.run.dry_run {
+        true => Some(tempfile::tempdir()?),
+        false => None,
+    };
+    let out = dry.as_ref().map_or(args.run.out.as_path(), |d| d.path());
+    let resume = args.run.resume;
+    let (mut task, mut trainer, plan) =
+        prepare(&settings, &args.data, base.as_deref(), out, resume).map_err(failure)?;
+    tell_plan(&plan, &settings, global);
+    if args.run.dry_run {
+        return print_plan(&plan, global);
+    }
+    drive(
+        &mut task,
+        &mut trainer,
+        &run_settings(&args.run, settings.steps),
+        checkpoint.as_ref(),
+        (
+            settings.seed,
+            json!({ "medium": "text", "training": settings }),
+        ),
+        global,
+    )
+}
+
+fn tell_plan(plan: &TextPlan, settings: &TextSettings, global: &Global) {
+    let Kinds {
+        files,
+        lists,
+        lines,
+        bytes,
+    } = plan.kinds;
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    note(
+        global,
+        &format!(
+            "{files} text files, {lines} lines of {lists} lists, {}; {} documents to train on, {} held out",
+            mebibytes(bytes),
+            plan.documents,
+            plan.held_out
+        ),
+    );
+    for name in plan.bad.names() {
+        note(global, &format!("left out: {name}"));
+    }
+    if plan.bad.count() > plan.bad.names().len() {
+        note(global, &format!("left out in all: {}", plan.bad.count()));
+    }
+    note(
+        global,
+        &format!(
+            "{} parameters, a vocabulary of {}; {} steps of {} tokens; about {} of memory",
+            plan.parameters,
+            plan.vocab,
+            settings.steps,
+            plan.tokens_per_step,
+            mebibytes(plan.memory)
+        ),
+    );
+}
+
+fn print_plan(plan: &TextPlan, global: &Global) -> Outcome {
+    if global.json {
+        return print_json(&json!({
+            "files": plan.kinds.files,
+            "lists": plan.kinds.lists,
+            "lines": plan.kinds.lines,
+            "bytes": plan.kinds.bytes,
+            "documents": plan.documents,
+            "held_out": plan.held_out,
+            "left_out": plan.bad.count(),
+            "left_out_names": plan.bad.names(),
+            "vocabulary": plan.vocab,
+            "parameters": plan.parameters,
+            "tokens_per_step": plan.tokens_per_step,
+            "memory_bytes": plan.memory,
+            "example": plan.example,
+        }));
+    }
+    Ok(print_now(&format!("{}\n", plan.example))?)
+}
