@@ -390,7 +390,7 @@ pub struct ImageArgs {
     pub output: Option<PathBuf>,
 }
 
-fn parse_size(text: &str) -> Result<[u32; 2], String> {
+pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
     let wrong = || format!("{text:?} is not of the form WxH, such as 64x64");
     let (width, height) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
     let side = |text: &str| text.trim().parse().map_err(|_| wrong());

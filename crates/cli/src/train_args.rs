@@ -2,13 +2,15 @@
 
 use clap::{Args, Subcommand};
 
-use crate::args::TrainCompute;
+use crate::args::{TrainCompute, parse_size};
 
 /// `medley train`
 #[derive(Subcommand, Debug)]
 pub enum TrainCommand {
     /// A language model, from nothing or on from a published one
     Text(TrainTextArgs),
+    /// A diffusion model that draws what captions say
+    Image(TrainImageArgs),
 }
 
 /// Which rule moves the parameters.
@@ -106,4 +108,128 @@ pub struct TrainTextArgs {
     /// The run
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// `medley train image`
+#[derive(Args, Debug)]
+pub struct TrainImageArgs {
+    /// Pictures
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+    /// Model folder to go on from
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<std::path::PathBuf>,
+    /// What reads captions: a GGUF file of a sentence encoder, or `none` for pictures without prompts [default: that of
+    /// the bundled icons]
+    #[arg(long, value_name = "FILE")]
+    pub encoder: Option<String>,
+    /// Most tokens of a caption
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(2..=512))]
+    pub text_tokens: u16,
+    /// Share of captions that are left out, which guidance needs
+    #[arg(long, value_name = "X", default_value_t = 0.1)]
+    pub drop_captions: f64,
+    /// What the network gives: flow, epsilon, v or sample
+    #[arg(long, value_name = "NAME", default_value = "flow")]
+    pub prediction: String,
+    /// How noise levels of flow are drawn
+    #[arg(long, value_enum, default_value_t = TrainTimes::LogitNormal)]
+    pub times: TrainTimes,
+    /// Noise schedule of epsilon, v and sample: linear, scaled_linear or cosine
+    #[arg(long, value_name = "NAME", default_value = "cosine")]
+    pub schedule: String,
+    /// Largest signal-to-noise ratio that weighs an error of epsilon, v and sample [default: none]
+    #[arg(long, value_name = "X")]
+    pub min_snr: Option<f64>,
+    /// Batches of a step
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub accumulate: usize,
+    /// Largest learning rate
+    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    pub rate: f64,
+    /// Steps until it is reached [default: a twentieth of all, at most 500]
+    #[arg(long, value_name = "N")]
+    pub warm_up: Option<u64>,
+    /// Which rule moves the parameters
+    #[arg(long, value_enum, default_value_t = TrainOptimiser::Adamw)]
+    pub optimiser: TrainOptimiser,
+    /// Share of matrices that is taken away at each step, times the learning rate
+    #[arg(long, value_name = "X", default_value_t = 0.01)]
+    pub weight_decay: f32,
+    /// Decay of averaged weights, which are evaluated and kept; 0 for none
+    #[arg(long, value_name = "X", default_value_t = 0.999)]
+    pub ema: f64,
+    /// How products are computed
+    #[arg(long, value_enum, default_value_t = TrainCompute::F32)]
+    pub compute: TrainCompute,
+    /// Pixels along a side of a patch
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub patch: usize,
+    /// Width of the model
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub width: usize,
+    /// Blocks of the model
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub layers: usize,
+    /// Attention heads of the model
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub heads: usize,
+    /// Scale of the guidance in samples, and where a prompt comes without one
+    #[arg(long, value_name = "G", default_value_t = 3.0)]
+    pub guidance: f64,
+    /// What samples are drawn of [default: captions of the data]
+    #[arg(long = "prompt", value_name = "PROMPT")]
+    pub prompts: Vec<String>,
+    /// The run
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// How noise levels of flow are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TrainTimes {
+    /// More of the middle ones
+    LogitNormal,
+    /// All alike
+    Uniform,
+}
+
+/// Pictures to train on.
+#[derive(Args, Debug)]
+pub struct PictureArgs {
+    /// Folder of pictures with captions in sidecar files or their names, metadata.jsonl, a table, or WebDataset archives
+    #[arg(long, value_name = "DIR")]
+    pub data: std::path::PathBuf,
+    /// Size that pictures are brought to
+    #[arg(long, value_name = "WxH", value_parser = parse_size, default_value = "32x32")]
+    pub size: [u32; 2],
+    /// How other proportions are met
+    #[arg(long, value_enum, default_value_t = TrainCrop::Centre)]
+    pub crop: TrainCrop,
+    /// How often a picture is mirrored, 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub flip: f64,
+    /// Pictures of a batch
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub batch: usize,
+    /// Share of groups of pictures that is kept for evaluation
+    #[arg(long, value_name = "X", default_value_t = 0.02)]
+    pub hold_out: f64,
+    /// Most pictures of a group in an epoch, each epoch others [default: all]
+    #[arg(long, value_name = "N")]
+    pub per_group: Option<usize>,
+    /// Pictures that are shuffled at a time
+    #[arg(long, value_name = "N", default_value_t = 100000)]
+    pub shuffle: usize,
+}
+
+/// How other proportions are met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TrainCrop {
+    /// What stands over is cut off on both sides
+    Centre,
+    /// What stands over is cut off, each time elsewhere
+    Random,
+    /// The picture lies in the middle of white
+    Fit,
 }

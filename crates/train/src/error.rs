@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use medley_types::{ErrorCode, ErrorReport};
+
 /// What can end a training run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -40,6 +42,18 @@ pub enum Error {
     /// A setting that no run can have.
     #[error("{0}")]
     Setting(String),
+    /// Pictures that cannot be trained on.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    /// Captions that cannot be encoded.
+    #[error(transparent)]
+    Caption(#[from] crate::captions::CaptionError),
+    /// A noise schedule or a sampler that cannot be.
+    #[error(transparent)]
+    Diffusion(#[from] medley_sampling::diffusion::DiffusionError),
+    /// A picture that cannot be made or written.
+    #[error(transparent)]
+    Media(#[from] medley_media::MediaError),
     /// An error of a weight file.
     #[error(transparent)]
     Format(#[from] medley_formats::FormatError),
@@ -55,6 +69,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// As users and programs see it.
+    pub fn report(&self) -> ErrorReport {
+        let code = match self {
+            Self::Data(error) => return error.report(),
+            Self::Caption(error) => return error.report(),
+            Self::Io { .. } | Self::Text { .. } | Self::Format(_) => ErrorCode::File,
+            Self::NotFinite { .. } => ErrorCode::Internal,
+            _ => ErrorCode::InvalidRequest,
+        };
+        ErrorReport::new(code, self.to_string())
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),

@@ -3,6 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
+use medley_formats::DType;
+use medley_formats::safetensors::{TensorData, write};
+use medley_kernels::BlockType;
+use medley_nn::Parameters;
+
 use crate::{Error, Result};
 
 /// Writes a file under a temporary name in its folder, and renames it when it is on disk.
@@ -22,4 +27,24 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(())
+}
+
+/// Writes a model's `model.safetensors` in f32, with the weights as they are.
+pub fn write_weights(parameters: &Parameters, path: &Path) -> Result<()> {
+    let parameters = parameters.all();
+    let values: Vec<Vec<f32>> = parameters
+        .iter()
+        .map(|p| Ok(p.stored()?))
+        .collect::<Result<_>>()?;
+    let tensors: Vec<TensorData> = parameters
+        .iter()
+        .zip(&values)
+        .map(|(p, values)| TensorData {
+            name: &p.name,
+            dtype: DType::Block(BlockType::F32),
+            shape: p.var.dims(),
+            bytes: bytemuck::cast_slice(values),
+        })
+        .collect();
+    Ok(write(path, &tensors, &[("format", "pt")])?)
 }

@@ -7,7 +7,8 @@
 //!   averages, and makes one step after the other;
 //! - [`run`]: the loop over the steps of a [`Task`], with measurements, evaluation, samples and checkpoints from which it
 //!   goes on as if it had never stopped;
-//! - [`text`]: language models.
+//! - [`text`]: language models;
+//! - [`image`]: models that draw.
 
 pub mod captions;
 pub mod checkpoint;
@@ -15,6 +16,7 @@ pub mod data;
 mod ema;
 mod error;
 pub mod files;
+pub mod image;
 pub mod metrics;
 pub mod optim;
 mod random;

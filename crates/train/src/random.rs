@@ -25,6 +25,12 @@ pub(crate) enum Purpose {
     Tokens = 8,
     /// Which documents are kept for evaluation.
     HoldOut = 9,
+    /// Noise that is mixed into pictures.
+    Noise = 10,
+    /// How much of it.
+    Time = 11,
+    /// Whether a caption is left out.
+    Drop = 12,
 }
 
 /// 64 random bits.
@@ -42,6 +48,11 @@ pub(crate) fn below(n: u64, bits: u64) -> u64 {
     ((u128::from(bits) * u128::from(n)) >> 64) as u64
 }
 
+/// A number in (0, 1).
+pub(crate) fn unit(seed: u64, purpose: Purpose, epoch: u64, place: u64) -> f64 {
+    ((bits(seed, purpose, epoch, place) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+}
+
 /// `count` numbers of the standard normal distribution (Box and Muller 1958).
 pub(crate) fn normal(
     seed: u64,
@@ -49,10 +60,7 @@ pub(crate) fn normal(
     epoch: u64,
     count: usize,
 ) -> impl Iterator<Item = f64> {
-    let unit = move |place: u64| {
-        let high = bits(seed, purpose, epoch, place) >> 11;
-        (high as f64 + 0.5) / (1u64 << 53) as f64
-    };
+    let unit = move |place: u64| unit(seed, purpose, epoch, place);
     (0..count as u64).map(move |i| {
         // Two numbers of a pair come from the same two draws.
         let pair = i & !1;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use medley_kernels::pool::parallel_chunks;
-use medley_media::Limits;
+use medley_media::{Limits, Picture};
 
 use super::error::setting;
 use super::transform::Chance;
@@ -35,6 +35,8 @@ pub struct LoaderSpec {
     pub per_group: Option<usize>,
     /// How large a picture's file may be.
     pub limits: Limits,
+    /// Bytes of pictures that are kept once they were decoded and resized. Not used where they are cut elsewhere each time.
+    pub memory: usize,
 }
 
 impl LoaderSpec {
@@ -49,6 +51,7 @@ impl LoaderSpec {
             side: Side::Train,
             per_group: None,
             limits: Limits::default(),
+            memory: 256 << 20,
         }
     }
 }
@@ -93,6 +96,8 @@ pub struct Loader {
     order: Order,
     known_bad: HashSet<u32>,
     bad: Arc<Mutex<BadList>>,
+    /// Pictures at their size, and the bytes of them all.
+    sized: Mutex<(HashMap<u32, Arc<Picture>>, usize)>,
     /// Bad pictures in a row.
     in_a_row: usize,
     /// Whether pictures are decoded on the pool or here.
@@ -206,6 +211,7 @@ impl Loader {
             chosen,
             known_bad: HashSet::new(),
             bad: Arc::default(),
+            sized: Mutex::default(),
             in_a_row: 0,
             alone: false,
         })
@@ -317,15 +323,39 @@ impl Loader {
         }
     }
 
+    /// A picture that was kept.
+    fn kept(&self, number: u32) -> Option<Arc<Picture>> {
+        let kept = self.sized.lock().unwrap_or_else(|e| e.into_inner());
+        kept.0.get(&number).cloned()
+    }
+
+    /// Keeps a picture if there is room for it.
+    fn keep(&self, number: u32, picture: &Arc<Picture>) {
+        let mut kept = self.sized.lock().unwrap_or_else(|e| e.into_inner());
+        let bytes = kept.1 + picture.pixels().len();
+        if self.spec.transform.always_cuts_alike() && bytes <= self.spec.memory {
+            kept.0.insert(number, picture.clone());
+            kept.1 = bytes;
+        }
+    }
+
     fn planes(&self, number: u32, chance: Chance) -> Result<Vec<f32>, String> {
+        if let Some(sized) = self.kept(number) {
+            return Ok(self.spec.transform.turned(&sized, chance));
+        }
         let item = &self.dataset.items()[number as usize];
         // A decoder that panics on a hostile file must not end hours of training.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let picture = self.dataset.picture(item, &self.spec.limits)?;
-            self.spec.transform.planes(&picture, chance)
+            self.spec.transform.sized(&picture, chance)
         }));
         match decoded {
-            Ok(planes) => planes.map_err(|e| e.to_string()),
+            Ok(Ok(sized)) => {
+                let sized = Arc::new(sized);
+                self.keep(number, &sized);
+                Ok(self.spec.transform.turned(&sized, chance))
+            }
+            Ok(Err(e)) => Err(e.to_string()),
             Err(_) => Err("the decoder gave up on it".to_owned()),
         }
     }

@@ -23,7 +23,7 @@ mod transform;
 pub use error::DataError;
 pub use loader::{Batch, Loader, LoaderSpec, Prefetch};
 pub use order::{Cursor, Order};
-pub use report::{Example, Report, Shape, Spread};
+pub use report::{Example, Report, Shape, Spread, survey};
 pub use source::{Bad, BadList, Dataset, Item, Kind};
 pub use split::{Side, Split};
 pub use transform::{Crop, Transform};

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use medley_kernels::pool::parallel_chunks;
-use medley_media::{Filter, Format, Layout, Limits, Picture, contact_sheet};
+use medley_media::{
+    Filter, Format, Layout, Limits, Origin, Picture, contact_sheet, encode, write_file,
+};
 use serde::Serialize;
 
 use super::{BadList, DataError, Dataset, Item, Kind, Order, Side, Split, Transform};
@@ -120,6 +122,30 @@ pub struct Report {
     pub bad: BadList,
     /// Some captions.
     pub examples: Vec<Example>,
+}
+
+/// Pictures that a survey decodes.
+const SURVEYED: usize = 2000;
+
+/// What is in a dataset, with a contact sheet that is written to `contact-sheet.png` in the folder `out`; no path if not
+/// one picture could be read.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io) and [`Error::Media`](crate::Error::Media) if the sheet cannot be written.
+pub fn survey(
+    dataset: &Dataset,
+    split: Split,
+    transform: &Transform,
+    out: &Path,
+) -> crate::Result<(Report, Option<PathBuf>)> {
+    let (report, sheet) = Report::make(dataset, split, transform, &Limits::default(), SURVEYED)?;
+    let Some(sheet) = sheet else {
+        return Ok((report, None));
+    };
+    std::fs::create_dir_all(out).map_err(|e| crate::Error::io(out, "make", e))?;
+    let path = out.join("contact-sheet.png");
+    write_file(&path, &encode(&sheet, Format::Png, Origin::Collected)?)?;
+    Ok((report, Some(path)))
 }
 
 /// What is kept of a decoded picture.

@@ -111,14 +111,19 @@ impl Transform {
         }
     }
 
-    /// 3 × height × width numbers in [-1, 1], transparency over white.
-    pub(super) fn planes(&self, picture: &Picture, chance: Chance) -> Result<Vec<f32>, MediaError> {
-        let mut planes = self.sized(picture, chance)?.to_planes();
+    /// Whether a picture at its size looks the same each time.
+    pub(super) fn always_cuts_alike(&self) -> bool {
+        self.crop != Crop::Random
+    }
+
+    /// 3 × height × width numbers in [-1, 1] of a picture at its size, transparency over white, mirrored where chance says so.
+    pub(super) fn turned(&self, sized: &Picture, chance: Chance) -> Vec<f32> {
+        let mut planes = sized.to_planes();
         if chance.happens(Purpose::Flip, self.flip) {
             for row in planes.chunks_exact_mut(self.width as usize) {
                 row.reverse();
             }
         }
-        Ok(planes)
+        planes
     }
 }

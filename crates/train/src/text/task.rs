@@ -1,10 +1,8 @@
 //! Training of a decoder on texts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use medley_formats::safetensors::{TensorData, write};
-use medley_formats::{DType, WeightFile};
-use medley_kernels::BlockType;
+use medley_formats::WeightFile;
 use medley_models::decoder::{Input, Wanted, trainable};
 use medley_nn::train::{Compute, IGNORED};
 use medley_nn::weights::Tensors;
@@ -16,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::data::{Bad, Encoder, HoldOut, Kinds, Packer, Place, TextSource};
 use super::{DecoderShape, NextToken, TokenBatch, vocabulary};
-use crate::files::write_whole;
+use crate::files::{write_weights, write_whole};
 use crate::optim::Optimiser;
 use crate::step::scalar;
 use crate::{
@@ -449,7 +447,11 @@ impl Task for TextTask {
     }
 
     fn export(&mut self, trainer: &Trainer, folder: &Path) -> Result<()> {
-        export(trainer, &self.config, folder)?;
+        write_weights(trainer.parameters(), &folder.join("model.safetensors"))?;
+        write_whole(
+            &folder.join("config.json"),
+            format!("{:#}\n", self.config).as_bytes(),
+        )?;
         let recipe =
             json!({ "medium": "text", "training": self.settings, "steps_made": trainer.steps() });
         write_whole(
@@ -461,29 +463,4 @@ impl Task for TextTask {
     fn complaints(&mut self) -> Vec<String> {
         self.packer.source().bad().news()
     }
-}
-
-/// Writes `model.safetensors` and `config.json` with the weights as they are.
-fn export(trainer: &Trainer, config: &Value, folder: &Path) -> Result<()> {
-    let parameters = trainer.parameters().all();
-    let values: Vec<Vec<f32>> = parameters
-        .iter()
-        .map(|p| Ok(p.stored()?))
-        .collect::<Result<_>>()?;
-    let tensors: Vec<TensorData> = parameters
-        .iter()
-        .zip(&values)
-        .map(|(p, values)| TensorData {
-            name: &p.name,
-            dtype: DType::Block(BlockType::F32),
-            shape: p.var.dims(),
-            bytes: bytemuck::cast_slice(values),
-        })
-        .collect();
-    let path: PathBuf = folder.join("model.safetensors");
-    write(&path, &tensors, &[("format", "pt")])?;
-    write_whole(
-        &folder.join("config.json"),
-        format!("{config:#}\n").as_bytes(),
-    )
 }

@@ -1,12 +1,13 @@
 //! `medley train`
 
+mod image;
 mod text;
 
 use std::time::{Duration, Instant};
 
 use medley_engine::train::checkpoint::Checkpoint;
 use medley_engine::train::{self, Event, RunSettings, Task, Trainer};
-use medley_types::{ErrorCode, ErrorReport};
+use medley_types::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::app::cancel_token;
@@ -18,19 +19,16 @@ use crate::train_args::{RunArgs, TrainCommand};
 pub fn run(command: TrainCommand, global: &Global) -> Outcome {
     match command {
         TrainCommand::Text(args) => text::run(&args, global),
+        TrainCommand::Image(args) => image::run(&args, global),
     }
 }
 
 fn failure(error: train::Error) -> Failure {
-    let code = match &error {
-        train::Error::Io { .. } | train::Error::Text { .. } | train::Error::Format(_) => {
-            ErrorCode::File
-        }
-        _ => ErrorCode::InvalidRequest,
-    };
-    match error {
-        train::Error::Setting(_) => Failure::Usage(ErrorReport::new(code, error.to_string())),
-        _ => Failure::Failed(ErrorReport::new(code, error.to_string())),
+    let report = error.report();
+    match &error {
+        train::Error::Setting(_) => Failure::Usage(report),
+        _ if report.code == ErrorCode::InvalidRequest.as_str() => Failure::Usage(report),
+        _ => Failure::Failed(report),
     }
 }
 

@@ -1,0 +1,226 @@
+//! `medley train image`
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use medley_engine::train::OptimiserKind;
+use medley_engine::train::data::{Crop, Dataset, Split, Transform, survey};
+use medley_engine::train::image::{ImagePlan, ImageSettings, Mixing, Times, base_model, prepare};
+use serde_json::json;
+
+use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use crate::app::{fresh_seed, store};
+use crate::args::{Global, TrainCompute};
+use crate::output::{Failure, Outcome, note, print_json, print_now};
+use crate::train_args::{PictureArgs, TrainCrop, TrainImageArgs, TrainOptimiser, TrainTimes};
+
+/// How pictures become numbers.
+pub fn transform(args: &PictureArgs) -> Transform {
+    let [width, height] = args.size;
+    Transform {
+        crop: match args.crop {
+            TrainCrop::Centre => Crop::Centre,
+            TrainCrop::Random => Crop::Random,
+            TrainCrop::Fit => Crop::Fit,
+        },
+        flip: args.flip,
+        ..Transform::new(width, height)
+    }
+}
+
+fn settings(args: &TrainImageArgs, text: bool) -> Outcome<ImageSettings> {
+    let steps = args.run.steps.unwrap_or(1000);
+    let wrong = |e: &dyn std::fmt::Display| Failure::usage(e.to_string());
+    let prediction = match args.prediction.as_str() {
+        "flow" => "flow_prediction",
+        "v" => "v_prediction",
+        other => other,
+    };
+    let prediction = prediction.parse().map_err(|_| {
+        Failure::usage(format!(
+            "--prediction {}: flow, epsilon, v or sample are known",
+            args.prediction
+        ))
+    })?;
+    let mixing = if prediction == "flow_prediction".parse().map_err(|e| wrong(&e))? {
+        let times = match args.times {
+            TrainTimes::Uniform => Times::Uniform,
+            TrainTimes::LogitNormal => Times::LogitNormal {
+                mean: 0.0,
+                deviation: 1.0,
+            },
+        };
+        Mixing::Flow { times }
+    } else {
+        Mixing::Diffusion {
+            betas: args
+                .schedule
+                .parse()
+                .map_err(|e| Failure::usage(format!("--schedule {}: {e}", args.schedule)))?,
+            min_snr: args.min_snr,
+        }
+    };
+    let model = match &args.base {
+        Some(base) => base_model(base).map_err(failure)?,
+        None => json!({
+            "patch_size": args.patch,
+            "hidden_size": args.width,
+            "num_hidden_layers": args.layers,
+            "num_attention_heads": args.heads,
+            "intermediate_size": 4 * args.width,
+            "text": if text { "cross" } else { "none" },
+            "shared_modulation": true,
+        }),
+    };
+    Ok(ImageSettings {
+        model,
+        transform: transform(&args.pictures),
+        prediction,
+        mixing,
+        drop_captions: args.drop_captions,
+        text_tokens: usize::from(args.text_tokens),
+        steps,
+        batch: args.pictures.batch,
+        accumulate: args.accumulate,
+        rate: args.rate,
+        warm_up: args.warm_up.unwrap_or((steps / 20).min(500)),
+        optimiser: match args.optimiser {
+            TrainOptimiser::Adamw => OptimiserKind::AdamW,
+            TrainOptimiser::Muon => OptimiserKind::Muon,
+        },
+        weight_decay: args.weight_decay,
+        clip: 1.0,
+        ema: (args.ema > 0.0).then_some(args.ema),
+        bf16: args.compute == TrainCompute::Bf16,
+        hold_out: args.pictures.hold_out,
+        per_group: args.pictures.per_group,
+        shuffle: args.pictures.shuffle,
+        seed: args.run.seed.unwrap_or_else(fresh_seed),
+        guidance: args.guidance,
+        prompts: args.prompts.clone(),
+    })
+}
+
+/// The encoder of captions that is asked for.
+pub fn encoder(name: Option<&str>) -> Outcome<Option<PathBuf>> {
+    match name {
+        Some("none") => Ok(None),
+        Some(file) if Path::new(file).is_file() => Ok(Some(file.into())),
+        Some(file) => Err(Failure::usage(format!(
+            "--encoder {file}: there is no such file; give the GGUF file of a sentence encoder, or none"
+        ))),
+        None => {
+            let bundled = store()?.home().bundled("icons");
+            match bundled.map(|folder| folder.join("encoder.gguf")) {
+                Some(file) if file.is_file() => Ok(Some(file)),
+                _ => Err(Failure::usage(
+                    "--encoder is missing: the bundled icons, whose encoder is used otherwise, are not there",
+                )),
+            }
+        }
+    }
+}
+
+/// `medley train image`
+pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
+    let checkpoint = checkpoint(&args.run)?;
+    let before: Option<ImageSettings> =
+        serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
+    let encoder = match (&args.encoder, &before) {
+        // What the run copied into its folder, or the same again.
+        (None, Some(_)) => {
+            let own = args.run.out.join("encoder.gguf");
+            let text = before
+                .as_ref()
+                .is_some_and(|b| b.model["text"].as_str() != Some("none"));
+            match (text, own.is_file()) {
+                (false, _) => None,
+                (true, true) => Some(own),
+                (true, false) => encoder(None)?,
+            }
+        }
+        (name, _) => encoder(name.as_deref())?,
+    };
+    // A run that goes on keeps its settings; only its end may move.
+    let settings = match before {
+        Some(before) => ImageSettings {
+            steps: args.run.steps.unwrap_or(before.steps),
+            ..before
+        },
+        None => settings(args, encoder.is_some())?,
+    };
+    let dataset = Dataset::open(&args.pictures.data).map_err(|e| failure(e.into()))?;
+    let dataset = Arc::new(dataset);
+    tell_bad(&dataset, global);
+    if args.run.dry_run {
+        settings.check().map_err(failure)?;
+    }
+    let (mut task, mut trainer, plan) = prepare(
+        &settings,
+        dataset.clone(),
+        encoder.as_deref(),
+        args.base.as_deref(),
+    )
+    .map_err(failure)?;
+    note(
+        global,
+        &format!(
+            "{} pictures an epoch; {} parameters, {} tokens a picture; {} steps of {} pictures; about {} of memory",
+            plan.pictures,
+            plan.parameters,
+            plan.tokens,
+            settings.steps,
+            plan.pictures_per_step,
+            mebibytes(plan.memory)
+        ),
+    );
+    if args.run.dry_run {
+        return dry_run(args, &settings, &dataset, plan, global);
+    }
+    drive(
+        &mut task,
+        &mut trainer,
+        &run_settings(&args.run, settings.steps),
+        checkpoint.as_ref(),
+        (
+            settings.seed,
+            json!({ "medium": "image", "training": settings }),
+        ),
+        global,
+    )
+}
+
+/// Entries of a dataset that cannot be used.
+pub fn tell_bad(dataset: &Dataset, global: &Global) {
+    let bad = dataset.bad();
+    for bad in &bad.named {
+        note(global, &format!("left out: {}: {}", bad.name, bad.reason));
+    }
+    if bad.count > bad.named.len() {
+        note(global, &format!("left out in all: {}", bad.count));
+    }
+}
+
+/// Says what was found, and shows it on a sheet.
+fn dry_run(
+    args: &TrainImageArgs,
+    settings: &ImageSettings,
+    dataset: &Dataset,
+    plan: ImagePlan,
+    global: &Global,
+) -> Outcome {
+    let split = Split::new(settings.hold_out).map_err(|e| failure(e.into()))?;
+    let (report, sheet) =
+        survey(dataset, split, &settings.transform, &args.run.out).map_err(failure)?;
+    if global.json {
+        let plan = json!({
+            "pictures_per_epoch": plan.pictures,
+            "parameters": plan.parameters,
+            "tokens_per_picture": plan.tokens,
+            "pictures_per_step": plan.pictures_per_step,
+            "memory_bytes": plan.memory,
+        });
+        return print_json(&json!({ "found": report, "plan": plan, "contact_sheet": sheet }));
+    }
+    Ok(print_now(&format!("{report}\n"))?)
+}

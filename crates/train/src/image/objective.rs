@@ -1,0 +1,240 @@
+//! Denoising: how much noise is mixed in, what the network is to give, and what its error weighs.
+
+use medley_models::dit::{Condition, Dit, TextStates};
+use medley_nn::{Device, Tensor};
+use medley_sampling::diffusion::{BetaShape, NoiseSchedule, Point, Prediction};
+use serde::{Deserialize, Serialize};
+
+use crate::random::{Purpose, normal, unit};
+use crate::{Error, Result};
+
+/// How data and noise are mixed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Mixing {
+    /// Along straight lines, x = (1 - σ)·x₀ + σ·ε, and the network is told 1000·σ
+    /// ([Lipman et al. 2022](https://arxiv.org/abs/2210.02747)).
+    Flow {
+        /// How levels are drawn.
+        times: Times,
+    },
+    /// With a variance that is kept, over [`TIMESTEPS`] that are all as likely.
+    Diffusion {
+        /// Shape of the schedule, with the usual first and last β.
+        betas: BetaShape,
+        /// Largest signal-to-noise ratio that counts, γ of
+        /// [min-SNR](https://arxiv.org/abs/2303.09556) (Hang et al. 2023).
+        min_snr: Option<f64>,
+    },
+}
+
+/// How noise levels of flows are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Times {
+    /// All alike.
+    Uniform,
+    /// The logistic function of a normal number, more of the middle ([Esser et al. 2024](https://arxiv.org/abs/2403.03206), section 3.1).
+    LogitNormal {
+        /// Mean of the normal number; above 0 for more noise.
+        mean: f64,
+        /// Its standard deviation.
+        deviation: f64,
+    },
+}
+
+/// Training timesteps.
+pub const TIMESTEPS: usize = 1000;
+/// β of the first and the last timestep of schedules that have them.
+pub const BETAS: (f64, f64) = (1e-4, 0.02);
+
+/// Pictures with noise, and what is to be found in them.
+#[derive(Clone, Debug)]
+pub struct NoisyBatch {
+    /// `[pictures, channels, height, width]`
+    pub shape: [usize; 4],
+    /// The pictures with noise.
+    pub noisy: Vec<f32>,
+    /// What the network is to give.
+    pub target: Vec<f32>,
+    /// What it is told of the noise, one a picture, 0 … 1000.
+    pub timesteps: Vec<f32>,
+    /// What the squared error of a picture weighs; none for 1.
+    pub weights: Option<Vec<f32>>,
+    /// Captions as states, `[pictures, tokens, width]`, and how many tokens of each count.
+    pub text: Option<(Tensor, Vec<usize>)>,
+}
+
+/// The rule by which batches are made and judged.
+#[derive(Clone, Debug)]
+pub struct Denoising {
+    prediction: Prediction,
+    mixing: Mixing,
+    /// Signal and noise of each timestep, for diffusion.
+    points: Vec<Point>,
+}
+
+impl Denoising {
+    /// # Errors
+    /// [`Error::Setting`] for a pair that does not go together, [`Error::Diffusion`] for an impossible schedule.
+    pub fn new(prediction: Prediction, mixing: Mixing) -> Result<Self> {
+        let points = match mixing {
+            Mixing::Flow { times } => {
+                if prediction != Prediction::Flow {
+                    return Err(Error::Setting(format!(
+                        "{prediction} belongs to diffusion; straight lines of flow are learned as flow"
+                    )));
+                }
+                if let Times::LogitNormal { mean, deviation } = times
+                    && !(mean.is_finite() && deviation.is_finite() && deviation > 0.0)
+                {
+                    return Err(Error::Setting(format!(
+                        "logit-normal times of mean {mean} and deviation {deviation}: the deviation must be above 0"
+                    )));
+                }
+                Vec::new()
+            }
+            Mixing::Diffusion { betas, min_snr } => {
+                if prediction == Prediction::Flow {
+                    return Err(Error::Setting(
+                        "flow is learned along straight lines; diffusion predicts epsilon, v or sample".into(),
+                    ));
+                }
+                if min_snr.is_some_and(|gamma| !(gamma.is_finite() && gamma > 0.0)) {
+                    return Err(Error::Setting("min-SNR must be above 0".into()));
+                }
+                NoiseSchedule::new(betas, TIMESTEPS, BETAS.0, BETAS.1)?.points()
+            }
+        };
+        Ok(Self {
+            prediction,
+            mixing,
+            points,
+        })
+    }
+
+    /// What the network gives.
+    pub fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    /// A share of (0, 1), as levels are to be drawn, of a share that is drawn evenly and a normal number.
+    fn drawn(&self, share: f64, normal: f64) -> f64 {
+        match self.mixing {
+            Mixing::Flow {
+                times: Times::LogitNormal { mean, deviation },
+            } => 1.0 / (1.0 + (-(mean + deviation * normal)).exp()),
+            _ => share,
+        }
+    }
+
+    /// Level and timestep at a share of (0, 1).
+    fn level(&self, share: f64) -> (Point, f32) {
+        match self.mixing {
+            Mixing::Flow { .. } => (Point::flow(share), (share * TIMESTEPS as f64) as f32),
+            Mixing::Diffusion { .. } => {
+                let last = self.points.len().saturating_sub(1);
+                let at = ((share * self.points.len() as f64) as usize).min(last);
+                (self.points[at], at as f32)
+            }
+        }
+    }
+
+    /// Weight of a squared error at a level, where it is not 1: min(SNR, γ) of the error in x₀, as what is predicted
+    /// scales it.
+    fn weight(&self, point: Point) -> Option<f32> {
+        let Mixing::Diffusion {
+            min_snr: Some(gamma),
+            ..
+        } = self.mixing
+        else {
+            return None;
+        };
+        let snr = (point.alpha / point.sigma.max(1e-12)).powi(2);
+        let least = snr.min(gamma);
+        Some(match self.prediction {
+            Prediction::Epsilon => least / snr.max(1e-12),
+            Prediction::V => least / (snr + 1.0),
+            _ => least,
+        } as f32)
+    }
+
+    /// Mixes noise into `pictures` of `shape`. Draws depend on `seed` and `number` alone. `even` spreads the levels evenly
+    /// over the batch, for measuring.
+    pub fn mix(
+        &self,
+        pictures: &[f32],
+        shape: [usize; 4],
+        (seed, number): (u64, u64),
+        even: bool,
+    ) -> NoisyBatch {
+        let each = shape[1..].iter().product::<usize>().max(1);
+        let mut noise = normal(seed, Purpose::Noise, number, pictures.len()).map(|n| n as f32);
+        let mut draws = normal(seed, Purpose::Time, number, shape[0]);
+        let mut batch = NoisyBatch {
+            shape,
+            noisy: Vec::with_capacity(pictures.len()),
+            target: Vec::with_capacity(pictures.len()),
+            timesteps: Vec::with_capacity(shape[0]),
+            weights: None,
+            text: None,
+        };
+        for (i, picture) in pictures.chunks_exact(each).enumerate() {
+            let noise: Vec<f32> = noise.by_ref().take(each).collect();
+            let share = match even {
+                true => (i as f64 + 0.5) / shape[0] as f64,
+                false => unit(seed, Purpose::Time, number, (shape[0] + i) as u64),
+            };
+            let draw = draws.next().unwrap_or(0.0);
+            let share = if even { share } else { self.drawn(share, draw) };
+            let (point, timestep) = self.level(share);
+            let (alpha, sigma) = (point.alpha as f32, point.sigma as f32);
+            let mixed = picture
+                .iter()
+                .zip(&noise)
+                .map(|(x, n)| alpha * x + sigma * n);
+            batch.noisy.extend(mixed);
+            batch
+                .target
+                .extend(self.prediction.target(point, picture, &noise));
+            batch.timesteps.push(timestep);
+            if let Some(weight) = self.weight(point) {
+                batch.weights.get_or_insert_default().push(weight);
+            }
+        }
+        batch
+    }
+}
+
+/// The mean squared error of `network` on a batch, weighted as the batch says.
+///
+/// # Errors
+/// [`Error::Model`] where the batch does not fit the network.
+pub fn denoising_loss(network: &Dit, batch: &NoisyBatch) -> Result<Tensor> {
+    let tensor = |values: &[f32]| {
+        Tensor::from_vec(values.to_vec(), &batch.shape, &Device::Cpu)
+            .map_err(medley_nn::Error::from)
+    };
+    let text = batch
+        .text
+        .as_ref()
+        .map(|(states, lengths)| TextStates { states, lengths });
+    let condition = Condition {
+        text,
+        classes: None,
+    };
+    let output = network.forward(&tensor(&batch.noisy)?, &batch.timesteps, &condition)?;
+    let target = tensor(&batch.target)?;
+    let loss = || {
+        let error = (output - target)?.sqr()?;
+        match &batch.weights {
+            None => error.mean_all(),
+            Some(weights) => {
+                let weights =
+                    Tensor::from_vec(weights.clone(), (weights.len(), 1, 1, 1), &Device::Cpu)?;
+                error.broadcast_mul(&weights)?.mean_all()
+            }
+        }
+    };
+    Ok(loss().map_err(medley_nn::Error::from)?)
+}

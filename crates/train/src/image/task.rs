@@ -1,0 +1,424 @@
+//! A diffusion transformer with its data.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use medley_formats::WeightFile;
+use medley_media::{Format, Origin, encode, grid, write_file};
+use medley_models::dit::{Dit, DitConfig, TextKind};
+use medley_models::parameters::Init;
+use medley_nn::weights::Tensors;
+use medley_nn::{Device, Parameters, Tensor, Weights};
+use serde_json::{Value, json};
+
+use super::{Denoising, Draw, ImageSettings, NoisyBatch, denoising_loss, draw};
+use crate::captions::CaptionEncoder;
+use crate::data::{Batch, Cursor, Dataset, Loader, Prefetch, Side};
+use crate::files::write_whole;
+use crate::optim::Optimiser;
+use crate::random::{self, Purpose, unit};
+use crate::step::scalar;
+use crate::{Error, Objective, Result, Task, Trainer};
+
+/// Name of the encoder in the folder of a model.
+pub const ENCODER: &str = "encoder.gguf";
+
+/// Held-out pictures that an evaluation looks at, and how many at a time.
+const EVALUATED: usize = 256;
+const EVALUATED_AT_ONCE: usize = 32;
+/// Pictures on the sheet of samples, and in a row of it.
+const SAMPLED: usize = 16;
+const IN_A_ROW: usize = 8;
+/// Steps of a sample.
+const SAMPLE_STEPS: usize = 20;
+/// Bytes of encoded captions that are remembered.
+const CAPTION_MEMORY: usize = 512 << 20;
+/// Batches that are read ahead.
+const AHEAD: usize = 4;
+
+/// What is about to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImagePlan {
+    /// Pictures of an epoch.
+    pub pictures: usize,
+    /// Numbers of the model.
+    pub parameters: usize,
+    /// Tokens of a picture.
+    pub tokens: usize,
+    /// Pictures of a step.
+    pub pictures_per_step: usize,
+    /// Bytes of memory that the run takes, about.
+    pub memory: usize,
+}
+
+/// A diffusion transformer with its data.
+pub struct ImageTask {
+    settings: ImageSettings,
+    network: Dit,
+    rule: Denoising,
+    dataset: Arc<Dataset>,
+    pictures: Prefetch,
+    captions: Option<CaptionEncoder>,
+    encoder: Option<PathBuf>,
+    held: Vec<NoisyBatch>,
+    prompts: Vec<String>,
+    cursor: Cursor,
+    batches: u64,
+    complained: usize,
+}
+
+/// Makes everything that a run needs. `encoder` reads captions for models with text; `base` is the folder of a model of the
+/// same shape to go on from, without which the model begins from nothing.
+///
+/// # Errors
+/// [`Error::Setting`], [`Error::Data`], [`Error::Caption`], [`Error::Model`], each for its part.
+pub fn prepare(
+    settings: &ImageSettings,
+    dataset: Arc<Dataset>,
+    encoder: Option<&Path>,
+    base: Option<&Path>,
+) -> Result<(ImageTask, Trainer, ImagePlan)> {
+    settings.check()?;
+    let rule = Denoising::new(settings.prediction, settings.mixing)?;
+    let mut captions = match encoder {
+        Some(path) => Some(CaptionEncoder::open(
+            path,
+            settings.text_tokens,
+            CAPTION_MEMORY,
+        )?),
+        None => None,
+    };
+    let shape = settings.shape(captions.as_ref().map_or(0, |c| c.width()))?;
+    let tensors = match base {
+        Some(base) => published(&shape, base)?,
+        None => fresh(&shape, settings.seed),
+    };
+    let parameters = Parameters::new(&tensors, |_| 0.0, &Device::Cpu)?;
+    drop(tensors);
+    let network = Dit::new(shape, &Weights::from_vars(parameters.vars(), &Device::Cpu))?;
+    let trainer = Trainer::new(parameters, settings.step())?;
+    let loader = Loader::new(dataset.clone(), settings.loader()?)?;
+    let pictures = loader.pictures();
+    let held = match settings.hold_out > 0.0 {
+        true => held_out(settings, &dataset, &rule, captions.as_mut())?,
+        false => Vec::new(),
+    };
+    let task = ImageTask {
+        prompts: prompts(settings, &dataset)?,
+        cursor: loader.cursor(),
+        pictures: loader.prefetch(AHEAD)?,
+        settings: settings.clone(),
+        encoder: encoder.map(Path::to_owned),
+        network,
+        rule,
+        dataset,
+        captions,
+        held,
+        batches: 0,
+        complained: 0,
+    };
+    let plan = task.plan(&trainer, pictures);
+    Ok((task, trainer, plan))
+}
+
+/// First weights.
+fn fresh(shape: &DitConfig, seed: u64) -> Tensors {
+    let mut tensors = HashMap::new();
+    for parameter in shape.parameters() {
+        let count: usize = parameter.shape.iter().product();
+        let number = random::of_text(&parameter.name);
+        let draws = || random::normal(seed, Purpose::Weights, number, count);
+        let values = match parameter.init {
+            Init::Zeros => vec![0.0; count],
+            Init::Ones => vec![1.0; count],
+            Init::Normal(deviation) => draws().map(|x| x as f32 * deviation).collect(),
+            Init::NormalAroundOne(deviation) => {
+                draws().map(|x| 1.0 + x as f32 * deviation).collect()
+            }
+            Init::Uniform(bound) => (0..count as u64)
+                .map(|i| (2.0 * unit(seed, Purpose::Weights, number, i) as f32 - 1.0) * bound)
+                .collect(),
+        };
+        tensors.insert(parameter.name, (parameter.shape, values));
+    }
+    tensors
+}
+
+/// The shape of the model in a folder.
+///
+/// # Errors
+/// [`Error::State`] for a folder that holds none.
+pub fn base_model(base: &Path) -> Result<Value> {
+    let path = base.join("config.json");
+    let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
+    let wrong = |what: String| Error::State(format!("{}: {what}", path.display()));
+    let config: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    if config["architecture"] != json!(DitConfig::MODEL_TYPE) {
+        return Err(wrong("this is no diffusion transformer".into()));
+    }
+    Ok(config["model"].clone())
+}
+
+/// The weights of a model of this shape.
+fn published(shape: &DitConfig, base: &Path) -> Result<Tensors> {
+    let path = base.join("model.safetensors");
+    let file = WeightFile::open(&path)?;
+    let mut tensors = HashMap::new();
+    for parameter in shape.parameters() {
+        let found = file.info(&parameter.name).map(|info| info.shape.clone());
+        if found.as_ref() != Some(&parameter.shape) {
+            return Err(Error::State(format!(
+                "{}: {} is {}, the model needs {:?}; --base must have the shape of the run",
+                path.display(),
+                parameter.name,
+                found.map_or("missing".into(), |shape| format!("{shape:?}")),
+                parameter.shape
+            )));
+        }
+        let values = file.to_f32(&parameter.name)?;
+        tensors.insert(parameter.name, (parameter.shape, values));
+    }
+    Ok(tensors)
+}
+
+/// What samples are drawn of: what was asked for, or captions from all over the data.
+fn prompts(settings: &ImageSettings, dataset: &Dataset) -> Result<Vec<String>> {
+    if !settings.prompts.is_empty() {
+        return Ok(settings.prompts.clone());
+    }
+    let side = match settings.hold_out > 0.0 {
+        true => dataset.side(settings.split()?, Side::HeldOut)?,
+        false => (0..dataset.items().len() as u32).collect(),
+    };
+    let count = SAMPLED.min(side.len());
+    let caption = |i: usize| {
+        let item = &dataset.items()[side[i * side.len() / count] as usize];
+        item.captions().next().unwrap_or("").to_owned()
+    };
+    Ok((0..count).map(caption).collect())
+}
+
+/// States of captions as the network takes them.
+fn states(captions: &mut CaptionEncoder, texts: &[&str]) -> Result<(Tensor, Vec<usize>)> {
+    let s = captions.encode(texts)?;
+    let states = Tensor::from_vec(s.values, (texts.len(), s.tokens, s.width), &Device::Cpu);
+    Ok((states.map_err(medley_nn::Error::from)?, s.lengths))
+}
+
+/// Held-out pictures with noise that is always the same, at levels that lie evenly.
+fn held_out(
+    settings: &ImageSettings,
+    dataset: &Arc<Dataset>,
+    rule: &Denoising,
+    mut captions: Option<&mut CaptionEncoder>,
+) -> Result<Vec<NoisyBatch>> {
+    let mut loader = Loader::new(dataset.clone(), settings.held_out(EVALUATED_AT_ONCE)?)?;
+    let mut held = Vec::new();
+    while held.len() < EVALUATED / EVALUATED_AT_ONCE {
+        let Some(batch) = loader.next_of_epoch(0)? else {
+            break;
+        };
+        let draws = (0, held.len() as u64);
+        let mut noisy = rule.mix(&batch.pixels, batch.shape(), draws, true);
+        if let Some(captions) = captions.as_deref_mut() {
+            let texts: Vec<&str> = batch.captions.iter().map(String::as_str).collect();
+            noisy.text = Some(states(captions, &texts)?);
+        }
+        held.push(noisy);
+    }
+    Ok(held)
+}
+
+impl Objective for ImageTask {
+    type Batch = NoisyBatch;
+
+    fn loss(&mut self, batch: &NoisyBatch) -> Result<Tensor> {
+        denoising_loss(&self.network, batch)
+    }
+}
+
+impl ImageTask {
+    fn plan(&self, trainer: &Trainer, pictures: usize) -> ImagePlan {
+        let c = self.network.config();
+        let parameters = trainer.parameters().count();
+        let moments = Optimiser::bytes_for(&trainer.settings().optimiser, trainer.parameters());
+        let averages = if self.settings.ema.is_some() { 4 } else { 0 } * parameters;
+        let tokens = (c.sample_size[0] / c.patch_size) * (c.sample_size[1] / c.patch_size);
+        // What a block keeps for its backward pass: states, norms, q, k, v, what was mixed, and the wide states before and
+        // after their activation.
+        let cross = if c.text == TextKind::None { 0 } else { 3 };
+        let block = (9 + cross) * c.hidden_size + 2 * c.intermediate_size;
+        let activations = 4 * self.settings.batch * tokens * block * c.layers;
+        let encoder = self.captions.as_ref().map_or(0, |_| CAPTION_MEMORY);
+        ImagePlan {
+            pictures,
+            parameters,
+            tokens,
+            pictures_per_step: self.settings.batch * self.settings.accumulate,
+            memory: 8 * parameters + moments + averages + activations + encoder,
+        }
+    }
+
+    /// The transformer in training.
+    pub fn network(&self) -> &Dit {
+        &self.network
+    }
+
+    /// Noise and captions for a batch of pictures.
+    fn noisy(&mut self, batch: &Batch) -> Result<NoisyBatch> {
+        let (seed, number) = (self.settings.seed, self.batches);
+        let mut noisy = self
+            .rule
+            .mix(&batch.pixels, batch.shape(), (seed, number), false);
+        if let Some(captions) = &mut self.captions {
+            let kept = |i: usize| {
+                unit(seed, Purpose::Drop, number, i as u64) >= self.settings.drop_captions
+            };
+            let texts: Vec<&str> = batch
+                .captions
+                .iter()
+                .enumerate()
+                .map(|(i, caption)| if kept(i) { caption.as_str() } else { "" })
+                .collect();
+            noisy.text = Some(states(captions, &texts)?);
+        }
+        self.batches += 1;
+        Ok(noisy)
+    }
+
+    fn how(&self) -> Draw {
+        Draw {
+            prediction: self.settings.prediction,
+            mixing: self.settings.mixing,
+            sampler: self.settings.sampler(),
+            steps: SAMPLE_STEPS,
+            guidance: self.settings.guidance,
+            seed: self.settings.seed,
+        }
+    }
+
+    /// `config.json` of the model.
+    fn config(&self) -> Value {
+        let s = &self.settings;
+        let mut config = json!({
+            "medium": "image",
+            "architecture": DitConfig::MODEL_TYPE,
+            "model": self.network.config().to_json(),
+            "size": [s.transform.width, s.transform.height],
+            "channels": 3,
+            "prediction": s.prediction,
+            "process": s.process(),
+            "text_tokens": s.text_tokens,
+            "sampler": { "name": s.sampler(), "steps": SAMPLE_STEPS, "guidance": s.guidance },
+        });
+        if self.encoder.is_some() {
+            config["text_encoder"] = json!(ENCODER);
+        }
+        config
+    }
+}
+
+impl Task for ImageTask {
+    fn unit(&self) -> &'static str {
+        "pictures"
+    }
+
+    fn batches(&mut self) -> Result<Vec<NoisyBatch>> {
+        (0..self.settings.accumulate)
+            .map(|_| {
+                let batch = self.pictures.next_batch()?;
+                self.cursor = batch.cursor;
+                self.noisy(&batch)
+            })
+            .collect()
+    }
+
+    fn size(&self, batch: &NoisyBatch) -> usize {
+        batch.shape[0]
+    }
+
+    fn state(&self) -> Value {
+        json!({ "settings": self.settings, "cursor": self.cursor, "batches": self.batches })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let wrong = |e: serde_json::Error| Error::State(format!("the checkpoint: {e}"));
+        let before: ImageSettings =
+            serde_json::from_value(state["settings"].clone()).map_err(wrong)?;
+        // More steps are no other run; everything else would be.
+        let now = ImageSettings {
+            steps: before.steps,
+            ..self.settings.clone()
+        };
+        if before != now {
+            return Err(Error::State(
+                "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
+            ));
+        }
+        self.cursor = serde_json::from_value(state["cursor"].clone()).map_err(wrong)?;
+        self.batches = serde_json::from_value(state["batches"].clone()).map_err(wrong)?;
+        let mut loader = Loader::new(self.dataset.clone(), self.settings.loader()?)?;
+        loader.seek(self.cursor)?;
+        self.pictures = loader.prefetch(AHEAD)?;
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<Vec<(&'static str, f64)>> {
+        let (mut sum, mut count) = (0.0, 0);
+        for batch in &self.held {
+            let loss = scalar(&denoising_loss(&self.network, batch)?)?;
+            sum += f64::from(loss) * batch.shape[0] as f64;
+            count += batch.shape[0];
+        }
+        Ok(match count {
+            0 => Vec::new(),
+            _ => vec![("held_out_loss", sum / count as f64)],
+        })
+    }
+
+    fn sample(&mut self, step: u64, folder: &Path) -> Result<Vec<String>> {
+        let how = self.how();
+        let prompts: Vec<&str> = self.prompts.iter().map(String::as_str).collect();
+        let pictures = draw(&self.network, self.captions.as_mut(), &prompts, &how)?;
+        let sheet = grid(&pictures, IN_A_ROW, 2, [255; 3])?;
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make", e))?;
+        let path = folder.join(format!("step-{step:07}.png"));
+        write_file(
+            &path,
+            &encode(&sheet, Format::Png, Origin::Generated { recipe: None })?,
+        )?;
+        write_whole(
+            &folder.join("prompts.txt"),
+            format!("{}\n", self.prompts.join("\n")).as_bytes(),
+        )?;
+        Ok(vec![format!("step {step} draws {}", path.display())])
+    }
+
+    fn export(&mut self, trainer: &Trainer, folder: &Path) -> Result<()> {
+        crate::files::write_weights(trainer.parameters(), &folder.join("model.safetensors"))?;
+        let json = |name: &str, value: &Value| {
+            write_whole(&folder.join(name), format!("{value:#}\n").as_bytes())
+        };
+        if let Some(encoder) = &self.encoder {
+            let target = folder.join(ENCODER);
+            if !target.exists() {
+                let bytes = std::fs::read(encoder).map_err(|e| Error::io(encoder, "read", e))?;
+                write_whole(&target, &bytes)?;
+            }
+        }
+        json("config.json", &self.config())?;
+        let recipe = json!({
+            "medium": "image", "training": self.settings, "steps_made": trainer.steps(),
+        });
+        json("training.json", &recipe)
+    }
+
+    fn complaints(&mut self) -> Vec<String> {
+        let bad = self.pictures.bad();
+        let news = bad.named.iter().skip(self.complained);
+        let lines: Vec<String> = news.map(|b| format!("{}: {}", b.name, b.reason)).collect();
+        self.complained = bad.named.len();
+        lines
+    }
+}
