@@ -196,7 +196,65 @@ class Final(nn.Module):
     def __init__(self, c, patch):
         super().__init__()
         self.adaLN_modulation = nn.Linear(c["hidden_size"], 2 * c["hidden_size"])
-        self.linear = nn.Linear(c["hidden_size"], patch)
+        if not c["stem_channels"]:
+            self.linear = nn.Linear(c["hidden_size"], patch)
+
+
+class Residual(nn.Module):
+    def __init__(self, c, width):
+        super().__init__()
+        self.eps, self.modulation = c["norm_eps"], nn.Linear(c["hidden_size"], 4 * width)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x, c):
+        m = self.modulation(c).chunk(4, dim=1)
+        y = self.conv1(normed_pixels(x, m[0], m[1], self.eps))
+        return x + self.conv2(normed_pixels(y, m[2], m[3], self.eps))
+
+
+def normed_pixels(x, shift, scale, eps):
+    batch, channels, height, width = x.shape
+    y = F.silu(modulated(x.flatten(2).transpose(1, 2), shift, scale, eps))
+    return y.transpose(1, 2).reshape(batch, channels, height, width)
+
+
+class Level(nn.Module):
+    def __init__(self, c, width, inner):
+        super().__init__()
+        self.down, self.up = Residual(c, width), Residual(c, width)
+        self.merge, self.expand = nn.Linear(4 * width, inner), nn.Linear(inner, 4 * width)
+
+
+class Stem(nn.Module):
+    """From pixels to tokens and back, in levels that halve the sides."""
+
+    def __init__(self, c):
+        super().__init__()
+        widths, h = c["stem_channels"], c["hidden_size"]
+        self.eps = c["norm_eps"]
+        self.conv_in = nn.Conv2d(c["channels"], widths[0], 3, padding=1)
+        self.levels = nn.ModuleList(Level(c, w, n) for w, n in zip(widths, widths[1:] + [h]))
+        self.modulation = nn.Linear(h, 2 * widths[0])
+        self.conv_out = nn.Conv2d(widths[0], c["channels"], 3, padding=1)
+
+    def inwards(self, x, c):
+        x, skips = self.conv_in(x), []
+        for level in self.levels:
+            x = level.down(x, c)
+            skips.append(x)
+            x = level.merge(F.pixel_unshuffle(x, 2).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x.flatten(2).transpose(1, 2), skips
+
+    def outwards(self, x, skips, c):
+        for level, skip in zip(reversed(self.levels), reversed(skips)):
+            height, width = skip.shape[2] // 2, skip.shape[3] // 2
+            if x.dim() == 3:
+                x = x.transpose(1, 2).reshape(x.shape[0], -1, height, width)
+            x = F.pixel_shuffle(level.expand(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), 2)
+            x = level.up(x + skip, c)
+        shift, scale = self.modulation(c).chunk(2, dim=1)
+        return self.conv_out(normed_pixels(x, shift, scale, self.eps))
 
 
 class Dit(nn.Module):
@@ -204,7 +262,11 @@ class Dit(nn.Module):
         super().__init__()
         self.c, h = c, c["hidden_size"]
         patch = c["channels"] * c["patch_size"] ** 2
-        self.x_embedder, self.t_embedder = nn.Linear(patch, h), TimeEmbedder(h)
+        self.t_embedder = TimeEmbedder(h)
+        if c["stem_channels"]:
+            self.stem = Stem(c)
+        else:
+            self.x_embedder = nn.Linear(patch, h)
         if c["num_classes"]:
             self.y_embedder = nn.Embedding(c["num_classes"] + 1, h)
         if c["text"] != "none":
@@ -222,8 +284,6 @@ class Dit(nn.Module):
         c, p = self.c, self.c["patch_size"]
         batch, channels, height, width = x.shape
         rows, columns = height // p, width // p
-        x = F.unfold(x, p, stride=p).transpose(1, 2)  # [batch, tokens, channels * p * p]
-        x = self.x_embedder(x)
         condition, context, still = self.t_embedder(t), None, 0
         if c["num_classes"]:
             condition = condition + self.y_embedder(classes)
@@ -234,6 +294,11 @@ class Dit(nn.Module):
             count = mask.sum(1, keepdim=True).clamp(min=1)
             condition = condition + self.pool_embedder((text * mask[..., None]).sum(1) / count)
         condition = F.silu(condition)
+        if c["stem_channels"]:
+            x, skips = self.stem.inwards(x, condition)
+        else:
+            # [batch, tokens, channels * p * p]
+            x = self.x_embedder(F.unfold(x, p, stride=p).transpose(1, 2))
         shared = [None, None]
         if c["shared_modulation"]:
             shared[0] = self.adaLN_modulation(condition)
@@ -244,13 +309,16 @@ class Dit(nn.Module):
         for block in self.blocks:
             x, context = block(x, context, condition, shared, angles, lengths)
         shift, scale = self.final.adaLN_modulation(condition).chunk(2, dim=1)
-        x = self.final.linear(modulated(x, shift, scale, c["norm_eps"]))
+        x = modulated(x, shift, scale, c["norm_eps"])
+        if c["stem_channels"]:
+            return self.stem.outwards(x, skips, condition)
+        x = self.final.linear(x)
         return F.fold(x.transpose(1, 2), (height, width), p, stride=p)
 
 
 def config(**more):
     return dict(
-        model_type="dit", channels=3, sample_height=8, sample_width=12, patch_size=2, hidden_size=48,
+        model_type="dit", channels=3, sample_height=8, sample_width=12, patch_size=2, stem_channels=[], hidden_size=48,
         num_hidden_layers=2, num_attention_heads=3, intermediate_size=80, text="none", text_width=0,
         num_classes=0, shared_modulation=False, rope_theta=100.0, norm_eps=1e-6,
     ) | more  # fmt: skip
@@ -261,6 +329,7 @@ CASES = {
     "cross": config(text="cross", text_width=24),
     "cross_shared": config(text="cross", text_width=24, shared_modulation=True, num_hidden_layers=3),
     "joint": config(text="joint", text_width=24, channels=4, patch_size=4),
+    "stem": config(text="cross", text_width=24, shared_modulation=True, patch_size=4, stem_channels=[12, 20]),
     "joint_shared": config(text="joint", text_width=24, shared_modulation=True, num_classes=3),
 }
 

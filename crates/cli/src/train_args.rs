@@ -165,6 +165,10 @@ pub struct TrainImageArgs {
     /// Pixels along a side of a patch
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub patch: usize,
+    /// Channels of the convolutions between pixels and tokens, outermost first, each level halving the sides until a patch
+    /// is one pixel [default: none, a matrix]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub stem: Vec<usize>,
     /// Width of the model
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub width: usize,

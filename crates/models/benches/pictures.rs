@@ -94,6 +94,7 @@ fn dit(batch: usize) {
         channels: 3,
         sample_size: [32, 32],
         patch_size: 4,
+        stem_channels: Vec::new(),
         hidden_size: 256,
         layers: 8,
         heads: 4,

@@ -11,7 +11,14 @@ use medley_models::dit::{Condition, Dit, DitConfig, TextKind, TextStates};
 use medley_nn::{Device, Tensor, Weights};
 use twin::{Twin, array, loss, values, variable};
 
-const CASES: [&str; 5] = ["classes", "cross", "cross_shared", "joint", "joint_shared"];
+const CASES: [&str; 6] = [
+    "classes",
+    "cross",
+    "cross_shared",
+    "joint",
+    "joint_shared",
+    "stem",
+];
 const TIMES: [f32; 3] = [0.0, 251.5, 1000.0];
 const LENGTHS: [usize; 3] = [5, 3, 0];
 

@@ -134,6 +134,7 @@ fn transformer(channels: usize, side: usize) -> DitConfig {
         channels,
         sample_size: [side; 2],
         patch_size: 2,
+        stem_channels: Vec::new(),
         hidden_size: 16,
         layers: 2,
         heads: 2,

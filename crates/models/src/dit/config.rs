@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::json::{choice, float, required, size, switch};
+use super::stem::Stem;
+use crate::json::{choice, float, required, size, sizes, switch};
 use crate::parameters::{Init, List, Parameter, xavier};
 use crate::{ConfigError, Result};
 
@@ -26,6 +27,9 @@ pub struct DitConfig {
     pub sample_size: [usize; 2],
     /// Pixels along a side of a patch, which is one token.
     pub patch_size: usize,
+    /// Channels of the levels of convolutions between pixels and tokens, outermost first, each of which halves the sides;
+    /// as many as make a patch of one pixel. None where a patch is a token by one matrix.
+    pub stem_channels: Vec<usize>,
     /// Width of the states.
     pub hidden_size: usize,
     /// Blocks.
@@ -88,6 +92,10 @@ impl DitConfig {
                 side("sample_width", "sample_size")?,
             ],
             patch_size: size(c, "patch_size", 1..=64)?,
+            stem_channels: match c.get("stem_channels").and_then(Value::as_array) {
+                Some(list) if !list.is_empty() => sizes(c, "stem_channels", 1..=1 << 14)?,
+                _ => Vec::new(),
+            },
             hidden_size: size(c, "hidden_size", 4..=1 << 16)?,
             layers: size(c, "num_hidden_layers", 1..=1024)?,
             heads: size(c, "num_attention_heads", 1..=1024)?,
@@ -111,6 +119,7 @@ impl DitConfig {
             "sample_height": self.sample_size[0],
             "sample_width": self.sample_size[1],
             "patch_size": self.patch_size,
+            "stem_channels": self.stem_channels,
             "hidden_size": self.hidden_size,
             "num_hidden_layers": self.layers,
             "num_attention_heads": self.heads,
@@ -151,6 +160,17 @@ impl DitConfig {
                 "it must divide the sample's height and width",
             ));
         }
+        let levels = u32::try_from(self.stem_channels.len()).unwrap_or(u32::MAX);
+        if levels > 0 && 2usize.checked_pow(levels) != Some(self.patch_size) {
+            return Err(ConfigError::invalid(
+                "stem_channels",
+                format!("{:?}", self.stem_channels),
+                &format!(
+                    "its levels must halve a patch of {} to one pixel",
+                    self.patch_size
+                ),
+            ));
+        }
         if (self.text == TextKind::None) != (self.text_width == 0) {
             return Err(ConfigError::invalid(
                 "text_width",
@@ -176,12 +196,11 @@ impl DitConfig {
     pub fn parameters(&self) -> Vec<Parameter> {
         let (h, mut list) = (self.hidden_size, List::default());
         let small = Init::Normal(0.02);
-        list.linear(
-            "x_embedder",
-            h,
-            self.patch_len(),
-            xavier(h, self.patch_len()),
-        );
+        let patch = self.patch_len();
+        match self.stem_channels.is_empty() {
+            true => list.linear("x_embedder", h, patch, xavier(h, patch)),
+            false => Stem::parameters(self, &mut list),
+        }
         list.linear("t_embedder.fc1", h, TIME_WIDTH, small);
         list.linear("t_embedder.fc2", h, h, small);
         if self.classes > 0 {
@@ -217,7 +236,9 @@ impl DitConfig {
             }
         }
         list.linear("final.adaLN_modulation", 2 * h, h, Init::Zeros);
-        list.linear("final.linear", self.patch_len(), h, Init::Zeros);
+        if self.stem_channels.is_empty() {
+            list.linear("final.linear", patch, h, Init::Zeros);
+        }
         list.0
     }
 

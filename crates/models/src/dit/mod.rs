@@ -2,6 +2,7 @@
 //! condition, rotary positions along two axes, norm on queries and keys, text by cross-attention or beside the image.
 
 mod config;
+mod stem;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use config::{DitConfig, TextKind};
 
 use crate::{ConfigError, Result};
 use config::TIME_WIDTH;
+use stem::Stem;
 
 /// States of a text encoder.
 pub struct TextStates<'a> {
@@ -78,7 +80,7 @@ struct TextEmbedder {
 /// A diffusion transformer with its weights.
 pub struct Dit {
     config: DitConfig,
-    x_embedder: Linear,
+    pixels: Pixels,
     t_embedder: [Linear; 2],
     /// `[classes + 1, hidden]`
     y_embedder: Option<Tensor>,
@@ -87,7 +89,14 @@ pub struct Dit {
     shared: Vec<Linear>,
     blocks: Vec<Block>,
     final_modulation: Linear,
-    final_linear: Linear,
+}
+
+/// The way between pixels and tokens.
+enum Pixels {
+    /// One matrix from a patch to a token, another one back.
+    Patches(Linear, Linear),
+    /// Convolutions.
+    Stem(Stem),
 }
 
 impl Dit {
@@ -119,7 +128,13 @@ impl Dit {
             }
         }
         Ok(Self {
-            x_embedder: linear("x_embedder", h, c.patch_len())?,
+            pixels: match c.stem_channels.is_empty() {
+                true => Pixels::Patches(
+                    linear("x_embedder", h, c.patch_len())?,
+                    linear("final.linear", c.patch_len(), h)?,
+                ),
+                false => Pixels::Stem(Stem::new(c, weights)?),
+            },
             t_embedder: [
                 linear("t_embedder.fc1", h, TIME_WIDTH)?,
                 linear("t_embedder.fc2", h, h)?,
@@ -131,7 +146,6 @@ impl Dit {
                 .map(|i| block(c, i, weights))
                 .collect::<Result<_>>()?,
             final_modulation: linear("final.adaLN_modulation", 2 * h, h)?,
-            final_linear: linear("final.linear", c.patch_len(), h)?,
             config,
         })
     }
@@ -149,14 +163,17 @@ impl Dit {
     /// was made for.
     pub fn forward(&self, x: &Tensor, t: &[f32], condition: &Condition) -> Result<Tensor> {
         let (batch, _, height, width) = x.dims4().map_err(medley_nn::Error::from)?;
-        let tokens = self.patches(x)?;
+        self.fits(x)?;
         if t.len() != batch {
             return Err(misfit(format!("{} times for {batch} samples", t.len())));
         }
-        let mut x = self.x_embedder.forward(&tokens)?; // [batch, tokens, hidden]
         let context = self.context(condition, batch)?;
-        let c = self.condition(t, condition, &x)?; // [batch, hidden]
+        let c = self.condition(t, condition, x)?; // [batch, hidden]
         let c = activation(Activation::Silu, &c)?;
+        let (mut x, skips) = match &self.pixels {
+            Pixels::Patches(embedder, _) => (embedder.forward(&self.patches(x)?)?, Vec::new()),
+            Pixels::Stem(stem) => stem.down(x, &c)?,
+        }; // [batch, tokens, hidden]
         let shared: Vec<Tensor> = self
             .shared
             .iter()
@@ -185,13 +202,15 @@ impl Dit {
         let part =
             |i: usize| modulation.narrow(1, i * self.config.hidden_size, self.config.hidden_size);
         let x = modulated_layer_norm(&x, &part(0)?, &part(1)?, self.config.norm_eps)?;
-        self.unpatched(&self.final_linear.forward(&x)?, height, width)
+        match &self.pixels {
+            Pixels::Patches(_, linear) => self.unpatched(&linear.forward(&x)?, height, width),
+            Pixels::Stem(stem) => stem.up(&x, skips, &c),
+        }
     }
 
-    /// `[batch, channels, height, width]` → `[batch, tokens, channels · patch²]`, each in the order of a convolution's
-    /// weight.
-    fn patches(&self, x: &Tensor) -> Result<Tensor> {
-        let (batch, channels, height, width) = x.dims4()?;
+    /// Fails for samples that are no whole patches.
+    fn fits(&self, x: &Tensor) -> Result<()> {
+        let (_, channels, height, width) = x.dims4()?;
         let p = self.config.patch_size;
         if channels != self.config.channels
             || height == 0
@@ -204,6 +223,14 @@ impl Dit {
                 self.config.channels
             )));
         }
+        Ok(())
+    }
+
+    /// `[batch, channels, height, width]` → `[batch, tokens, channels · patch²]`, each in the order of a convolution's
+    /// weight.
+    fn patches(&self, x: &Tensor) -> Result<Tensor> {
+        let (batch, channels, height, width) = x.dims4()?;
+        let p = self.config.patch_size;
         Ok(
             x.reshape(vec![batch, channels, height / p, p, width / p, p])?
                 .permute(vec![0, 2, 4, 1, 3, 5])?

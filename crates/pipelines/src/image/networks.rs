@@ -131,12 +131,22 @@ impl Denoise for DitNetwork {
             ),
             TextKind::None => (image * stream, image * image),
         };
+        // Four convolutions a level of the stem, and the way to the next level and back.
+        let patch = (c.patch_size * c.patch_size) as f64;
+        let stem = c.stem_channels.iter().enumerate().map(|(i, &channels)| {
+            let next = c.stem_channels.get(i + 1).map_or(hidden, |&n| n as f64);
+            let (pixels, channels) = (image * patch / 4f64.powi(i as i32), channels as f64);
+            pixels * channels * (4.0 * 9.0 * channels + 2.0 * next)
+        });
+        let stem: f64 = stem.sum();
+        let outermost = c.stem_channels.first().map_or(0.0, |&n| n as f64 * patch);
         // Scores and their sums over values take two products more.
-        let flops = 2.0 * layers * (matrices + 2.0 * seen * hidden) * batch as f64;
+        let flops = 2.0 * (layers * (matrices + 2.0 * seen * hidden) + stem) * batch as f64;
         // States, their norm, q, k and v, the wide states of the feed-forward block, and pages that the allocator keeps: as
-        // measured at 16384 tokens. Beside them copies of the samples.
+        // measured at 16384 tokens.
         let states = 10.0 * hidden + 3.0 * wide;
-        let samples = 12.0 * c.patch_len() as f64;
+        // Beside them copies of the samples, and states of the outermost level.
+        let samples = 12.0 * c.patch_len() as f64 + 6.0 * outermost;
         let values = (image + text) * (states + samples) * batch as f64;
         Cost {
             flops,

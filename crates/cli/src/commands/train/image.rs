@@ -64,6 +64,7 @@ fn settings(args: &TrainImageArgs, text: bool) -> Outcome<ImageSettings> {
         Some(base) => base_model(base).map_err(failure)?,
         None => json!({
             "patch_size": args.patch,
+            "stem_channels": args.stem,
             "hidden_size": args.width,
             "num_hidden_layers": args.layers,
             "num_attention_heads": args.heads,

@@ -1,0 +1,151 @@
+//! Convolutions around the transformer: from pixels to its tokens and back, in levels that halve the sides, as in a U-Net
+//! (Ronneberger et al. 2015) whose innermost level is the transformer (Hoogeboom et al. 2023, "simple diffusion", U-ViT).
+
+use medley_nn::vision::{
+    Conv2d, activation, channels_first, channels_last, modulated_layer_norm, pixel_unshuffle,
+};
+use medley_nn::{Activation, Linear, Tensor, Weights};
+
+use super::config::DitConfig;
+use crate::Result;
+use crate::parameters::{Init, List, xavier};
+
+/// Norm, activation and convolution twice, beside the states that it adds to; the condition shifts and scales both norms.
+struct Residual {
+    modulation: Linear,
+    conv1: Conv2d,
+    conv2: Conv2d,
+}
+
+/// Levels from the pixels inwards.
+struct Level {
+    down: Residual,
+    /// Four pixels to one of the next level.
+    merge: Linear,
+    /// One of the next level to four.
+    expand: Linear,
+    up: Residual,
+}
+
+/// The levels with their convolutions from and to pixels.
+pub(super) struct Stem {
+    conv_in: Conv2d,
+    levels: Vec<Level>,
+    modulation: Linear,
+    conv_out: Conv2d,
+    eps: f32,
+}
+
+/// What the way down leaves for the way up: the states of each level, `[batch, height, width, channels]`.
+pub(super) type Skips = Vec<Tensor>;
+
+impl Stem {
+    /// The parameters of [`Stem::new`]: what a level adds begins with 0.
+    pub(super) fn parameters(c: &DitConfig, list: &mut List) {
+        let (h, widths) = (c.hidden_size, &c.stem_channels);
+        let residual = |list: &mut List, name: &str, width: usize| {
+            list.linear(&format!("{name}.modulation"), 4 * width, h, Init::Zeros);
+            list.conv(&format!("{name}.conv1"), width, width, 3, 1.0);
+            list.conv(&format!("{name}.conv2"), width, width, 3, 0.0);
+        };
+        list.conv("stem.conv_in", widths[0], c.channels, 3, 1.0);
+        for (i, &width) in widths.iter().enumerate() {
+            let next = widths.get(i + 1).copied().unwrap_or(h);
+            let name = format!("stem.levels.{i}");
+            residual(list, &format!("{name}.down"), width);
+            let four = 4 * width;
+            list.linear(&format!("{name}.merge"), next, four, xavier(next, four));
+            list.linear(&format!("{name}.expand"), four, next, xavier(four, next));
+            residual(list, &format!("{name}.up"), width);
+        }
+        list.linear("stem.modulation", 2 * widths[0], h, Init::Zeros);
+        list.conv("stem.conv_out", c.channels, widths[0], 3, 0.0);
+    }
+
+    pub(super) fn new(c: &DitConfig, weights: &Weights) -> Result<Self> {
+        let (h, widths) = (c.hidden_size, &c.stem_channels);
+        let conv = |name: &str, sizes| Conv2d::new(weights, name, sizes, 3);
+        let residual = |name: &str, width: usize| -> Result<Residual> {
+            Ok(Residual {
+                modulation: weights.linear(&format!("{name}.modulation"), 4 * width, h)?,
+                conv1: conv(&format!("{name}.conv1"), [width, width])?,
+                conv2: conv(&format!("{name}.conv2"), [width, width])?,
+            })
+        };
+        let level = |(i, &width): (usize, &usize)| -> Result<Level> {
+            let next = widths.get(i + 1).copied().unwrap_or(h);
+            let name = format!("stem.levels.{i}");
+            Ok(Level {
+                down: residual(&format!("{name}.down"), width)?,
+                merge: weights.linear(&format!("{name}.merge"), next, 4 * width)?,
+                expand: weights.linear(&format!("{name}.expand"), 4 * width, next)?,
+                up: residual(&format!("{name}.up"), width)?,
+            })
+        };
+        Ok(Self {
+            conv_in: conv("stem.conv_in", [c.channels, widths[0]])?,
+            levels: widths
+                .iter()
+                .enumerate()
+                .map(level)
+                .collect::<Result<_>>()?,
+            modulation: weights.linear("stem.modulation", 2 * widths[0], h)?,
+            conv_out: conv("stem.conv_out", [widths[0], c.channels])?,
+            eps: c.norm_eps,
+        })
+    }
+
+    /// `[batch, channels, height, width]` → tokens `[batch, tokens, hidden]` and what the way back needs. `c` is `silu` of
+    /// the condition, `[batch, hidden]`.
+    pub(super) fn down(&self, x: &Tensor, c: &Tensor) -> Result<(Tensor, Skips)> {
+        let mut x = self.conv_in.forward(&channels_last(x)?)?;
+        let mut skips = Vec::with_capacity(self.levels.len());
+        for level in &self.levels {
+            x = self.residual(&level.down, x, c)?;
+            let merged = level.merge.forward(&pixel_unshuffle(&x, 2)?)?;
+            skips.push(std::mem::replace(&mut x, merged));
+        }
+        let (batch, height, width, hidden) = x.dims4()?;
+        Ok((x.reshape((batch, height * width, hidden))?, skips))
+    }
+
+    /// The way back.
+    pub(super) fn up(&self, tokens: &Tensor, mut skips: Skips, c: &Tensor) -> Result<Tensor> {
+        let mut x = tokens.clone();
+        for level in self.levels.iter().rev() {
+            let four = level.expand.forward(&x)?;
+            let Some(skip) = skips.pop() else { break };
+            let (batch, height, width, channels) = skip.dims4()?;
+            // [batch, h · w, 4 · channels], in the order of `pixel_unshuffle`
+            let expanded = four
+                .reshape(vec![batch, height / 2, width / 2, channels, 2, 2])?
+                .permute(vec![0, 1, 4, 2, 5, 3])?
+                .reshape((batch, height, width, channels))?;
+            x = self.residual(&level.up, (expanded + skip)?, c)?;
+        }
+        let m = self.modulation.forward(c)?;
+        let width = m.dim(1)? / 2;
+        let part = |i: usize| m.narrow(1, i * width, width);
+        let x = self.normed(&x, &part(0)?, &part(1)?)?;
+        Ok(channels_first(&self.conv_out.forward(&x)?)?)
+    }
+
+    fn residual(&self, block: &Residual, x: Tensor, c: &Tensor) -> Result<Tensor> {
+        let m = block.modulation.forward(c)?;
+        let width = m.dim(1)? / 4;
+        let part = |i: usize| m.narrow(1, i * width, width);
+        let y = self.normed(&x, &part(0)?, &part(1)?)?;
+        let y = block.conv1.forward(&y)?;
+        let y = self.normed(&y, &part(2)?, &part(3)?)?;
+        Ok((x + block.conv2.forward(&y)?)?)
+    }
+
+    /// Each pixel's channels, normed, modulated and activated.
+    fn normed(&self, x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        let (batch, height, width, channels) = x.dims4()?;
+        let rows = x.reshape((batch, height * width, channels))?;
+        let normed = modulated_layer_norm(&rows, shift, scale, self.eps)?;
+        let active = activation(Activation::Silu, &normed)?;
+        Ok(active.reshape((batch, height, width, channels))?)
+    }
+}
