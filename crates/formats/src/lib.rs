@@ -20,4 +20,5 @@ mod weights;
 
 pub use dtype::{DType, TensorInfo};
 pub use error::{FormatError, Problem};
+pub use medley_kernels::BlockType;
 pub use weights::{Container, TypeShare, WeightFile};

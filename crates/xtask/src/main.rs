@@ -16,6 +16,7 @@ mod process;
 mod prove;
 mod python;
 mod smoke;
+mod starter;
 mod steps;
 mod test;
 
@@ -51,6 +52,8 @@ enum Command {
     Golden(golden::GoldenArgs),
     /// Make the dataset of the starter's icons, and the text encoder that reads their captions
     Icons(icons::IconsArgs),
+    /// Bring a trained model into starter/, in bf16, and print sizes and hashes for the catalog
+    Starter(starter::StarterArgs),
     /// Build the optimised program and pack it with its data and licences
     Dist(dist::DistArgs),
     /// Regenerate the generated pages of docs/ (or verify them)
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Prove(args) => prove::run(&args),
         Command::Golden(args) => golden::run(&args),
         Command::Icons(args) => icons::run(&args),
+        Command::Starter(args) => starter::run(&args),
         Command::Dist(args) => dist::run(&args),
         Command::Docs { check } => docs::run(check),
     };

@@ -1,0 +1,179 @@
+//! `cargo xtask starter`: a trained model's folder as it is shipped in `starter/`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use medley_formats::safetensors::{TensorData, write};
+use medley_formats::{BlockType, DType, WeightFile};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::process;
+
+/// Bytes that all starters together may have.
+const MOST: u64 = 90_000_000;
+
+#[derive(Args)]
+pub struct StarterArgs {
+    /// Folder that `medley train` made
+    run: PathBuf,
+    /// Name in the catalog, and of the folder in starter/
+    name: String,
+    /// Keys of config.json that are set otherwise, as JSON, such as sampler.guidance=4
+    #[arg(long = "set", value_name = "KEY=JSON")]
+    set: Vec<String>,
+}
+
+/// Files that are copied as they are, where they exist.
+const COPIED: [&str; 4] = [
+    "encoder.gguf",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+];
+
+pub fn run(args: &StarterArgs) -> Result<()> {
+    let out = process::root().join("starter").join(&args.name);
+    std::fs::create_dir_all(&out)?;
+    shrink(
+        &args.run.join("model.safetensors"),
+        &out.join("model.safetensors"),
+    )?;
+    for name in COPIED {
+        let from = args.run.join(name);
+        if from.exists() {
+            std::fs::copy(&from, out.join(name)).with_context(|| format!("cannot copy {name}"))?;
+        }
+    }
+    let mut config = json(&args.run.join("config.json"))?;
+    for pair in &args.set {
+        set(&mut config, pair)?;
+    }
+    put(&out.join("config.json"), &config)?;
+    put(
+        &out.join("recipe.json"),
+        &json(&args.run.join("training.json"))?,
+    )?;
+    describe(&out)?;
+    let all = size(&process::root().join("starter"))?;
+    ensure!(
+        all <= MOST,
+        "all starters together have {all} bytes, more than {MOST}"
+    );
+    println!("{all} bytes in all starters");
+    Ok(())
+}
+
+fn json(path: &Path) -> Result<Value> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+}
+
+fn put(path: &Path, value: &Value) -> Result<()> {
+    std::fs::write(path, format!("{value:#}\n")).with_context(|| path.display().to_string())
+}
+
+/// Sets `a.b=JSON` in an object.
+fn set(config: &mut Value, pair: &str) -> Result<()> {
+    let (key, value) = pair.split_once('=').context("--set takes KEY=JSON")?;
+    let mut place = config;
+    for part in key.split('.') {
+        place = &mut place[part];
+    }
+    *place = serde_json::from_str(value).with_context(|| format!("--set {pair}"))?;
+    Ok(())
+}
+
+/// The weights with every tensor of two and more dimensions in bf16.
+fn shrink(from: &Path, to: &Path) -> Result<()> {
+    let file = WeightFile::open(from)?;
+    let mut kept: Vec<(String, Vec<usize>, BlockType, Vec<u8>)> = Vec::new();
+    for info in file.tensors() {
+        let values = file.to_f32(&info.name)?;
+        if values.iter().any(|v| !v.is_finite()) {
+            bail!("{} is not finite", info.name);
+        }
+        let (ty, bytes) = match info.shape.len() {
+            0 | 1 => (
+                BlockType::F32,
+                values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            ),
+            _ => (
+                BlockType::BF16,
+                values.iter().flat_map(|&v| bf16(v).to_le_bytes()).collect(),
+            ),
+        };
+        kept.push((info.name.clone(), info.shape.clone(), ty, bytes));
+    }
+    let tensors: Vec<TensorData> = kept
+        .iter()
+        .map(|(name, shape, ty, bytes)| TensorData {
+            name,
+            dtype: DType::Block(*ty),
+            shape,
+            bytes,
+        })
+        .collect();
+    Ok(write(to, &tensors, &[("format", "pt")])?)
+}
+
+/// The nearest bf16, ties to even.
+fn bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) as u16
+}
+
+/// Prints sizes and hashes as the catalog has them.
+fn describe(folder: &Path) -> Result<()> {
+    let mut names: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    names.sort();
+    for path in names.iter().filter(|path| path.is_file()) {
+        let bytes = std::fs::read(path)?;
+        let hash: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        println!("{}  {}  {hash}", path.display(), bytes.len());
+    }
+    Ok(())
+}
+
+fn size(folder: &Path) -> Result<u64> {
+    let mut sum = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        sum += if kind.is_dir() {
+            size(&entry.path())?
+        } else {
+            entry.metadata()?.len()
+        };
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_to_the_nearest() {
+        assert_eq!(bf16(1.0), 0x3F80);
+        assert_eq!(bf16(-2.5), 0xC020);
+        // Half way between two: the even one.
+        assert_eq!(bf16(f32::from_bits(0x3F80_8000)), 0x3F80);
+        assert_eq!(bf16(f32::from_bits(0x3F81_8000)), 0x3F82);
+    }
+
+    #[test]
+    fn keys_are_set_where_they_lie() {
+        let mut config = serde_json::json!({ "sampler": { "steps": 20 } });
+        set(&mut config, "sampler.guidance=4.5").unwrap();
+        assert_eq!(config["sampler"]["guidance"], 4.5);
+        assert_eq!(config["sampler"]["steps"], 20);
+        assert!(set(&mut config, "sampler.guidance").is_err());
+    }
+}
