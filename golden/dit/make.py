@@ -196,7 +196,7 @@ class Final(nn.Module):
     def __init__(self, c, patch):
         super().__init__()
         self.adaLN_modulation = nn.Linear(c["hidden_size"], 2 * c["hidden_size"])
-        if not c["stem_channels"]:
+        if not c.get("stem_channels"):
             self.linear = nn.Linear(c["hidden_size"], patch)
 
 
@@ -263,7 +263,7 @@ class Dit(nn.Module):
         self.c, h = c, c["hidden_size"]
         patch = c["channels"] * c["patch_size"] ** 2
         self.t_embedder = TimeEmbedder(h)
-        if c["stem_channels"]:
+        if c.get("stem_channels"):
             self.stem = Stem(c)
         else:
             self.x_embedder = nn.Linear(patch, h)
@@ -294,7 +294,7 @@ class Dit(nn.Module):
             count = mask.sum(1, keepdim=True).clamp(min=1)
             condition = condition + self.pool_embedder((text * mask[..., None]).sum(1) / count)
         condition = F.silu(condition)
-        if c["stem_channels"]:
+        if c.get("stem_channels"):
             x, skips = self.stem.inwards(x, condition)
         else:
             # [batch, tokens, channels * p * p]
@@ -310,7 +310,7 @@ class Dit(nn.Module):
             x, context = block(x, context, condition, shared, angles, lengths)
         shift, scale = self.final.adaLN_modulation(condition).chunk(2, dim=1)
         x = modulated(x, shift, scale, c["norm_eps"])
-        if c["stem_channels"]:
+        if c.get("stem_channels"):
             return self.stem.outwards(x, skips, condition)
         x = self.final.linear(x)
         return F.fold(x.transpose(1, 2), (height, width), p, stride=p)

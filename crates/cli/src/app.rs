@@ -28,6 +28,7 @@ pub fn prepare(global: &Global) -> Outcome {
                 .with_hint("MEDLEY_ISA may be scalar, avx2 or avx512"),
         ));
     }
+    medley_engine::only_this_pool();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     medley_engine::set_threads(global.threads.map_or(cores, usize::from));
     device(global)?;

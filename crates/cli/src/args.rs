@@ -490,6 +490,15 @@ pub enum ModelsCommand {
     },
 }
 
+/// Whose training is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TrainedModel {
+    /// A decoder of 6 layers of 384, 16 sequences of 256 tokens
+    Decoder,
+    /// A diffusion transformer of 8 layers of 256, 32 pictures of 32 pixels
+    Transformer,
+}
+
 /// How training multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum TrainCompute {
@@ -527,9 +536,12 @@ pub enum BenchCommand {
         #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
         batch: u16,
     },
-    /// Speed of training a small decoder: forward, backward, clipping and AdamW over random tokens
+    /// Speed of training a small model: forward, backward, clipping and AdamW over random data
     #[command(hide = true)]
     Train {
+        /// Which model
+        #[arg(long, value_enum, default_value_t = TrainedModel::Decoder)]
+        model: TrainedModel,
         /// How products are computed
         #[arg(long, value_enum, default_value_t = TrainCompute::F32)]
         compute: TrainCompute,

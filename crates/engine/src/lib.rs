@@ -26,7 +26,8 @@ mod medium;
 pub mod work_file;
 
 pub use machine::{
-    Device, MachineLimits, available_memory, device, limits, requested_isa, set_threads, threads,
+    Device, MachineLimits, available_memory, device, limits, only_this_pool, requested_isa,
+    set_threads, threads,
 };
 #[cfg(feature = "generators")]
 pub use medium::{medium_of, subject_of};

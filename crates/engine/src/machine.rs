@@ -1,6 +1,6 @@
 //! Threads, instruction set and device of this process.
 
-pub use medley_kernels::pool::{set_threads, threads};
+pub use medley_kernels::pool::{only_this_pool, set_threads, threads};
 pub use medley_kernels::{Limits as MachineLimits, limits, requested_isa};
 pub use medley_nn::Device;
 

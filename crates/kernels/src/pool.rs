@@ -90,6 +90,23 @@ fn pool() -> &'static Pool {
     })
 }
 
+/// Keeps the tensor library's own pool to one thread, unless the user has set its variable: its threads spin where they
+/// wait, beside those of this pool. Does nothing once the process has a second thread, so it belongs at the start of a
+/// program; says whether the library will keep to one thread.
+pub fn only_this_pool() -> bool {
+    const NAME: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(NAME).is_some() {
+        return std::env::var(NAME).is_ok_and(|n| n.trim() == "1");
+    }
+    let tasks = std::fs::read_dir("/proc/self/task").map(Iterator::count);
+    if !matches!(tasks, Ok(1)) {
+        return false;
+    }
+    // SAFETY: no other thread exists that could read the environment meanwhile, as the kernel just said.
+    unsafe { std::env::set_var(NAME, "1") };
+    true
+}
+
 /// Sets how many threads a region uses, the caller included. 0 means one per processor.
 /// Takes effect at the next region; workers are started when they are first needed.
 pub fn set_threads(n: usize) {

@@ -22,6 +22,7 @@ pub mod optim;
 mod random;
 pub mod run;
 pub mod schedule;
+pub mod speed;
 pub mod step;
 pub mod text;
 

@@ -76,7 +76,8 @@ def images(name, batch, model, run, x):
     print(json.dumps(best), flush=True)
 
 
-def dit(batch):
+def transformer():
+    """The diffusion transformer of 9.4 M parameters."""
     twin = load("dit")
 
     def attend(q, k, v, lengths=None):
@@ -93,7 +94,11 @@ def dit(batch):
         num_hidden_layers=8, num_attention_heads=4, intermediate_size=1024, text="cross", text_width=384,
         num_classes=0, shared_modulation=True, rope_theta=100.0, norm_eps=1e-6,
     )  # fmt: skip
-    model = twin.Dit(config).float()
+    return twin.Dit(config).float()
+
+
+def dit(batch):
+    model = transformer()
     x, text = torch.randn(batch, 3, 32, 32), torch.randn(batch, TOKENS, 384)
     t, lengths = torch.rand(batch) * 1000, [TOKENS] * batch
     print(json.dumps(report("dit", batch, model, lambda: model(x, t, text, lengths))), flush=True)

@@ -1,11 +1,12 @@
-"""Training speed of a small Llama decoder in PyTorch: the peer of `medley bench train`.
+"""Training speed of a small Llama decoder and of a diffusion transformer in PyTorch: the peer of `medley bench train`.
 
-    python3 train.py --compute f32|bf16 --threads N --steps N [--vocab V]
+    python3 train.py --model decoder|transformer --compute f32|bf16 --threads N --steps N [--vocab V]
 
 Prints one JSON object: seconds of every step (forward, backward, clipping, AdamW) after the warm-up
-steps, tokens per step, the losses, and versions. The model is transformers' Llama written with
+steps, tokens or pictures per step, the losses, and versions. The decoder is transformers' Llama written with
 PyTorch's own fused functions: joint projections of queries, keys and values and of gate and up,
-`rms_norm`, `scaled_dot_product_attention`, `cross_entropy`, the fused AdamW; bf16 by autocast.
+`rms_norm`, `scaled_dot_product_attention`, `cross_entropy`, the fused AdamW; bf16 by autocast. The transformer is the
+twin of golden/dit with PyTorch's fused functions where the twin spells things out.
 """
 
 import argparse
@@ -66,8 +67,37 @@ class Decoder(nn.Module):
         return F.linear(self.norm(x), self.embed.weight)
 
 
+def decoder(c):
+    """A model, what draws a batch and gives its loss as a function, and the units of a step."""
+    model = Decoder(c)
+
+    def draw():
+        ids = torch.randint(0, c.vocab, (c.batch, c.length + 1))
+        return lambda: F.cross_entropy(
+            model(ids[:, :-1]).view(-1, c.vocab).float(), ids[:, 1:].reshape(-1)
+        )
+
+    return model, draw, c.batch * c.length
+
+
+def transformer(c):
+    import pictures
+
+    model, size = pictures.transformer(), [c.pictures, 3, 32, 32]
+    torch.nn.init.normal_(model.final.linear.weight, std=0.02)
+
+    def draw():
+        x, noise = torch.rand(size) * 2 - 1, torch.randn(size)
+        sigma, text = torch.rand(c.pictures), torch.randn(c.pictures, pictures.TOKENS, 384)
+        s, lengths = sigma[:, None, None, None], [pictures.TOKENS] * c.pictures
+        return lambda: F.mse_loss(model((1 - s) * x + s * noise, sigma * 1000, text, lengths).float(), noise - x)
+
+    return model, draw, c.pictures
+
+
 def main():
     p = argparse.ArgumentParser()
+    p.add_argument("--model", choices=["decoder", "transformer"], default="decoder")
     p.add_argument("--compute", choices=["f32", "bf16"], default="f32")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--steps", type=int, default=5)
@@ -79,18 +109,18 @@ def main():
     p.add_argument("--layers", type=int, default=6)
     p.add_argument("--length", type=int, default=256)
     p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--pictures", type=int, default=32)
     c = p.parse_args()
     torch.set_num_threads(c.threads)
     torch.manual_seed(0)
-    model = Decoder(c)
+    model, draw, units = {"decoder": decoder, "transformer": transformer}[c.model](c)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
     seconds, losses = [], []
     for step in range(c.warm_up + c.steps):
-        ids = torch.randint(0, c.vocab, (c.batch, c.length + 1))
+        f = draw()
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=c.compute == "bf16"):
-            logits = model(ids[:, :-1])
-            loss = F.cross_entropy(logits.view(-1, c.vocab).float(), ids[:, 1:].reshape(-1))
+            loss = f()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
@@ -101,7 +131,7 @@ def main():
         json.dumps(
             {
                 "seconds": seconds[c.warm_up :],
-                "tokens": c.batch * c.length,
+                "units": units,
                 "losses": losses,
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "version": f"torch {torch.__version__}",

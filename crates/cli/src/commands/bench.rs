@@ -1,12 +1,13 @@
 use std::time::Instant;
 
+use medley_engine::train::image::speed as image_speed;
 use medley_engine::train::text::DecoderShape;
 use medley_engine::train::text::speed::{SpeedSettings, measure};
 use medley_engine::{Compute, EmbeddingModel, LoadOptions};
 use serde_json::json;
 
 use crate::app::{load_text, model_path};
-use crate::args::{BenchCommand, Global, TrainCompute};
+use crate::args::{BenchCommand, Global, TrainCompute, TrainedModel};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// `medley bench`
@@ -49,10 +50,11 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
             ))?)
         }
         BenchCommand::Train {
+            model,
             compute,
             vocab,
             steps,
-        } => train(compute, vocab, steps, global),
+        } => train(model, compute, vocab, steps.max(1), global),
         BenchCommand::Machine => {
             let (threads, limits) = (medley_engine::threads(), medley_engine::limits());
             if global.json {
@@ -110,34 +112,51 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
     }
 }
 
-fn train(compute: TrainCompute, vocab: usize, steps: usize, global: &Global) -> Outcome {
-    let settings = SpeedSettings {
-        shape: DecoderShape {
-            vocab,
-            hidden: 384,
-            intermediate: 1024,
-            layers: 6,
-            heads: 6,
-            kv_heads: 6,
-            context: 256,
-            tied: true,
-        },
-        length: 256,
-        batch: 16,
-        steps: steps.max(1),
-        compute: match compute {
-            TrainCompute::F32 => Compute::F32,
-            TrainCompute::Bf16 => Compute::Bf16,
-        },
+/// Pictures of a step of the transformer.
+const PICTURES: usize = 32;
+
+fn train(
+    model: TrainedModel,
+    compute: TrainCompute,
+    vocab: usize,
+    steps: usize,
+    global: &Global,
+) -> Outcome {
+    let compute = match compute {
+        TrainCompute::F32 => Compute::F32,
+        TrainCompute::Bf16 => Compute::Bf16,
     };
-    let speed = measure(&settings).map_err(|e| Failure::usage(e.to_string()))?;
+    let (speed, unit) = match model {
+        TrainedModel::Transformer => (image_speed::measure(PICTURES, steps, compute), "pictures"),
+        TrainedModel::Decoder => {
+            let shape = DecoderShape {
+                vocab,
+                hidden: 384,
+                intermediate: 1024,
+                layers: 6,
+                heads: 6,
+                kv_heads: 6,
+                context: 256,
+                tied: true,
+            };
+            let settings = SpeedSettings {
+                shape,
+                length: 256,
+                batch: 16,
+                steps,
+                compute,
+            };
+            (measure(&settings), "tokens")
+        }
+    };
+    let speed = speed.map_err(|e| Failure::usage(e.to_string()))?;
     let mut sorted = speed.seconds.clone();
     sorted.sort_by(f64::total_cmp);
-    let per_s = speed.tokens as f64 / sorted[sorted.len() / 2];
+    let per_s = speed.units as f64 / sorted[sorted.len() / 2];
     if global.json {
         return print_json(&json!({
             "seconds": speed.seconds,
-            "tokens": speed.tokens,
+            "units": speed.units,
             "losses": speed.losses,
             "parameters": speed.parameters,
             "peak_rss_bytes": peak_rss(),
@@ -145,7 +164,7 @@ fn train(compute: TrainCompute, vocab: usize, steps: usize, global: &Global) -> 
         }));
     }
     Ok(print_now(&format!(
-        "{} parameters\n{per_s:.0} tokens/s\n",
+        "{} parameters\n{per_s:.0} {unit}/s\n",
         speed.parameters
     ))?)
 }

@@ -3,6 +3,7 @@
 mod objective;
 mod sample;
 mod settings;
+pub mod speed;
 mod task;
 
 pub use objective::{BETAS, Denoising, Mixing, NoisyBatch, TIMESTEPS, Times, denoising_loss};

@@ -123,7 +123,7 @@ pub fn prepare(
 }
 
 /// First weights.
-fn fresh(shape: &DitConfig, seed: u64) -> Tensors {
+pub(super) fn fresh(shape: &DitConfig, seed: u64) -> Tensors {
     let mut tensors = HashMap::new();
     for parameter in shape.parameters() {
         let count: usize = parameter.shape.iter().product();

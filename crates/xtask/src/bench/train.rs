@@ -1,4 +1,4 @@
-//! `bench train`: Medley and PyTorch train the same small decoder, in turn.
+//! `bench train`: Medley and PyTorch train the same small decoder and diffusion transformer, in turn.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,13 +17,16 @@ use crate::smoke::Program;
 
 #[derive(Args)]
 pub struct TrainArgs {
+    /// Models
+    #[arg(long, value_delimiter = ',', default_value = "decoder,transformer")]
+    models: Vec<String>,
     /// Numbers of threads
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     threads: Vec<usize>,
     /// How products are computed
     #[arg(long, value_delimiter = ',', default_value = "f32,bf16")]
     compute: Vec<String>,
-    /// Token ids of the model
+    /// Token ids of the decoder
     #[arg(long, default_value_t = 32000)]
     vocab: usize,
     /// Steps that are timed in a round, after one that is not
@@ -41,6 +44,7 @@ impl TrainArgs {
     /// The defaults, with the figures kept in `file`.
     pub fn into_file(file: &Path) -> Self {
         Self {
+            models: vec!["decoder".into(), "transformer".into()],
             threads: vec![1, 2],
             compute: vec!["f32".into(), "bf16".into()],
             vocab: 32000,
@@ -55,7 +59,7 @@ impl TrainArgs {
 #[derive(Debug, Deserialize)]
 struct Printed {
     seconds: Vec<f64>,
-    tokens: usize,
+    units: usize,
     losses: Vec<f64>,
     parameters: usize,
     version: Option<String>,
@@ -86,20 +90,24 @@ pub struct TrainRound {
 /// One way of computing with one number of threads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainCell {
+    /// decoder or transformer.
+    pub model: String,
+    /// Its numbers.
+    pub parameters: usize,
     /// f32 or bf16.
     pub compute: String,
     /// Threads of both programs.
     pub threads: usize,
-    /// Tokens of a step.
-    pub tokens: usize,
+    /// Tokens or pictures of a step.
+    pub units: usize,
     /// All rounds.
     pub rounds: Vec<TrainRound>,
     /// Rounds in which the machine ran below [`SLOW_BELOW`] of the best seen; they count all the same.
     pub slow_rounds: usize,
-    /// Median tokens per second of Medley.
-    pub medley_tok_s: f64,
-    /// Median tokens per second of PyTorch.
-    pub peer_tok_s: f64,
+    /// Median tokens or pictures per second of Medley.
+    pub medley_per_s: f64,
+    /// Median tokens or pictures per second of PyTorch.
+    pub peer_per_s: f64,
     /// Largest memory of Medley.
     pub medley_peak_bytes: u64,
     /// Largest memory of PyTorch.
@@ -117,11 +125,9 @@ pub struct TrainReport {
     pub medley: String,
     /// PyTorch's version.
     pub peer: String,
-    /// Numbers of the model.
-    pub parameters: usize,
-    /// Token ids of the model.
+    /// Token ids of the decoder.
     pub vocab: usize,
-    /// One entry per way of computing and number of threads.
+    /// One entry per model, way of computing and number of threads.
     pub cells: Vec<TrainCell>,
 }
 
@@ -130,7 +136,13 @@ struct Bench<'a> {
     program: Program,
     venv: Venv,
     peer: String,
-    parameters: usize,
+}
+
+/// What is measured together.
+struct What<'a> {
+    model: &'a str,
+    compute: &'a str,
+    threads: usize,
 }
 
 pub fn run(args: &TrainArgs) -> Result<()> {
@@ -141,12 +153,17 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         program: Program::build()?,
         venv,
         peer: String::new(),
-        parameters: 0,
     };
     let mut cells = Vec::new();
-    for compute in &args.compute {
-        for &threads in &args.threads {
-            cells.push(bench.cell(compute, threads)?);
+    for model in &args.models {
+        for compute in &args.compute {
+            for &threads in &args.threads {
+                cells.push(bench.cell(&What {
+                    model,
+                    compute,
+                    threads,
+                })?);
+            }
         }
     }
     let report = TrainReport {
@@ -154,7 +171,6 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         machine: Description::read(),
         medley: super::text::own_version(bench.program.binary())?,
         peer: bench.peer,
-        parameters: bench.parameters,
         vocab: args.vocab,
         cells,
     };
@@ -167,59 +183,60 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 }
 
 impl Bench<'_> {
-    fn cell(&mut self, compute: &str, threads: usize) -> Result<TrainCell> {
+    fn cell(&mut self, what: &What) -> Result<TrainCell> {
         let mut rounds = Vec::new();
-        let mut tokens = 0;
+        let (mut units, mut parameters) = (0, 0);
         for index in 0..self.args.rounds.max(1) {
-            let before = machine::pulse(threads);
+            let before = machine::pulse(what.threads);
             // Who goes first alternates, so that neither always finds the machine as the other left it.
-            let (medley, peer) = if index % 2 == 0 {
-                let peer = self.peer_sample(compute, threads)?;
-                (self.own_sample(compute, threads)?, peer)
+            let (own, peer) = if index % 2 == 0 {
+                let peer = self.peer_sample(what)?;
+                (self.own_sample(what)?, peer)
             } else {
-                let own = self.own_sample(compute, threads)?;
-                (own, self.peer_sample(compute, threads)?)
+                let own = self.own_sample(what)?;
+                (own, self.peer_sample(what)?)
             };
-            tokens = medley.1;
+            (units, parameters) = (own.1.units, own.1.parameters);
             let round = TrainRound {
-                pulse: before.min(machine::pulse(threads)),
-                medley: medley.0,
+                pulse: before.min(machine::pulse(what.threads)),
+                medley: own.0,
                 peer: peer.0,
             };
             println!(
-                "{compute}, {threads} threads, round {}: {:.0} / {:.0} tok/s, {} / {}",
+                "{}, {}, {} threads, round {}: {:.0} / {:.0} a second, {} / {}",
+                what.model,
+                what.compute,
+                what.threads,
                 index + 1,
-                tokens as f64 / median(&round.medley.seconds),
-                tokens as f64 / median(&round.peer.seconds),
+                units as f64 / median(&round.medley.seconds),
+                units as f64 / median(&round.peer.seconds),
                 mebibytes(Some(round.medley.peak_rss_bytes as f64)),
                 mebibytes(Some(round.peer.peak_rss_bytes as f64)),
             );
             rounds.push(round);
         }
-        Ok(cell_of(compute, threads, tokens, rounds))
+        Ok(cell_of(what, parameters, units, rounds))
     }
 
-    fn own_sample(&mut self, compute: &str, threads: usize) -> Result<(TrainSample, usize)> {
+    fn own_sample(&mut self, what: &What) -> Result<(TrainSample, Printed)> {
         let mut command = Command::new(self.program.binary());
-        command.args(["bench", "train", "--json", "--compute", compute]);
-        command.args(["--threads", &threads.to_string()]);
-        let (sample, printed) = self.sample(&mut command)?;
-        self.parameters = printed.parameters;
-        Ok((sample, printed.tokens))
+        command.args(["bench", "train", "--json"]);
+        self.sample(&mut command, what)
     }
 
-    fn peer_sample(&mut self, compute: &str, threads: usize) -> Result<(TrainSample, usize)> {
+    fn peer_sample(&mut self, what: &What) -> Result<(TrainSample, Printed)> {
         let mut command = self.venv.command(self.venv.python())?;
         command.arg(process::root().join("crates/xtask/peer/train.py"));
-        command.args(["--compute", compute, "--threads", &threads.to_string()]);
-        let (sample, printed) = self.sample(&mut command)?;
-        if let Some(version) = printed.version {
-            self.peer = version;
+        let sample = self.sample(&mut command, what)?;
+        if let Some(version) = &sample.1.version {
+            self.peer.clone_from(version);
         }
-        Ok((sample, printed.tokens))
+        Ok(sample)
     }
 
-    fn sample(&self, command: &mut Command) -> Result<(TrainSample, Printed)> {
+    fn sample(&self, command: &mut Command, what: &What) -> Result<(TrainSample, Printed)> {
+        command.args(["--model", what.model, "--compute", what.compute]);
+        command.args(["--threads", &what.threads.to_string()]);
         command.args(["--vocab", &self.args.vocab.to_string()]);
         command.args(["--steps", &self.args.steps.to_string()]);
         let measured = measure::run(command)?;
@@ -249,13 +266,13 @@ pub(super) fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn cell_of(compute: &str, threads: usize, tokens: usize, rounds: Vec<TrainRound>) -> TrainCell {
+fn cell_of(what: &What, parameters: usize, units: usize, rounds: Vec<TrainRound>) -> TrainCell {
     let speed = |pick: fn(&TrainRound) -> &TrainSample| {
         let seconds: Vec<f64> = rounds
             .iter()
             .flat_map(|round| pick(round).seconds.iter().copied())
             .collect();
-        tokens as f64 / median(&seconds)
+        units as f64 / median(&seconds)
     };
     let peak = |pick: fn(&TrainRound) -> &TrainSample| {
         let each = rounds.iter().map(|round| pick(round).peak_rss_bytes);
@@ -263,15 +280,17 @@ fn cell_of(compute: &str, threads: usize, tokens: usize, rounds: Vec<TrainRound>
     };
     let best = rounds.iter().map(|round| round.pulse).fold(0.0, f64::max);
     TrainCell {
-        compute: compute.to_owned(),
-        threads,
-        tokens,
+        model: what.model.to_owned(),
+        parameters,
+        compute: what.compute.to_owned(),
+        threads: what.threads,
+        units,
         slow_rounds: rounds
             .iter()
             .filter(|round| round.pulse < SLOW_BELOW * best)
             .count(),
-        medley_tok_s: speed(|round| &round.medley),
-        peer_tok_s: speed(|round| &round.peer),
+        medley_per_s: speed(|round| &round.medley),
+        peer_per_s: speed(|round| &round.peer),
         medley_peak_bytes: peak(|round| &round.medley),
         peer_peak_bytes: peak(|round| &round.peer),
         rounds,
@@ -279,16 +298,38 @@ fn cell_of(compute: &str, threads: usize, tokens: usize, rounds: Vec<TrainRound>
 }
 
 impl TrainReport {
+    /// What is trained, in words.
+    fn models(&self) -> String {
+        let mut names: Vec<String> = Vec::new();
+        for cell in &self.cells {
+            let (parameters, vocab) = (cell.parameters, self.vocab);
+            let name = match cell.model.as_str() {
+                "decoder" => format!(
+                    "a decoder of {parameters} parameters and {vocab} token ids on 16 sequences of 256 tokens"
+                ),
+                _ => format!(
+                    "a diffusion transformer of {parameters} parameters on {} pictures of 32x32 pixels",
+                    cell.units
+                ),
+            };
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.join("; ")
+    }
+
     /// The tables, readable as text and as Markdown.
     pub fn render(&self) -> String {
         let rows: Vec<Vec<String>> = self
             .cells
             .iter()
             .flat_map(|cell| {
-                let (own, peer) = (cell.medley_tok_s, cell.peer_tok_s);
+                let (own, peer) = (cell.medley_per_s, cell.peer_per_s);
                 let memory = (cell.medley_peak_bytes as f64, cell.peer_peak_bytes as f64);
                 let name = |what: &str| {
                     vec![
+                        cell.model.clone(),
                         cell.compute.clone(),
                         cell.threads.to_string(),
                         what.to_owned(),
@@ -298,7 +339,11 @@ impl TrainReport {
                     |row: Vec<String>, values: [String; 3]| row.into_iter().chain(values).collect();
                 [
                     values(
-                        name("training, tok/s"),
+                        name(if cell.model == "decoder" {
+                            "training, tok/s"
+                        } else {
+                            "training, pictures/s"
+                        }),
                         [
                             number(Some(own)),
                             number(Some(peer)),
@@ -319,15 +364,14 @@ impl TrainReport {
         let slow: usize = self.cells.iter().map(|cell| cell.slow_rounds).sum();
         let note = rounds::slow_note(slow);
         format!(
-            "{}\nMedley {}; {}. {} parameters, a vocabulary of {}, 16 sequences of 256 tokens.\n\n{}{note}",
+            "{}\nMedley {}; {}. Steps of AdamW: {}.\n\n{}{note}",
             self.machine.headline(),
             self.medley,
             self.peer,
-            self.parameters,
-            self.vocab,
+            self.models(),
             table(
                 &[
-                    "products", "threads", "measured", "Medley", "PyTorch", "ratio"
+                    "model", "products", "threads", "measured", "Medley", "PyTorch", "ratio"
                 ],
                 &rows
             )
@@ -361,9 +405,17 @@ pub mod tests {
             },
             medley: "0.1.0 (abc)".into(),
             peer: "torch 1.2.3".into(),
-            parameters: 1000,
             vocab: 32000,
-            cells: vec![cell_of("f32", 2, 4096, vec![round(1.0), round(0.5)])],
+            cells: vec![cell_of(
+                &What {
+                    model: "decoder",
+                    compute: "f32",
+                    threads: 2,
+                },
+                1000,
+                4096,
+                vec![round(1.0), round(0.5)],
+            )],
         }
     }
 
@@ -371,7 +423,7 @@ pub mod tests {
     fn medians_and_ratios_stand_in_the_table() {
         let report = example();
         let cell = &report.cells[0];
-        assert_eq!((cell.medley_tok_s, cell.peer_tok_s), (4096.0, 2048.0));
+        assert_eq!((cell.medley_per_s, cell.peer_per_s), (4096.0, 2048.0));
         assert_eq!(cell.slow_rounds, 1);
         let text = report.render();
         for part in [
