@@ -162,6 +162,9 @@ pub struct TrainImageArgs {
     /// How products are computed
     #[arg(long, value_enum, default_value_t = TrainCompute::F32)]
     pub compute: TrainCompute,
+    /// Run blocks again for their gradients instead of keeping what they need: less memory, a third more work
+    #[arg(long)]
+    pub recompute: bool,
     /// Pixels along a side of a patch
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub patch: usize,

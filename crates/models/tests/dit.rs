@@ -66,6 +66,10 @@ fn predictions_and_gradients_are_those_of_the_twin() {
             inputs.push(("text", &text));
         }
         twin.holds_gradients(&loss(&y), &inputs);
+        // Blocks that are run again give the same.
+        let y = forward(&model.forgetting(true), &x, &text);
+        twin.holds("output", &y);
+        twin.holds_gradients(&loss(&y), &inputs);
     }
 }
 

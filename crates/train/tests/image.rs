@@ -66,6 +66,7 @@ fn settings() -> ImageSettings {
         clip: 1.0,
         ema: Some(0.9),
         bf16: false,
+        recompute: false,
         hold_out: 0.2,
         per_group: None,
         shuffle: 9,
@@ -163,6 +164,26 @@ fn a_run_that_goes_on_makes_the_very_same_losses_and_weights() {
         &mut |_| {},
     );
     assert!(error.unwrap_err().to_string().contains("other settings"));
+}
+
+#[test]
+fn blocks_that_run_again_learn_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    pictures(data.path());
+    let (kept, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let short = ImageSettings {
+        steps: 8,
+        ..settings()
+    };
+    let recompute = ImageSettings {
+        recompute: true,
+        ..short.clone()
+    };
+    let (expected, _) = train(data.path(), kept.path(), &short, None);
+    let (found, _) = train(data.path(), again.path(), &recompute, None);
+    for (a, b) in expected.iter().zip(&found) {
+        assert!((a - b).abs() < 1e-4 * a.abs(), "{expected:?} {found:?}");
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::image_refusals", pictures::refusals),
     ("smoke::image_draws", pictures::draws),
     ("smoke::image_walks", pictures::walks),
+    ("smoke::image_learns", pictures::learns),
 ];
 
 /// The program under test.

@@ -6,6 +6,7 @@ mod stem;
 
 use std::sync::Arc;
 
+use medley_nn::train::checkpoint;
 use medley_nn::vision::{
     Angles, Heads, activation, add_gated, cross_attention, modulated_layer_norm, self_attention,
 };
@@ -79,7 +80,9 @@ struct TextEmbedder {
 
 /// A diffusion transformer with its weights.
 pub struct Dit {
-    config: DitConfig,
+    config: Arc<DitConfig>,
+    /// Whether blocks are made again for their gradients.
+    forgets: bool,
     pixels: Pixels,
     t_embedder: [Linear; 2],
     /// `[classes + 1, hidden]`
@@ -87,7 +90,7 @@ pub struct Dit {
     text_embedder: Option<TextEmbedder>,
     /// Of image and of text.
     shared: Vec<Linear>,
-    blocks: Vec<Block>,
+    blocks: Vec<Arc<Block>>,
     final_modulation: Linear,
 }
 
@@ -143,11 +146,19 @@ impl Dit {
             text_embedder,
             shared,
             blocks: (0..c.layers)
-                .map(|i| block(c, i, weights))
+                .map(|i| Ok(Arc::new(block(c, i, weights)?)))
                 .collect::<Result<_>>()?,
             final_modulation: linear("final.adaLN_modulation", 2 * h, h)?,
-            config,
+            forgets: false,
+            config: Arc::new(config),
         })
+    }
+
+    /// The same model, whose blocks keep nothing for their gradients and are run again for them: less memory in training,
+    /// a third more work. Gradients then come by `medley_nn::train::backward` only.
+    #[must_use]
+    pub fn forgetting(self, forgets: bool) -> Self {
+        Self { forgets, ..self }
     }
 
     /// Shape.
@@ -186,17 +197,20 @@ impl Dit {
         };
         let (dim, theta) = (self.config.head_dim(), self.config.rope_theta);
         let angles = Arc::new(Angles::grid(height / p, width / p, joined, dim, theta)?);
-        let lengths = condition.text.as_ref().map(|text| text.lengths);
+        let lengths = condition.text.as_ref().map(|text| text.lengths.into());
         let mut run = Run {
-            config: &self.config,
-            c: &c,
-            shared: &shared,
-            angles: &angles,
+            config: self.config.clone(),
+            c: c.clone(),
+            shared,
+            angles,
             lengths,
             text: context,
         };
         for block in &self.blocks {
-            x = run.block(block, x)?;
+            x = match self.forgets && x.track_op() {
+                true => run.again(block, &x)?,
+                false => run.block(block, x)?,
+            };
         }
         let modulation = self.final_modulation.forward(&c)?;
         let part =
@@ -343,18 +357,19 @@ fn mean(text: &TextStates) -> Result<Tensor> {
 }
 
 /// One forward pass.
-struct Run<'a> {
-    config: &'a DitConfig,
+#[derive(Clone)]
+struct Run {
+    config: Arc<DitConfig>,
     /// `silu` of the condition, `[batch, hidden]`.
-    c: &'a Tensor,
-    shared: &'a [Tensor],
-    angles: &'a Arc<Angles>,
-    lengths: Option<&'a [usize]>,
+    c: Tensor,
+    shared: Vec<Tensor>,
+    angles: Arc<Angles>,
+    lengths: Option<Arc<[usize]>>,
     /// Text states `[batch, text tokens, hidden]`, which joint blocks change.
     text: Option<Tensor>,
 }
 
-impl Run<'_> {
+impl Run {
     fn heads(&self) -> Heads {
         Heads {
             heads: self.config.heads,
@@ -367,7 +382,7 @@ impl Run<'_> {
     fn modulation(&self, stream: &Stream, which: usize) -> Result<Vec<Tensor>> {
         let h = self.config.hidden_size;
         let all = match &stream.modulation {
-            Modulation::Own(linear) => linear.forward(self.c)?,
+            Modulation::Own(linear) => linear.forward(&self.c)?,
             Modulation::Shared(table) => {
                 let shared = self.shared[which].narrow(1, 0, table.dim(0)?)?;
                 shared.broadcast_add(table)?
@@ -395,6 +410,35 @@ impl Run<'_> {
         Ok(add_gated(&x, &after.fc2.forward(&y)?, &m[5])?)
     }
 
+    /// [`Run::block`] that keeps nothing for its gradients.
+    fn again(&mut self, block: &Arc<Block>, x: &Tensor) -> Result<Tensor> {
+        let joint = block.text.is_some();
+        let mut inputs = vec![x, &self.c];
+        inputs.extend(&self.shared);
+        inputs.extend(&self.text);
+        let (whole, base, shared) = (block.clone(), self.clone(), self.shared.len());
+        let f = move |t: &[Tensor]| -> Result<Tensor> {
+            let mut run = Self {
+                c: t[1].clone(),
+                shared: t[2..2 + shared].to_vec(),
+                text: t.get(2 + shared).cloned(),
+                ..base.clone()
+            };
+            let x = run.block(&whole, t[0].clone())?;
+            Ok(match run.text {
+                Some(text) if joint => Tensor::cat(&[x, text], 1)?,
+                _ => x,
+            })
+        };
+        let made = checkpoint(&inputs, f)?;
+        if !joint {
+            return Ok(made);
+        }
+        let (images, all) = (x.dim(1)?, made.dim(1)?);
+        self.text = Some(made.narrow(1, images, all - images)?.contiguous()?);
+        Ok(made.narrow(1, 0, images)?.contiguous()?)
+    }
+
     fn block(&mut self, block: &Block, x: Tensor) -> Result<Tensor> {
         let Some(after) = &block.image.after else {
             return Err(misfit("a block without its feed-forward part".into()));
@@ -406,7 +450,7 @@ impl Run<'_> {
         {
             return self.joint(block, stream, (x, qkv, m), text);
         }
-        let angles = Some(self.angles);
+        let angles = Some(&self.angles);
         let norms = Tensor::stack(&block.image.norms, 0)?;
         let mixed = self_attention(&qkv, Some(&norms), self.heads(), angles, None, None)?;
         let (Some(cross), Some(text)) = (&block.cross, &self.text) else {
@@ -415,7 +459,7 @@ impl Run<'_> {
         let x = add_gated(&x, &after.proj.forward(&mixed)?, &m[2])?;
         let (q, kv) = (cross.q.forward(&x)?, cross.kv.forward(text)?);
         let norms = Tensor::stack(&cross.norms, 0)?;
-        let seen = cross_attention(&q, &kv, Some(&norms), self.heads(), self.lengths)?;
+        let seen = cross_attention(&q, &kv, Some(&norms), self.heads(), self.lengths.as_deref())?;
         let x = (x + cross.proj.forward(&seen)?)?;
         self.feed_forward(after, x, &m)
     }
@@ -435,12 +479,13 @@ impl Run<'_> {
         let norms = Tensor::stack(norms.as_flattened(), 0)?;
         let lengths: Option<Vec<usize>> = self
             .lengths
+            .as_deref()
             .map(|lengths| lengths.iter().map(|n| images + n).collect());
         let mixed = self_attention(
             &Tensor::cat(&[qkv, text_qkv], 1)?,
             Some(&norms),
             self.heads(),
-            Some(self.angles),
+            Some(&self.angles),
             Some(images),
             lengths.as_deref(),
         )?;

@@ -78,6 +78,34 @@ pub fn backward(loss: &Tensor, gradients: &mut Gradients) -> Result<()> {
     Ok(())
 }
 
+/// Adds a gradient to the buffer of the running [`backward`].
+///
+/// # Errors
+/// Where there is none: gradients of parameters inside a checkpoint have no other place.
+pub(super) fn add_to_sink(id: TensorId, gradient: &Tensor) -> candle_core::Result<()> {
+    let values = numbers(gradient)?;
+    SINK.with_borrow_mut(|sink| match sink {
+        Some(gradients) => {
+            gradients.with(id, values.len(), |sum, add| {
+                add_scaled(sum, &values, 1.0, !add);
+            });
+            Ok(())
+        }
+        None => {
+            candle_core::bail!("gradients through a checkpoint need the backward of this crate")
+        }
+    })
+}
+
+/// Takes a gradient out of the buffers of the running [`backward`], if there is one of this tensor.
+pub(super) fn take_from_sink(id: TensorId, dims: &[usize]) -> candle_core::Result<Option<Tensor>> {
+    let taken = SINK.with_borrow_mut(|sink| sink.as_mut().and_then(|g| g.buffers.remove(&id)));
+    taken
+        .filter(|buffer| buffer.filled)
+        .map(|buffer| tensor(buffer.values, dims))
+        .transpose()
+}
+
 /// Makes the gradient of an operand by `write` (see [`Gradients::with`]): in the buffer of the running [`backward`],
 /// where the operand is a parameter, else as a tensor that candle goes on with.
 pub(crate) fn gradient_of(

@@ -9,6 +9,7 @@
 //! step to step, without the zeros and sums of candle's store. `loss.backward()` works as well.
 
 mod attention;
+mod checkpoint;
 mod embedding;
 mod gated;
 mod gradients;
@@ -21,6 +22,7 @@ use std::cell::Cell;
 use candle_core::{CpuStorage, DType, Layout, Tensor};
 
 pub use attention::{Angles, AttentionShape, attention, joint_attention};
+pub use checkpoint::checkpoint;
 pub use embedding::embedding;
 pub use gated::{activation, gated_halves};
 pub(crate) use gradients::gradient_of;

@@ -46,6 +46,9 @@ pub struct ImageSettings {
     pub ema: Option<f64>,
     /// Whether products are in bf16.
     pub bf16: bool,
+    /// Whether blocks are run again for their gradients instead of keeping what they need: less memory, a third more work.
+    #[serde(default)]
+    pub recompute: bool,
     /// Share of groups of pictures that is kept for evaluation.
     pub hold_out: f64,
     /// Most pictures of a group in an epoch; all without it.

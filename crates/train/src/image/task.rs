@@ -249,7 +249,17 @@ impl ImageTask {
         // after their activation.
         let cross = if c.text == TextKind::None { 0 } else { 3 };
         let block = (9 + cross) * c.hidden_size + 2 * c.intermediate_size;
-        let activations = 4 * self.settings.batch * tokens * block * c.layers;
+        // Those that run again keep what comes in, and one of them all of it.
+        let kept = match self.settings.recompute {
+            true => block + c.hidden_size * c.layers,
+            false => block * c.layers,
+        };
+        // Levels of the stem: what comes in and out of two norms, activations and convolutions, down and up.
+        let stem = |(i, width): (usize, &usize)| {
+            18 * width * (tokens << (2 * (c.stem_channels.len() - i)))
+        };
+        let stem: usize = c.stem_channels.iter().enumerate().map(stem).sum();
+        let activations = 4 * self.settings.batch * (tokens * kept + stem);
         let encoder = self.captions.as_ref().map_or(0, |_| CAPTION_MEMORY);
         ImagePlan {
             pictures,

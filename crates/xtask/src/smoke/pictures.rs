@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use medley_formats::DType;
 use medley_formats::safetensors::{TensorData, write};
+use medley_media::{Format, Origin, Picture, encode};
 use serde_json::{Value, json};
 
 use super::Program;
@@ -71,6 +72,80 @@ pub fn walks(program: &Program) -> Result<()> {
         "no walk of 8 frames: {walk}"
     );
     Ok(())
+}
+
+/// From a folder of captioned pictures to a model that draws: a stop in the middle, the rest, a picture, and what cannot be
+/// trained on. Prompts are read where the bundled icons lend their encoder.
+pub fn learns(program: &Program) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    std::fs::create_dir(at("data"))?;
+    for n in 0..12u8 {
+        let picture = Picture::filled(9, 8, [20 * n, 255 - 20 * n, 90])?;
+        let bytes = encode(&picture, Format::Png, Origin::Collected)?;
+        std::fs::write(at(&format!("data/{n}.png")), bytes)?;
+        std::fs::write(at(&format!("data/{n}.txt")), format!("colour number {n}"))?;
+    }
+    std::fs::write(at("data/broken.png"), b"\x89PNG but no more")?;
+    std::fs::write(at("data/broken.txt"), "nothing")?;
+    let (data, out) = (at("data"), at("run"));
+    let text = process::root().join("starter/icons/encoder.gguf").is_file();
+    let mut train = vec!["train", "image", "--data", &data, "--out", &out];
+    let dry = program.json(&[&train[..], &["--encoder", "none", "--dry-run"]].concat())?;
+    ensure!(
+        dry["found"]["pictures"] == 13 && Path::new(&at("run/contact-sheet.png")).is_file(),
+        "the dry run found {dry}"
+    );
+    if !text {
+        train.extend(["--encoder", "none"]);
+    }
+    train.extend([
+        "--size", "8x8", "--width", "32", "--layers", "1", "--heads", "2",
+    ]);
+    train.extend(["--batch", "4", "--seed", "5", "--hold-out", "0"]);
+    let first = program.json(&[&train[..], &["--steps", "3", "--stem", "8,12"]].concat())?;
+    ensure!(first["steps"] == 3, "three steps: {first}");
+    program.refuses(&train, 2, &["--resume", "another folder"])?;
+    let more = [
+        "train", "image", "--data", &data, "--out", &out, "--resume", "--steps", "5",
+    ];
+    let last = program.json(&more)?;
+    ensure!(
+        last["steps"] == 5 && last["loss"].as_f64().is_some_and(f64::is_finite),
+        "five steps: {last}"
+    );
+    let file = at("drawn.png");
+    let mut draw = vec!["image", "--model", &out, "--seed", "1", "-o", &file];
+    if text {
+        draw.push("colour number 3");
+    }
+    let drawn = program.json(&draw)?;
+    ensure!(drawn["files"][0]["width"] == 8, "a picture: {drawn}");
+    std::fs::create_dir(at("empty"))?;
+    let (empty, new) = (at("empty"), at("new"));
+    let nothing = [
+        "train",
+        "image",
+        "--encoder",
+        "none",
+        "--data",
+        &empty,
+        "--out",
+        &new,
+    ];
+    program.refuses(&nothing, 1, &[&empty])?;
+    let size = [
+        "train",
+        "image",
+        "--encoder",
+        "none",
+        "--data",
+        &data,
+        "--out",
+        &new,
+    ];
+    let size = [&size[..], &["--size", "30x33"]].concat();
+    program.refuses(&size, 2, &["28x32", "32x36"])
 }
 
 pub fn refusals(program: &Program) -> Result<()> {

@@ -93,6 +93,7 @@ fn settings(args: &TrainImageArgs, text: bool) -> Outcome<ImageSettings> {
         clip: 1.0,
         ema: (args.ema > 0.0).then_some(args.ema),
         bf16: args.compute == TrainCompute::Bf16,
+        recompute: args.recompute,
         hold_out: args.pictures.hold_out,
         per_group: args.pictures.per_group,
         shuffle: args.pictures.shuffle,
