@@ -11,6 +11,8 @@ pub enum TrainCommand {
     Text(TrainTextArgs),
     /// A diffusion model that draws what captions say
     Image(TrainImageArgs),
+    /// A generator that draws in one pass, against a discriminator
+    Gan(TrainGanArgs),
 }
 
 /// Which rule moves the parameters.
@@ -190,6 +192,70 @@ pub struct TrainImageArgs {
     /// The run
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// `medley train gan`
+#[derive(Args, Debug)]
+pub struct TrainGanArgs {
+    /// Pictures
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+    /// Folder of an earlier run whose networks this one goes on with
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<std::path::PathBuf>,
+    /// What reads captions: a GGUF file of a sentence encoder, or `none` for pictures without prompts [default: that of
+    /// the bundled icons]
+    #[arg(long, value_name = "FILE")]
+    pub encoder: Option<String>,
+    /// Most tokens of a caption
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(2..=512))]
+    pub text_tokens: u16,
+    /// Learning rate of both networks
+    #[arg(long, value_name = "X", default_value_t = 2e-3)]
+    pub rate: f64,
+    /// What the two networks want
+    #[arg(long, value_enum, default_value_t = TrainAdversarial::Logistic)]
+    pub loss: TrainAdversarial,
+    /// Weight of the penalty on the slope of the discriminator at real pictures (R1's gamma); 0 for none
+    #[arg(long, value_name = "X", default_value_t = 0.1)]
+    pub penalty: f64,
+    /// Steps from one penalty to the next
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub penalty_every: u64,
+    /// Probability of each kind of distortion that hides pictures from the discriminator [default: as it turns out to be
+    /// needed]
+    #[arg(long, value_name = "P")]
+    pub distort: Option<f64>,
+    /// Decay of averaged weights of the generator, which are evaluated and kept
+    #[arg(long, value_name = "X", default_value_t = 0.999)]
+    pub ema: f64,
+    /// Channels of small states; those at the full size are a quarter
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub width: usize,
+    /// Numbers that a picture is made from
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub latent: usize,
+    /// Layers that turn them into a style
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub mapping_layers: usize,
+    /// Truncation in samples, and where a prompt comes without one
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub truncation: f64,
+    /// What samples are drawn of [default: captions of the data]
+    #[arg(long = "prompt", value_name = "PROMPT")]
+    pub prompts: Vec<String>,
+    /// The run
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What two networks that are trained against each other want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TrainAdversarial {
+    /// The non-saturating logistic loss
+    Logistic,
+    /// Scores beyond 1 and -1
+    Hinge,
 }
 
 /// How noise levels of flow are drawn.

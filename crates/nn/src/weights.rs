@@ -31,6 +31,7 @@ pub struct Weights {
     path: PathBuf,
     device: Device,
     trainable: bool,
+    frozen: bool,
     key_map: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// Packed matrices by name, so that tied layers share one.
     packed: Arc<Mutex<HashMap<String, Arc<PackedMatrix>>>>,
@@ -59,6 +60,7 @@ impl Weights {
             path: path.to_owned(),
             device: device.clone(),
             trainable: false,
+            frozen: false,
             key_map: Arc::new(str::to_owned),
             packed: Arc::default(),
             used: Arc::default(),
@@ -74,6 +76,13 @@ impl Weights {
     /// Makes matrices as plain tensors, which gradients flow through, and not as packed ones.
     pub fn plain(mut self) -> Self {
         self.trainable = true;
+        self
+    }
+
+    /// Makes layers of parameters in training that follow them but learn nothing themselves: gradients pass through to
+    /// their inputs alone. One network of a pair is trained through the other so.
+    pub fn frozen(mut self) -> Self {
+        self.frozen = true;
         self
     }
 
@@ -147,13 +156,15 @@ impl Weights {
         }
     }
 
-    /// A tensor in `f32` of exactly this shape; a parameter in training is that variable.
+    /// A tensor in `f32` of exactly this shape; a parameter in training is that variable, or shares its numbers where
+    /// it is [frozen](Weights::frozen).
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         if let Source::Vars(vars) = &*self.source {
             self.expect(name, shape)?;
             let key = (self.key_map)(name);
             self.mark(&key);
             return match vars.get(&key) {
+                Some(var) if self.frozen => Ok(var.as_detached_tensor()),
                 Some(var) => Ok(var.as_tensor().clone()),
                 None => Err(self.missing(key)),
             };

@@ -80,7 +80,11 @@ pub struct CaptionEncoder {
     model: Bert,
     tokenizer: Tokenizer,
     limit: usize,
+    /// Whether the first state stands for the text, or the mean of all.
+    first: bool,
     remembered: HashMap<String, Arc<[f16]>>,
+    /// Pooled ones.
+    vectors: HashMap<String, Arc<[f32]>>,
     /// Bytes of states that may be remembered, and are.
     memory: (usize, usize),
 }
@@ -104,13 +108,17 @@ impl CaptionEncoder {
             source,
         })?;
         let tokenizer = Tokenizer::from_gguf(metadata)?;
+        // The number of llama.cpp's pooling by the first token.
+        let first = metadata.u64("bert.pooling_type") == Some(2);
         let limit = limit.min(config.max_positions).max(2);
         let weights = Weights::from_file(file, path, &Device::Cpu);
         Ok(Self {
             model: Bert::new(config, &weights)?,
             tokenizer,
             limit,
+            first,
             remembered: HashMap::new(),
+            vectors: HashMap::new(),
             memory: (memory, 0),
         })
     }
@@ -172,12 +180,74 @@ impl CaptionEncoder {
         })
     }
 
-    fn remember(&mut self, caption: &str, states: &Arc<[f16]>) {
+    /// Captions as one vector each, `[captions, width]`: pooled as the encoder says and of length 1, or zeros for an empty
+    /// one.
+    ///
+    /// # Errors
+    /// As [`CaptionEncoder::encode`].
+    pub fn pooled(&mut self, captions: &[&str]) -> Result<Vec<f32>, CaptionError> {
+        let mut missing: Vec<&str> = captions
+            .iter()
+            .copied()
+            .filter(|caption| !is_empty(caption) && !self.vectors.contains_key(*caption))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        let mut fresh: HashMap<&str, Arc<[f32]>> = HashMap::new();
+        for some in missing.chunks(TOGETHER) {
+            let ids: Vec<Vec<u32>> = some
+                .iter()
+                .map(|caption| self.ids(caption))
+                .collect::<Result<_, _>>()?;
+            let borrowed: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+            for (caption, states) in some.iter().zip(self.model.forward(&borrowed)?) {
+                let vector: Arc<[f32]> = self.pool(&states).into();
+                if self.has_room(4 * vector.len() + caption.len()) {
+                    self.vectors.insert((*caption).to_owned(), vector.clone());
+                }
+                fresh.insert(caption, vector);
+            }
+        }
+        let zeros: Arc<[f32]> = vec![0.0; self.width()].into();
+        let found = captions.iter().flat_map(|caption| {
+            let vector = fresh.get(caption).or_else(|| self.vectors.get(*caption));
+            vector.unwrap_or(&zeros).iter().copied()
+        });
+        Ok(found.collect())
+    }
+
+    /// The states of a text as one vector of length 1.
+    fn pool(&self, states: &[f32]) -> Vec<f32> {
+        let width = self.width();
+        let rows = match self.first {
+            true => &states[..width.min(states.len())],
+            false => states,
+        };
+        let mut vector = vec![0.0f32; width];
+        for row in rows.chunks_exact(width) {
+            vector.iter_mut().zip(row).for_each(|(v, x)| *v += x);
+        }
+        let square: f64 = vector.iter().map(|v| f64::from(*v).powi(2)).sum();
+        let norm = square.sqrt().max(1e-12);
+        vector
+            .iter_mut()
+            .for_each(|v| *v = (f64::from(*v) / norm) as f32);
+        vector
+    }
+
+    /// Whether so many bytes more may be remembered, which are counted then.
+    fn has_room(&mut self, bytes: usize) -> bool {
         // About what an entry holds beside its numbers.
         const ENTRY: usize = 128;
-        let bytes = 2 * states.len() + caption.len() + ENTRY;
-        if self.memory.1 + bytes <= self.memory.0 {
-            self.memory.1 += bytes;
+        let room = self.memory.1 + bytes + ENTRY <= self.memory.0;
+        if room {
+            self.memory.1 += bytes + ENTRY;
+        }
+        room
+    }
+
+    fn remember(&mut self, caption: &str, states: &Arc<[f16]>) {
+        if self.has_room(2 * states.len() + caption.len()) {
             self.remembered.insert(caption.to_owned(), states.clone());
         }
     }

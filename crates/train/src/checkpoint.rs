@@ -1,7 +1,8 @@
 //! All that a run needs to go on, in one file that appears whole or not at all.
 //!
 //! A safetensors file: `weights/NAME`, `means/NAME` and `squares/NAME` of the optimiser, `averages/NAME` where there are
-//! averaged weights; the step and what the task keeps (place in the data, settings) as JSON in its metadata.
+//! averaged weights; the same below `opponent/` for a network that is trained against the first; the step and what the
+//! task keeps (place in the data, settings) as JSON in its metadata.
 
 use std::path::Path;
 
@@ -53,24 +54,44 @@ impl Numbers<'_> {
     }
 }
 
-/// Writes `path` with everything of `trainer`, and what the task wants to keep.
-pub fn save(path: &Path, trainer: &Trainer, task: Value) -> Result<()> {
+/// Where the tensors of a second network are.
+const OPPONENT: &str = "opponent/";
+
+/// A tensor of a checkpoint.
+type Entry<'a> = (String, &'a [usize], &'a [f32]);
+
+fn numbers(trainer: &Trainer) -> Result<Vec<Numbers<'_>>> {
     let parameters = trainer.parameters().all();
-    let numbers: Vec<Numbers> = parameters.iter().map(Numbers::of).collect::<Result<_>>()?;
-    let mut list: Vec<(String, &[usize], &[f32])> = Vec::new();
-    for (i, parameter) in parameters.iter().enumerate() {
+    parameters.iter().map(Numbers::of).collect()
+}
+
+/// Everything of `trainer`, whose parameters have these numbers, under names that begin with `prefix`.
+fn entries<'a>(trainer: &'a Trainer, numbers: &'a [Numbers], prefix: &str) -> Vec<Entry<'a>> {
+    let mut list: Vec<Entry> = Vec::new();
+    for (i, parameter) in trainer.parameters().all().iter().enumerate() {
         let dims = parameter.var.dims();
         let name = &parameter.name;
-        list.push((format!("weights/{name}"), dims, numbers[i].get()));
+        list.push((format!("{prefix}weights/{name}"), dims, numbers[i].get()));
         if let Some(Moments { means, squares }) = trainer.optimiser().moments().get(name) {
-            list.push((format!("means/{name}"), dims, means));
+            list.push((format!("{prefix}means/{name}"), dims, means));
             if !squares.is_empty() {
-                list.push((format!("squares/{name}"), dims, squares));
+                list.push((format!("{prefix}squares/{name}"), dims, squares));
             }
         }
         if let Some(ema) = trainer.ema() {
-            list.push((format!("averages/{name}"), dims, &ema.values()[i]));
+            list.push((format!("{prefix}averages/{name}"), dims, &ema.values()[i]));
         }
+    }
+    list
+}
+
+/// Writes `path` with everything of `trainer`, and of a second one where there is one, and what the task wants to keep.
+pub fn save(path: &Path, trainer: &Trainer, opponent: Option<&Trainer>, task: Value) -> Result<()> {
+    let first = numbers(trainer)?;
+    let second = opponent.map(numbers).transpose()?.unwrap_or_default();
+    let mut list = entries(trainer, &first, "");
+    if let Some(opponent) = opponent {
+        list.extend(entries(opponent, &second, OPPONENT));
     }
     let tensors: Vec<TensorData> = list
         .iter()
@@ -137,14 +158,24 @@ impl Checkpoint {
 
     /// Brings `trainer` to where it was.
     pub fn restore(&self, trainer: &mut Trainer) -> Result<()> {
+        self.restore_as(trainer, "")
+    }
+
+    /// Brings the trainer of a second network to where it was.
+    pub fn restore_opponent(&self, trainer: &mut Trainer) -> Result<()> {
+        self.restore_as(trainer, OPPONENT)
+    }
+
+    fn restore_as(&self, trainer: &mut Trainer, prefix: &str) -> Result<()> {
         let parameters = trainer.parameters().clone();
         let mut moments = std::collections::BTreeMap::new();
         let mut averages = Vec::new();
         for parameter in parameters.all() {
             let name = &parameter.name;
-            let values = self.numbers(&format!("weights/{name}"), parameter)?;
+            let values = self.numbers(&format!("{prefix}weights/{name}"), parameter)?;
             parameter.update(|numbers| numbers.copy_from_slice(&values))?;
-            let (means, squares) = (format!("means/{name}"), format!("squares/{name}"));
+            let [means, squares, averages_of] =
+                ["means", "squares", "averages"].map(|kind| format!("{prefix}{kind}/{name}"));
             if self.file.info(&means).is_some() {
                 let squares = match self.file.info(&squares) {
                     Some(_) => self.numbers(&squares, parameter)?,
@@ -154,7 +185,7 @@ impl Checkpoint {
                 moments.insert(name.clone(), Moments { means, squares });
             }
             if trainer.ema().is_some() {
-                averages.push(self.numbers(&format!("averages/{name}"), parameter)?);
+                averages.push(self.numbers(&averages_of, parameter)?);
             }
         }
         trainer.optimiser_mut().restore(self.state.step, moments);

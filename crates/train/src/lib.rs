@@ -8,15 +8,19 @@
 //! - [`run`]: the loop over the steps of a [`Task`], with measurements, evaluation, samples and checkpoints from which it
 //!   goes on as if it had never stopped;
 //! - [`text`]: language models;
-//! - [`image`]: models that draw.
+//! - [`image`]: models that draw;
+//! - [`adversarial`], [`gan`]: networks that are trained against each other, and generators that are trained so.
 
+pub mod adversarial;
 pub mod captions;
 pub mod checkpoint;
 pub mod data;
 mod ema;
 mod error;
 pub mod files;
+pub mod gan;
 pub mod image;
+mod initial;
 pub mod metrics;
 pub mod optim;
 mod random;

@@ -31,6 +31,10 @@ pub(crate) enum Purpose {
     Time = 11,
     /// Whether a caption is left out.
     Drop = 12,
+    /// Vectors that pictures are made of.
+    Latent = 13,
+    /// How pictures are distorted.
+    Distort = 14,
 }
 
 /// 64 random bits.

@@ -26,6 +26,31 @@ pub trait Task: Objective {
     /// Goes on from what [`Task::state`] gave.
     fn restore(&mut self, state: &Value) -> Result<()>;
 
+    /// Makes one step; gives what it did, and its units. What trains two networks against each other makes its own.
+    fn step(&mut self, trainer: &mut Trainer) -> Result<(StepReport, usize)>
+    where
+        Self: Sized,
+    {
+        let batches = self.batches()?;
+        let units = batches.iter().map(|b| self.size(b)).sum();
+        Ok((trainer.step(self, &batches)?, units))
+    }
+
+    /// Measurements of the last step by name, beside its loss.
+    fn measurements(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
+    /// The trainer of a second network that is trained against the first; checkpoints hold both.
+    fn opponent(&self) -> Option<&Trainer> {
+        None
+    }
+
+    /// The same, to be restored.
+    fn opponent_mut(&mut self) -> Option<&mut Trainer> {
+        None
+    }
+
     /// Measurements on held-out data by name; nothing where there is none.
     fn evaluate(&mut self) -> Result<Vec<(&'static str, f64)>>;
 
@@ -127,6 +152,9 @@ pub fn run<T: Task>(
     std::fs::create_dir_all(out).map_err(|e| Error::io(out, "make", e))?;
     if let Some(checkpoint) = checkpoint {
         checkpoint.restore(trainer)?;
+        if let Some(opponent) = task.opponent_mut() {
+            checkpoint.restore_opponent(opponent)?;
+        }
         task.restore(checkpoint.task())?;
         tell(Event::Resumed(checkpoint.step()));
     }
@@ -144,9 +172,7 @@ pub fn run<T: Task>(
             break;
         }
         let start = Instant::now();
-        let batches = task.batches()?;
-        let units: usize = batches.iter().map(|b| task.size(b)).sum();
-        let report = trainer.step(task, &batches)?;
+        let (report, units) = task.step(trainer)?;
         task.complaints()
             .into_iter()
             .for_each(|c| tell(Event::Complaint(c)));
@@ -162,20 +188,25 @@ pub fn run<T: Task>(
             left: rest * units as f64 / mean.max(1e-9),
         });
         let per_s = format!("{}_per_s", task.unit());
-        metrics.write(
-            report.step,
-            &[
-                ("loss", report.loss),
-                ("gradient_norm", report.norm),
-                ("learning_rate", report.rate),
-                (&per_s, now),
-            ],
-        )?;
+        let mut measured = vec![
+            ("loss", report.loss),
+            ("gradient_norm", report.norm),
+            ("learning_rate", report.rate),
+            (per_s.as_str(), now),
+        ];
+        measured.extend(task.measurements());
+        metrics.write(report.step, &measured)?;
         (end.steps, end.loss) = (report.step, report.loss);
         after_step(task, trainer, settings, &mut metrics, &mut end, tell)?;
     }
     finish(task, trainer, settings, &mut metrics, &mut end, tell)?;
     Ok(end)
+}
+
+/// Writes the checkpoint.
+fn keep<T: Task>(task: &T, trainer: &Trainer, settings: &RunSettings) -> Result<()> {
+    let path = settings.out.join(CHECKPOINT);
+    save(&path, trainer, task.opponent(), task.state())
 }
 
 fn due(step: u64, every: u64) -> bool {
@@ -202,7 +233,7 @@ fn after_step<T: Task>(
         sample(task, trainer, settings, tell)?;
     }
     if due(step, settings.save_every) {
-        save(&settings.out.join(CHECKPOINT), trainer, task.state())?;
+        keep(task, trainer, settings)?;
         tell(Event::Saved(step));
     }
     Ok(())
@@ -217,7 +248,7 @@ fn finish<T: Task>(
     end: &mut RunEnd,
     tell: &mut dyn FnMut(Event),
 ) -> Result<()> {
-    save(&settings.out.join(CHECKPOINT), trainer, task.state())?;
+    keep(task, trainer, settings)?;
     tell(Event::Saved(trainer.steps()));
     if !end.cancelled {
         end.evaluation = evaluate(task, trainer, metrics, tell)?;

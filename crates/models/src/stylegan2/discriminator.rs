@@ -33,17 +33,57 @@ impl Conv {
         })
     }
 
-    fn forward(&self, x: &Tensor, gain: f32) -> Result<Tensor> {
+    fn forward(&self, x: &Along, gain: f32) -> Result<Along> {
+        let scale = match self.bias {
+            Some(_) => self.gain,
+            None => self.gain * f64::from(gain),
+        };
+        let weight = (&self.weight * scale)?;
+        let y = x.linear(|x| Ok(conv2d(x, &weight, None, 1, self.padding)?))?;
         match &self.bias {
-            Some(bias) => {
-                let y = conv2d(x, &(&self.weight * self.gain)?, None, 1, self.padding)?;
-                Ok(leaky_relu_bias(&y, bias, SLOPE, gain)?)
-            }
-            None => {
-                let weight = (&self.weight * (self.gain * f64::from(gain)))?;
-                Ok(conv2d(x, &weight, None, 1, self.padding)?)
-            }
+            Some(bias) => y.activated(bias, gain),
+            None => Ok(y),
         }
+    }
+}
+
+/// States and, where that is asked for, how they change along a direction of the pictures: their derivative by forward
+/// differentiation (the R operator of Pearlmutter 1994), which gradients flow back from once more.
+struct Along {
+    x: Tensor,
+    change: Option<Tensor>,
+}
+
+impl Along {
+    /// The result of what is linear, which is linear in the change too.
+    fn linear(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        Ok(Self {
+            x: f(&self.x)?,
+            change: self.change.as_ref().map(f).transpose()?,
+        })
+    }
+
+    fn activated(&self, bias: &Tensor, gain: f32) -> Result<Self> {
+        let x = leaky_relu_bias(&self.x, bias, SLOPE, gain)?;
+        let change = match &self.change {
+            Some(change) => {
+                let (high, low) = (f64::from(gain), f64::from(gain * SLOPE));
+                let positive = x.detach().gt(0f32)?.to_dtype(x.dtype())?;
+                Some((change * positive.affine(high - low, low)?)?)
+            }
+            None => None,
+        };
+        Ok(Self { x, change })
+    }
+
+    fn plus(&self, other: &Self) -> Result<Self> {
+        Ok(Self {
+            x: (&self.x + &other.x)?,
+            change: match (&self.change, &other.change) {
+                (Some(a), Some(b)) => Some((a + b)?),
+                _ => None,
+            },
+        })
     }
 }
 
@@ -118,6 +158,31 @@ impl Discriminator {
     /// # Errors
     /// [`ConfigError::Nn`](crate::ConfigError::Nn) where operands do not fit the model.
     pub fn forward(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+        Ok(self.along(x, None, condition)?.x)
+    }
+
+    /// Scores `[batch]`, and the derivative of each as pictures go along `direction`, which has their shape. Gradients flow
+    /// back from both; those of the derivative are second derivatives of the scores.
+    ///
+    /// # Errors
+    /// As [`Discriminator::forward`].
+    pub fn forward_along(
+        &self,
+        x: &Tensor,
+        direction: &Tensor,
+        condition: Option<&Tensor>,
+    ) -> Result<(Tensor, Tensor)> {
+        let Along { x: scores, change } = self.along(x, Some(direction), condition)?;
+        let change = change.map_or_else(|| scores.zeros_like(), Ok)?;
+        Ok((scores, change))
+    }
+
+    fn along(
+        &self,
+        x: &Tensor,
+        direction: Option<&Tensor>,
+        condition: Option<&Tensor>,
+    ) -> Result<Along> {
         let (batch, channels, height, width) = x.dims4()?;
         if [channels, height, width] != [self.config.channels, self.config.size, self.config.size] {
             return Err(medley_nn::Error::Config(format!(
@@ -128,41 +193,65 @@ impl Discriminator {
         }
         let condition = checked(condition, self.config.condition, batch)?;
         let half = std::f32::consts::FRAC_1_SQRT_2;
-        let mut x = self.fromrgb.forward(&channels_last(x)?, GAIN)?;
+        let pooled = |x: &Tensor| Ok(average_pool(x, 2)?);
+        let x = Along {
+            x: channels_last(x)?,
+            change: direction.map(channels_last).transpose()?,
+        };
+        let mut x = self.fromrgb.forward(&x, GAIN)?;
         for block in &self.blocks {
-            let skip = block.skip.forward(&average_pool(&x, 2)?, half)?;
-            let y = average_pool(&block.conv0.forward(&x, GAIN)?, 2)?;
-            x = (skip + block.conv1.forward(&y, GAIN * half)?)?;
+            let skip = block.skip.forward(&x.linear(pooled)?, half)?;
+            let y = block.conv0.forward(&x, GAIN)?.linear(pooled)?;
+            x = skip.plus(&block.conv1.forward(&y, GAIN * half)?)?;
         }
         x = self.conv.forward(&with_deviation(&x)?, GAIN)?;
-        let x = self
-            .fc
-            .activated(&channels_first(&x)?.reshape((batch, ()))?)?;
-        let scores = self.out.forward(&x)?;
+        let flat = x.linear(|x| Ok(channels_first(x)?.reshape((batch, ()))?))?;
+        let x = flat.linear(|x| self.fc.product(x))?;
+        let x = x.activated(&self.fc.bias()?, GAIN)?;
+        let bias = self.out.bias()?;
+        let mut scores = x.linear(|x| self.out.product(x))?;
+        scores.x = scores.x.broadcast_add(&bias)?;
         let (Some(embed), Some(condition)) = (&self.embed, condition) else {
-            return Ok(scores.reshape(batch)?);
+            return scores.linear(|s| Ok(s.reshape(batch)?));
         };
         let towards = unit(&embed.forward(condition)?)?;
         let scale = 1.0 / (self.config.style as f64).sqrt();
-        Ok(((scores * towards)?.sum(1)? * scale)?)
+        scores.linear(|s| Ok(((s * &towards)?.sum(1)? * scale)?))
     }
 }
 
 /// `[batch, h, w, c]` → `[batch, h, w, c + 1]`: with how much samples of a group differ, one number a group (Karras et
 /// al. 2018).
-fn with_deviation(x: &Tensor) -> Result<Tensor> {
-    let (batch, height, width, channels) = x.dims4()?;
+fn with_deviation(x: &Along) -> Result<Along> {
+    let (batch, height, width, channels) = x.x.dims4()?;
     let group = match batch.is_multiple_of(GROUP) {
         true => GROUP,
         false => batch,
     };
-    let y = x.reshape((group, batch / group, height * width * channels))?;
-    let y = y.broadcast_sub(&y.mean_keepdim(0)?)?;
-    let deviation = (y.sqr()?.mean(0)? + 1e-8)?.sqrt()?.mean(1)?; // [groups]
-    let each = deviation
-        .reshape((1, batch / group))?
-        .broadcast_as((group, batch / group))?
-        .reshape((batch, 1, 1, 1))?;
-    let plane = each.broadcast_as((batch, height, width, 1))?.contiguous()?;
-    Ok(Tensor::cat(&[x, &plane], 3)?)
+    let centred = |x: &Tensor| -> Result<Tensor> {
+        let y = x.reshape((group, batch / group, height * width * channels))?;
+        Ok(y.broadcast_sub(&y.mean_keepdim(0)?)?)
+    };
+    // One number a group as a channel beside the others.
+    let beside = |x: &Tensor, number: &Tensor| -> Result<Tensor> {
+        let each = number
+            .reshape((1, batch / group))?
+            .broadcast_as((group, batch / group))?
+            .reshape((batch, 1, 1, 1))?;
+        let plane = each.broadcast_as((batch, height, width, 1))?.contiguous()?;
+        Ok(Tensor::cat(&[x, &plane], 3)?)
+    };
+    let y = centred(&x.x)?;
+    let deviation = (y.sqr()?.mean(0)? + 1e-8)?.sqrt()?; // [groups, values]
+    let change = match &x.change {
+        Some(change) => {
+            let along = (&y * centred(change)?)?.mean(0)?;
+            Some(beside(change, &(along / &deviation)?.mean(1)?)?)
+        }
+        None => None,
+    };
+    Ok(Along {
+        x: beside(&x.x, &deviation.mean(1)?)?,
+        change,
+    })
 }

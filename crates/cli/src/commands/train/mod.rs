@@ -1,5 +1,6 @@
 //! `medley train`
 
+mod gan;
 mod image;
 mod text;
 
@@ -20,6 +21,7 @@ pub fn run(command: TrainCommand, global: &Global) -> Outcome {
     match command {
         TrainCommand::Text(args) => text::run(&args, global),
         TrainCommand::Image(args) => image::run(&args, global),
+        TrainCommand::Gan(args) => gan::run(&args, global),
     }
 }
 

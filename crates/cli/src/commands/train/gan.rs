@@ -1,0 +1,141 @@
+//! `medley train gan`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use medley_engine::train::adversarial::{AdversarialLoss, Augmentation};
+use medley_engine::train::data::{Dataset, Split, survey};
+use medley_engine::train::gan::{GanPlan, GanSettings, base_model, prepare};
+use serde_json::json;
+
+use super::image::{encoder, tell_bad, transform};
+use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use crate::app::fresh_seed;
+use crate::args::Global;
+use crate::output::{Outcome, note, print_json, print_now};
+use crate::train_args::{TrainAdversarial, TrainGanArgs};
+
+fn settings(args: &TrainGanArgs, text: bool) -> Outcome<GanSettings> {
+    let model = match &args.base {
+        Some(base) => base_model(base).map_err(failure)?,
+        None => json!({
+            "latent": args.latent,
+            "style": args.latent,
+            "mapping_layers": args.mapping_layers,
+            // A quarter of the channels at the full side, all of them at a quarter of it.
+            "channel_base": args.width * args.pictures.size[0] as usize / 4,
+            "channel_max": args.width,
+        }),
+    };
+    Ok(GanSettings {
+        model,
+        transform: transform(&args.pictures),
+        text,
+        text_tokens: usize::from(args.text_tokens),
+        steps: args.run.steps.unwrap_or(1000),
+        batch: args.pictures.batch,
+        rate: args.rate,
+        loss: match args.loss {
+            TrainAdversarial::Logistic => AdversarialLoss::Logistic,
+            TrainAdversarial::Hinge => AdversarialLoss::Hinge,
+        },
+        penalty: args.penalty,
+        penalty_every: args.penalty_every,
+        augmentation: args
+            .distort
+            .map_or(Augmentation::Adaptive, Augmentation::Fixed),
+        ema: args.ema,
+        truncation: args.truncation,
+        hold_out: args.pictures.hold_out,
+        per_group: args.pictures.per_group,
+        shuffle: args.pictures.shuffle,
+        seed: args.run.seed.unwrap_or_else(fresh_seed),
+        prompts: args.prompts.clone(),
+    })
+}
+
+/// The encoder of a run: what it copied into its folder, or what is asked for.
+fn encoder_of(args: &TrainGanArgs, before: Option<&GanSettings>) -> Outcome<Option<PathBuf>> {
+    let own = args.run.out.join("encoder.gguf");
+    match (&args.encoder, before) {
+        (None, Some(before)) if !before.text => Ok(None),
+        (None, Some(_)) if own.is_file() => Ok(Some(own)),
+        (name, _) => encoder(name.as_deref()),
+    }
+}
+
+/// `medley train gan`
+pub fn run(args: &TrainGanArgs, global: &Global) -> Outcome {
+    let checkpoint = checkpoint(&args.run)?;
+    let before: Option<GanSettings> =
+        serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
+    let encoder = encoder_of(args, before.as_ref())?;
+    // A run that goes on keeps its settings; only its end may move.
+    let settings = match before {
+        Some(before) => GanSettings {
+            steps: args.run.steps.unwrap_or(before.steps),
+            ..before
+        },
+        None => settings(args, encoder.is_some())?,
+    };
+    let dataset = Dataset::open(&args.pictures.data).map_err(|e| failure(e.into()))?;
+    let dataset = Arc::new(dataset);
+    tell_bad(&dataset, global);
+    let (mut task, mut trainer, plan) = prepare(
+        &settings,
+        dataset.clone(),
+        encoder.as_deref(),
+        args.base.as_deref(),
+    )
+    .map_err(failure)?;
+    note(
+        global,
+        &format!(
+            "{} pictures an epoch; {} parameters of the generator, {} of the discriminator; {} steps of {} pictures; about {} of memory",
+            plan.pictures,
+            plan.generator,
+            plan.discriminator,
+            settings.steps,
+            settings.batch,
+            mebibytes(plan.memory)
+        ),
+    );
+    if args.run.dry_run {
+        return dry_run(args, &settings, &dataset, plan, global);
+    }
+    drive(
+        &mut task,
+        &mut trainer,
+        &run_settings(&args.run, settings.steps),
+        checkpoint.as_ref(),
+        (
+            settings.seed,
+            json!({ "medium": "image", "training": settings }),
+        ),
+        global,
+    )
+}
+
+/// Says what was found, and shows it on a sheet.
+fn dry_run(
+    args: &TrainGanArgs,
+    settings: &GanSettings,
+    dataset: &Dataset,
+    plan: GanPlan,
+    global: &Global,
+) -> Outcome {
+    let split = Split::new(settings.hold_out).map_err(|e| failure(e.into()))?;
+    let (report, sheet) =
+        survey(dataset, split, &settings.transform, &args.run.out).map_err(failure)?;
+    if global.json {
+        let plan = json!({
+            "pictures_per_epoch": plan.pictures,
+            "generator_parameters": plan.generator,
+            "discriminator_parameters": plan.discriminator,
+            "pictures_per_step": settings.batch,
+            "memory_bytes": plan.memory,
+        });
+        return print_json(&json!({ "found": report, "plan": plan, "contact_sheet": sheet }));
+    }
+    Ok(print_now(&format!("{report}\n"))?)
+}

@@ -1,0 +1,9 @@
+//! Training of generators against a discriminator.
+
+mod pair;
+mod settings;
+mod task;
+
+pub use pair::{GanBatch, Judge, Judged, Pair};
+pub use settings::GanSettings;
+pub use task::{GanPlan, GanTask, base_model, prepare};
