@@ -363,7 +363,7 @@ impl Weights {
     }
 }
 
-fn pack_f32(values: &[f32], rows: usize, cols: usize) -> Result<PackedMatrix> {
+pub(crate) fn pack_f32(values: &[f32], rows: usize, cols: usize) -> Result<PackedMatrix> {
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     Ok(PackedMatrix::pack(BlockType::F32, rows, cols, &bytes)?)
 }
