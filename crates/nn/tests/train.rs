@@ -437,6 +437,17 @@ fn frozen_weights_of_every_kind_let_gradients_through() {
 }
 
 #[test]
+fn gated_products_of_two() {
+    let (gate, up) = (var(1, &[3, 40]), var(2, &[3, 40]));
+    for act in [Activation::Silu, Activation::GeluTanh] {
+        check("gated product", &[gate.clone(), up.clone()], || {
+            medley_nn::tensor::gated(act, &gate, &up).unwrap()
+        });
+    }
+    assert!(train::gated(Activation::Silu, &gate, &var(3, &[3, 41])).is_err());
+}
+
+#[test]
 fn an_adapter_that_serves_is_the_one_that_learned() {
     let x = Tensor::from_vec(numbers(1, 7 * 64, 1.0), (7, 64), &Device::Cpu).unwrap();
     let (a, b) = (var(2, &[3, 64]), var(3, &[40, 3]));

@@ -2,6 +2,7 @@
 //!
 //! Weights stay as they are stored; of a packed matrix, floats exist while one product reads them.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +17,11 @@ use crate::{Error, Result};
 
 /// Numbers of a packed matrix that exist at a time in [`frozen_cross_entropy`], 128 MiB.
 const UNPACKED: usize = 1 << 25;
+
+thread_local! {
+    /// Where the matrix at hand is unpacked; fresh memory for each would cost more than the unpacking.
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
 
 #[derive(Clone)]
 enum Stored {
@@ -68,9 +74,13 @@ impl Frozen {
         let (m, k) = self.dims();
         match &self.weight {
             Stored::Packed(matrix) => {
-                let mut values = unspecified(m * k);
-                matrix.floats(0..m, &mut values);
-                Ok(f(Matrix::new(&values, m, k)))
+                // Taken, so that a product within `f` finds it free.
+                let mut values = SCRATCH.take();
+                values.resize(values.len().max(m * k), 0.0);
+                matrix.floats(0..m, &mut values[..m * k]);
+                let result = f(Matrix::new(&values[..m * k], m, k));
+                SCRATCH.set(values);
+                Ok(result)
             }
             Stored::Dense(tensor) => Ok(f(Matrix::new(&numbers(tensor)?, m, k))),
         }

@@ -24,7 +24,7 @@ use candle_core::{CpuStorage, DType, Layout, Tensor};
 pub use attention::{Angles, AttentionShape, attention, joint_attention};
 pub use embedding::embedding;
 pub use frozen::{Frozen, frozen_cross_entropy, frozen_linear, lora_linear};
-pub use gated::{activation, gated_halves};
+pub use gated::{activation, gated, gated_halves};
 pub(crate) use gradients::gradient_of;
 pub use gradients::{Gradients, backward};
 pub use linear::{joint_linear, linear};
