@@ -100,6 +100,11 @@ impl Weights {
         }
     }
 
+    /// What the container calls a tensor that published checkpoints call `name`.
+    pub fn stored_name(&self, name: &str) -> String {
+        (self.key_map)(name)
+    }
+
     /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
         self.shape(name).is_ok()

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use medley_nn::weights::Tensors;
-use medley_nn::{Linear, Parameters, RopeStyle, Tensor};
+use medley_nn::{Linear, Parameters, Tensor};
 
 use super::adapter::{Adapter, Factors, PEFT, RowOrder, heads_of, reordered};
 use super::{Decoder, DecoderLayer, Mlp};
@@ -103,11 +103,7 @@ impl DecoderLayer {
 impl Decoder {
     /// How rows of queries and keys stand in this model.
     pub fn row_order(&self) -> RowOrder {
-        let pairs = self.config.ropes.iter();
-        match pairs.clone().any(|r| r.style == RopeStyle::Interleaved) {
-            true => RowOrder::Pairs,
-            false => RowOrder::Halves,
-        }
+        RowOrder::of(&self.config)
     }
 
     /// Numbers of all weights.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use medley_formats::WeightFile;
 use medley_formats::gguf::{Metadata, Value as GgufValue};
+use medley_nn::RopeStyle;
 use serde_json::Value;
 
 use super::config::{DecoderConfig, NormLayout};
@@ -30,6 +31,17 @@ pub enum RowOrder {
     Halves,
     /// That of GGUF files of Llama's kind: what turns together stands side by side.
     Pairs,
+}
+
+impl RowOrder {
+    /// That of a model, which follows from the way its positions turn.
+    pub fn of(config: &DecoderConfig) -> Self {
+        let mut ropes = config.ropes.iter();
+        match ropes.any(|rope| rope.style == RopeStyle::Interleaved) {
+            true => Self::Pairs,
+            false => Self::Halves,
+        }
+    }
 }
 
 /// The change of one matrix: `scale · B A`.
