@@ -90,8 +90,8 @@ impl Linear {
             },
             Self::Packed { .. } => Ok(forward_many(x, &[self])?.remove(0)),
             Self::Lora { base, a, b, scale } => {
-                let learns = a.learns() || b.learns();
-                if !x.track_op() && !(learns && train::tracking()) {
+                let learns = train::tracking() && (a.learns() || b.learns());
+                if !(x.track_op() || learns) {
                     return self.serve(x);
                 }
                 if let (Self::Dense { weight: a, .. }, Self::Dense { weight: b, .. }) = (&**a, &**b)

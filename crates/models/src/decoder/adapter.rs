@@ -70,6 +70,9 @@ pub struct Adapter {
     pub architecture: Option<String>,
 }
 
+/// A tensor of a GGUF adapter: name, shape (outermost first), numbers.
+pub type GgufFactor = (String, [usize; 2], Vec<f32>);
+
 /// Rows of `values [heads × dim, width]` in another order.
 pub(super) fn reordered(values: &[f32], width: usize, heads: usize, to: RowOrder) -> Vec<f32> {
     let rows = values.len() / width.max(1);
@@ -193,7 +196,7 @@ impl Adapter {
         self,
         config: &DecoderConfig,
         name: &str,
-    ) -> Result<(Metadata, Vec<(String, [usize; 2], Vec<f32>)>)> {
+    ) -> Result<(Metadata, Vec<GgufFactor>)> {
         let family = family(config)?;
         let order = match family.reordered {
             true => RowOrder::Pairs,

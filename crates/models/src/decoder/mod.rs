@@ -21,7 +21,7 @@ use medley_nn::{
 };
 
 pub use adapt::{Module, TARGETS};
-pub use adapter::{Adapter, Factors, RowOrder};
+pub use adapter::{Adapter, Factors, GgufFactor, RowOrder};
 pub use build::{configured, from_file, from_tensors, trainable};
 pub use config::{DecoderConfig, LayerKind, NormLayout, QkNormKind};
 pub use convert::{GgufTensor, gguf_metadata, gguf_rope_tensors, gguf_tensors};
