@@ -158,8 +158,11 @@ pub fn lora_of(text: &str) -> Outcome<(PathBuf, f64)> {
     }
 }
 
+/// Files of adapters, and how strongly each counts.
+pub type Weighted = Vec<(PathBuf, f64)>;
+
 /// The adapters of `--lora`, which a request knows by their content.
-pub fn adapters(args: &AdapterArgs) -> Outcome<(Vec<LoraUse>, Vec<(PathBuf, f64)>)> {
+pub fn adapters(args: &AdapterArgs) -> Outcome<(Vec<LoraUse>, Weighted)> {
     let (mut uses, mut files) = (Vec::new(), Vec::new());
     for text in &args.lora {
         let (path, weight) = lora_of(text)?;
