@@ -1,17 +1,19 @@
 //! What the commands share: settings of the process, models by name, the end of a run by Ctrl-C.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use medley_engine::convert::{ConvertEvent, ConvertOptions};
 use medley_engine::{
-    CancelFlag, CancelToken, Home, LoadOptions, PullEvent, PullOptions, PullStage, Store, TextModel,
+    CancelFlag, CancelToken, Home, LoadOptions, PullEvent, PullOptions, PullStage, Store,
+    TextModel, adapter_file,
 };
-use medley_types::{ErrorCode, ErrorReport, Speculation, TextRequest};
+use medley_types::{ErrorCode, ErrorReport, LoraUse, Speculation, TextRequest};
 
-use crate::args::Global;
+use crate::args::{AdapterArgs, Global};
 use crate::output::{Failure, Outcome, draws, note};
 
 /// Default model of pictures.
@@ -117,6 +119,14 @@ pub fn load_text(model: Option<&str>, options: LoadOptions, global: &Global) -> 
     )?)
 }
 
+/// Settings of a model with these adapters.
+pub fn with_adapters(loras: Vec<(PathBuf, f64)>) -> LoadOptions {
+    LoadOptions {
+        loras,
+        ..LoadOptions::default()
+    }
+}
+
 /// The model of a request, with the draft model that it names.
 pub fn load_for(
     request: &TextRequest,
@@ -129,6 +139,39 @@ pub fn load_for(
     };
     let draft = load_text(Some(draft), LoadOptions::default(), global)?;
     Ok(model.with_draft(Arc::new(draft))?)
+}
+
+/// `FILE` or `FILE:WEIGHT`.
+pub fn lora_of(text: &str) -> Outcome<(PathBuf, f64)> {
+    if Path::new(text).exists() {
+        return Ok((text.into(), 1.0));
+    }
+    match text
+        .rsplit_once(':')
+        .map(|(path, weight)| (path, weight.parse::<f64>()))
+    {
+        Some((path, Ok(weight))) => Ok((path.into(), weight)),
+        Some((_, Err(_))) => Err(Failure::usage(format!(
+            "--lora {text}: write FILE or FILE:WEIGHT, such as style.safetensors:0.8"
+        ))),
+        None => Ok((text.into(), 1.0)),
+    }
+}
+
+/// Files of adapters, and how strongly each counts.
+pub type Weighted = Vec<(PathBuf, f64)>;
+
+/// The adapters of `--lora`, which a request knows by their content.
+pub fn adapters(args: &AdapterArgs) -> Outcome<(Vec<LoraUse>, Weighted)> {
+    let (mut uses, mut files) = (Vec::new(), Vec::new());
+    for text in &args.lora {
+        let (path, weight) = lora_of(text)?;
+        let path = adapter_file(&path)?;
+        let file = medley_engine::image::hash_file(&path)?;
+        uses.push(LoraUse { file, weight });
+        files.push((path, weight));
+    }
+    Ok((uses, files))
 }
 
 /// A prompt from the command line, or from standard input where it is `-`.

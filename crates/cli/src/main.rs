@@ -7,6 +7,7 @@
 mod app;
 mod args;
 mod commands;
+mod models_args;
 mod output;
 mod train_args;
 

@@ -59,9 +59,29 @@ pub struct TrainTextArgs {
     /// Folder of texts and source files, or of .jsonl files with "text" or "messages"; or one file
     #[arg(long, value_name = "DIR")]
     pub data: std::path::PathBuf,
-    /// Published model to go on from: a folder with config.json, tokenizer.json and safetensors
+    /// Published model to go on from: a folder with config.json, tokenizer.json and safetensors; with --lora any language
+    /// model, a GGUF file too
     #[arg(long, value_name = "M")]
     pub base: Option<String>,
+    /// Train a low-rank adapter of this rank over --base, which stays as it is
+    #[arg(
+        long,
+        value_name = "RANK",
+        allow_negative_numbers = true,
+        requires = "base"
+    )]
+    pub lora: Option<usize>,
+    /// How strongly the adapter counts: alpha / rank [default: twice the rank]
+    #[arg(
+        long,
+        value_name = "X",
+        requires = "lora",
+        allow_negative_numbers = true
+    )]
+    pub lora_alpha: Option<f64>,
+    /// Layers that the adapter changes, such as q_proj,v_proj [default: all linear layers]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "lora")]
+    pub lora_targets: Vec<String>,
     /// Sequences of a batch
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub batch: usize,

@@ -38,7 +38,7 @@ pub use medley_nn::train::Compute;
 #[cfg(feature = "generators")]
 pub use medley_pipelines::embed::EmbeddingModel;
 #[cfg(feature = "generators")]
-pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel};
+pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel, adapter_file};
 #[cfg(feature = "generators")]
 pub use medley_pipelines::{CancelToken, PipelineError, Run, TextGenerator};
 /// Training, as the command line drives it.

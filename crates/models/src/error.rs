@@ -25,6 +25,14 @@ pub enum ConfigError {
         /// What would be right.
         expected: String,
     },
+    /// A low-rank adapter that does not fit.
+    #[error("the adapter's {part} {problem}")]
+    Adapter {
+        /// Layer, tensor or setting.
+        part: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
     /// An error while layers were made or run.
     #[error(transparent)]
     Nn(#[from] medley_nn::Error),
@@ -40,6 +48,13 @@ impl From<medley_nn::TensorError> for ConfigError {
 }
 
 impl ConfigError {
+    pub(crate) fn adapter(part: &str, problem: impl Into<String>) -> Self {
+        Self::Adapter {
+            part: part.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
     pub(crate) fn missing(key: &str) -> Self {
         Self::Missing {
             key: key.to_owned(),

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use medley_kernels::{PackedMatrix, matmul_many};
 
 use crate::tensor::{from_vec, slice};
+use crate::weights::pack_f32;
 use crate::{Error, Result, train};
 
 /// `y = x Wᵀ + b` with `W` of shape `[out, in]`.
@@ -29,16 +30,29 @@ pub enum Linear {
     Lora {
         /// The layer below.
         base: Box<Linear>,
-        /// `[rank, in]`
-        a: Tensor,
+        /// `[rank, in]`: dense where it learns, packed where it serves.
+        a: Box<Linear>,
         /// `[out, rank]`
-        b: Tensor,
-        /// `alpha / rank`
+        b: Box<Linear>,
+        /// `alpha / rank`, times the weight that the adapter is given.
         scale: f64,
     },
 }
 
+/// A packed matrix and the adapters on it, the lowest first.
+struct Stack<'a> {
+    weight: &'a PackedMatrix,
+    bias: Option<&'a [f32]>,
+    adapters: Vec<(&'a PackedMatrix, &'a PackedMatrix, f32)>,
+}
+
 impl Linear {
+    /// A packed matrix `[rows, cols]` of these numbers.
+    pub fn packed(values: &[f32], rows: usize, cols: usize) -> Result<Self> {
+        let weight = Arc::new(pack_f32(values, rows, cols)?);
+        Ok(Self::Packed { weight, bias: None })
+    }
+
     /// Number of outputs.
     pub fn out_features(&self) -> usize {
         match self {
@@ -62,48 +76,129 @@ impl Linear {
         match self {
             Self::Dense { weight, .. } => weight.elem_count() * weight.dtype().size_in_bytes(),
             Self::Packed { weight, .. } => weight.bytes(),
-            Self::Lora { base, a, b, .. } => base.bytes() + 4 * (a.elem_count() + b.elem_count()),
+            Self::Lora { base, a, b, .. } => base.bytes() + a.bytes() + b.bytes(),
         }
     }
 
-    /// `[.., in]` → `[.., out]`.
+    /// `[.., in]` → `[.., out]`. Gradients reach `x` and what learns, whatever the weights are stored as.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Dense { weight, bias } => {
-                let mut operands = vec![x, weight];
-                operands.extend(bias);
-                if train::serves(&operands) {
-                    return train::linear(x, weight, bias.as_ref());
-                }
-                let dims = x.dims();
-                let rows: usize = dims[..dims.len() - 1].iter().product();
-                let mut y = x
-                    .reshape((rows, self.in_features()))?
-                    .to_dtype(weight.dtype())?
-                    .matmul(&weight.t()?)?;
-                if let Some(bias) = bias {
-                    y = y.broadcast_add(bias)?;
-                }
-                let mut shape = dims.to_vec();
-                shape[dims.len() - 1] = self.out_features();
-                Ok(y.to_dtype(x.dtype())?.reshape(shape)?)
-            }
+            Self::Dense { weight, bias } => dense(x, weight, bias.as_ref()),
+            Self::Packed { .. } if x.track_op() => match self.frozen() {
+                Some(frozen) if train::serves(&[x]) => train::frozen_linear(x, &frozen),
+                _ => self.plain()?.forward(x),
+            },
             Self::Packed { .. } => Ok(forward_many(x, &[self])?.remove(0)),
             Self::Lora { base, a, b, scale } => {
-                let low = Self::Dense {
-                    weight: a.clone(),
-                    bias: None,
+                let learns = train::tracking() && (a.learns() || b.learns());
+                if !(x.track_op() || learns) {
+                    return self.serve(x);
                 }
-                .forward(x)?;
-                let high = Self::Dense {
-                    weight: b.clone(),
-                    bias: None,
+                if let (Self::Dense { weight: a, .. }, Self::Dense { weight: b, .. }) = (&**a, &**b)
+                    && let Some(frozen) = base.frozen()
+                    && train::serves(&[x, a, b])
+                {
+                    return train::lora_linear(x, &frozen, a, b, *scale as f32);
                 }
-                .forward(&low)?;
-                Ok((base.forward(x)? + (high * *scale)?)?)
+                let change = b.forward(&a.plain()?.forward(x)?)?;
+                Ok((base.plain()?.forward(x)? + (change * *scale)?)?)
             }
         }
     }
+
+    /// An adapted layer over rows that nobody asks gradients of.
+    fn serve(&self, x: &Tensor) -> Result<Tensor> {
+        let Self::Lora { base, a, b, scale } = self else {
+            return self.forward(x);
+        };
+        if self.stack().is_some() {
+            return Ok(forward_many(x, &[self])?.remove(0));
+        }
+        let change = b.still().forward(&a.still().forward(x)?)?;
+        Ok((base.forward(x)? + (change * *scale)?)?)
+    }
+
+    /// Whether training changes its weights.
+    fn learns(&self) -> bool {
+        matches!(self, Self::Dense { weight, .. } if weight.track_op())
+    }
+
+    /// The same numbers, out of which no gradient comes.
+    fn still(&self) -> Self {
+        match self {
+            Self::Dense { weight, bias } => Self::Dense {
+                weight: weight.detach(),
+                bias: bias.as_ref().map(Tensor::detach),
+            },
+            other => other.clone(),
+        }
+    }
+
+    /// With packed weights as tensors, for plain operations.
+    fn plain(&self) -> Result<Self> {
+        let Self::Packed { weight, bias } = self else {
+            return Ok(self.clone());
+        };
+        let mut values = vec![0.0; weight.rows() * weight.cols()];
+        weight.floats(0..weight.rows(), &mut values);
+        Ok(Self::Dense {
+            weight: from_vec(values, &[weight.rows(), weight.cols()])?,
+            bias: match bias {
+                Some(bias) => Some(from_vec(bias.to_vec(), &[bias.len()])?),
+                None => None,
+            },
+        })
+    }
+
+    /// As training operations take a layer that does not learn; `None` where it does, or is no matrix of theirs.
+    pub(crate) fn frozen(&self) -> Option<train::Frozen> {
+        match self {
+            Self::Packed { weight, bias } => Some(train::Frozen::packed(weight, bias.as_ref())),
+            Self::Dense { weight, bias } => train::Frozen::dense(weight, bias.as_ref()),
+            Self::Lora { .. } => None,
+        }
+    }
+
+    /// As the kernels take it; `None` where something in it is not packed.
+    fn stack(&self) -> Option<Stack<'_>> {
+        match self {
+            Self::Packed { weight, bias } => Some(Stack {
+                weight,
+                bias: bias.as_deref(),
+                adapters: Vec::new(),
+            }),
+            Self::Dense { .. } => None,
+            Self::Lora { base, a, b, scale } => {
+                let (Self::Packed { weight: a, .. }, Self::Packed { weight: b, .. }) = (&**a, &**b)
+                else {
+                    return None;
+                };
+                let mut stack = base.stack()?;
+                stack.adapters.push((a, b, *scale as f32));
+                Some(stack)
+            }
+        }
+    }
+}
+
+fn dense(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let mut operands = vec![x, weight];
+    operands.extend(bias);
+    if train::serves(&operands) {
+        return train::linear(x, weight, bias);
+    }
+    let dims = x.dims();
+    let rows: usize = dims[..dims.len() - 1].iter().product();
+    let mut y = x
+        .reshape((rows, weight.dim(1)?))?
+        .to_dtype(weight.dtype())?
+        .matmul(&weight.t()?)?;
+    if let Some(bias) = bias {
+        y = y.broadcast_add(bias)?;
+    }
+    let mut shape = dims.to_vec();
+    shape[dims.len() - 1] = weight.dim(0)?;
+    Ok(y.to_dtype(x.dtype())?.reshape(shape)?)
 }
 
 /// The matrices of dense layers without bias that training operations serve as one, over this input.
@@ -121,10 +216,7 @@ pub(crate) fn joint<'a>(x: &Tensor, layers: &[&'a Linear]) -> Option<Vec<&'a Ten
 
 /// Several layers over one input. Packed layers share the quantisation of `x` and one parallel region.
 pub fn forward_many(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Tensor>> {
-    if !layers
-        .iter()
-        .all(|layer| matches!(layer, Linear::Packed { .. }))
-    {
+    if x.track_op() || !layers.iter().all(|layer| layer.stack().is_some()) {
         return layers.iter().map(|layer| layer.forward(x)).collect();
     }
     let mut shape = x.dims().to_vec();
@@ -151,34 +243,56 @@ pub fn project(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Vec<f32>>> {
         )));
     }
     let rows = x.elem_count() / width.max(1);
+    let stacks: Vec<Option<Stack>> = layers.iter().map(|layer| layer.stack()).collect();
     let mut outputs: Vec<Vec<f32>> = Vec::with_capacity(layers.len());
-    for layer in layers {
-        outputs.push(match layer {
-            Linear::Packed { weight, .. } => vec![0.0; rows * weight.rows()],
-            other => other.forward(x)?.flatten_all()?.to_vec1()?,
-        });
+    let mut lows: Vec<Vec<Vec<f32>>> = Vec::with_capacity(layers.len());
+    for (layer, stack) in layers.iter().zip(&stacks) {
+        let (out, low) = match stack {
+            Some(stack) => (vec![0.0; rows * stack.weight.rows()], stack.lows(rows)),
+            None => (layer.forward(x)?.flatten_all()?.to_vec1()?, Vec::new()),
+        };
+        outputs.push(out);
+        lows.push(low);
     }
     let contiguous = x.contiguous()?;
     let input = slice(&contiguous)
         .ok_or_else(|| Error::Config("packed weights need f32 rows on the CPU".into()))?;
-    let mut jobs: Vec<_> = layers
-        .iter()
-        .zip(&mut outputs)
-        .filter_map(|(layer, out)| match layer {
-            Linear::Packed { weight, .. } => Some((weight.as_ref(), out.as_mut_slice())),
-            _ => None,
-        })
-        .collect();
+    let mut jobs: Vec<(&PackedMatrix, &mut [f32])> = Vec::new();
+    for ((stack, out), lows) in stacks.iter().zip(&mut outputs).zip(&mut lows) {
+        let Some(stack) = stack else { continue };
+        jobs.push((stack.weight, out.as_mut_slice()));
+        let downs = stack.adapters.iter().zip(lows);
+        jobs.extend(downs.map(|((a, ..), low)| (*a, low.as_mut_slice())));
+    }
     matmul_many(&input, rows, &mut jobs);
-    for (layer, out) in layers.iter().zip(&mut outputs) {
-        if let Linear::Packed {
-            bias: Some(bias), ..
-        } = layer
-        {
-            for row in out.chunks_exact_mut(bias.len()) {
-                row.iter_mut().zip(bias.iter()).for_each(|(y, b)| *y += b);
-            }
+    for ((stack, out), lows) in stacks.iter().zip(&mut outputs).zip(&lows) {
+        if let Some(stack) = stack {
+            stack.finish(lows, out);
         }
     }
     Ok(outputs)
+}
+
+impl Stack<'_> {
+    /// Room for `x Aᵀ` of each adapter.
+    fn lows(&self, rows: usize) -> Vec<Vec<f32>> {
+        let each = self.adapters.iter();
+        each.map(|(a, ..)| vec![0.0; rows * a.rows()]).collect()
+    }
+
+    /// Adds bias and adapters to what the matrix gave.
+    fn finish(&self, lows: &[Vec<f32>], out: &mut [f32]) {
+        if let Some(bias) = self.bias {
+            for row in out.chunks_exact_mut(bias.len()) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            }
+        }
+        for ((_, b, scale), low) in self.adapters.iter().zip(lows) {
+            let mut change = vec![0.0; out.len()];
+            b.matmul(low, &mut change);
+            out.iter_mut()
+                .zip(&change)
+                .for_each(|(y, c)| *y += scale * c);
+        }
+    }
 }

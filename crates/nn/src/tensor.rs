@@ -64,6 +64,9 @@ pub fn gated(act: Activation, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
         medley_kernels::gated(act, &g, &u, &mut out);
         return from_vec(out, gate.dims());
     }
+    if crate::train::serves(&[gate, up]) {
+        return crate::train::gated(act, gate, up);
+    }
     Ok((activate(act, gate)? * up)?)
 }
 

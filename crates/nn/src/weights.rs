@@ -109,6 +109,11 @@ impl Weights {
         }
     }
 
+    /// What the container calls a tensor that published checkpoints call `name`.
+    pub fn stored_name(&self, name: &str) -> String {
+        (self.key_map)(name)
+    }
+
     /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
         self.shape(name).is_ok()
@@ -374,7 +379,7 @@ impl Weights {
     }
 }
 
-fn pack_f32(values: &[f32], rows: usize, cols: usize) -> Result<PackedMatrix> {
+pub(crate) fn pack_f32(values: &[f32], rows: usize, cols: usize) -> Result<PackedMatrix> {
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     Ok(PackedMatrix::pack(BlockType::F32, rows, cols, &bytes)?)
 }

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use medley_kernels::{BlockType, PackedMatrix};
 use medley_nn::train::{self, Angles, AttentionShape, Compute, Gradients, IGNORED, with_compute};
 use medley_nn::{
     Activation, Attention, AttentionSpec, Device, Embedding, GatedMlp, LayerNorm, Linear, QkNorm,
@@ -377,4 +378,108 @@ fn evaluation_prepares_no_gradients() {
     assert!(loss.backward().is_err());
     let loss = train::cross_entropy(&x, &[0, 1, 2, 3]).unwrap();
     assert!(loss.backward().is_ok());
+}
+
+/// A packed matrix of some numbers in this type, with a bias.
+fn packed(ty: BlockType, seed: u64, rows: usize, cols: usize) -> Linear {
+    let values = numbers(seed, rows * cols, 1.0);
+    let mut bytes = vec![0; ty.bytes_for(values.len()).unwrap()];
+    medley_kernels::quantize(ty, &values, &mut bytes).unwrap();
+    let matrix = PackedMatrix::pack(ty, rows, cols, &bytes).unwrap();
+    Linear::Packed {
+        weight: Arc::new(matrix),
+        bias: Some(numbers(seed + 1, rows, 1.0).into()),
+    }
+}
+
+fn adapted(base: Linear, a: &Tensor, b: &Tensor) -> Linear {
+    let dense = |weight: &Tensor| Linear::Dense {
+        weight: weight.clone(),
+        bias: None,
+    };
+    Linear::Lora {
+        base: Box::new(base),
+        a: Box::new(dense(a)),
+        b: Box::new(dense(b)),
+        scale: 0.75,
+    }
+}
+
+#[test]
+fn frozen_weights_of_every_kind_let_gradients_through() {
+    let x = var(1, &[2, 5, 64]);
+    let (a, b) = (var(2, &[3, 64]), var(3, &[40, 3]));
+    let dense = Linear::Dense {
+        weight: Tensor::from_vec(numbers(4, 40 * 64, 1.0), (40, 64), &Device::Cpu).unwrap(),
+        bias: Some(Tensor::from_vec(numbers(5, 40, 1.0), 40, &Device::Cpu).unwrap()),
+    };
+    let mut bases = vec![("dense", dense)];
+    for ty in [
+        BlockType::F32,
+        BlockType::BF16,
+        BlockType::Q8_0,
+        BlockType::Q4_1,
+    ] {
+        bases.push((ty.name(), packed(ty, 6, 40, 64)));
+    }
+    for (name, base) in bases {
+        check(name, std::slice::from_ref(&x), || base.forward(&x).unwrap());
+        let layer = adapted(base, &a, &b);
+        check(name, &[x.clone(), a.clone(), b.clone()], || {
+            layer.forward(&x).unwrap()
+        });
+        // Of an input that needs none (the first layer's), adapters still have gradients.
+        let input = x.as_tensor().detach();
+        check(name, &[a.clone(), b.clone()], || {
+            layer.forward(&input).unwrap()
+        });
+    }
+}
+
+#[test]
+fn gated_products_of_two() {
+    let (gate, up) = (var(1, &[3, 40]), var(2, &[3, 40]));
+    for act in [Activation::Silu, Activation::GeluTanh] {
+        check("gated product", &[gate.clone(), up.clone()], || {
+            medley_nn::tensor::gated(act, &gate, &up).unwrap()
+        });
+    }
+    assert!(train::gated(Activation::Silu, &gate, &var(3, &[3, 41])).is_err());
+}
+
+#[test]
+fn an_adapter_that_serves_is_the_one_that_learned() {
+    let x = Tensor::from_vec(numbers(1, 7 * 64, 1.0), (7, 64), &Device::Cpu).unwrap();
+    let (a, b) = (var(2, &[3, 64]), var(3, &[40, 3]));
+    for (ty, tolerance) in [(BlockType::F32, 1e-5), (BlockType::Q8_0, 1e-2)] {
+        let base = packed(ty, 6, 40, 64);
+        let learning = adapted(base.clone(), &a, &b);
+        let serving = Linear::Lora {
+            base: Box::new(base.clone()),
+            a: Box::new(Linear::packed(&flat(&a), 3, 64).unwrap()),
+            b: Box::new(Linear::packed(&flat(&b), 40, 3).unwrap()),
+            scale: 0.75,
+        };
+        let y = learning.forward(&x).unwrap();
+        assert!(y.track_op());
+        let expected = flat(&y);
+        let plain = flat(&base.forward(&x).unwrap());
+        assert!(
+            expected
+                .iter()
+                .zip(&plain)
+                .any(|(e, p)| (e - p).abs() > 0.1)
+        );
+        let found = flat(&serving.forward(&x).unwrap());
+        near(ty.name(), &found, &expected, tolerance);
+        // While it learns, it serves without a graph, on the same kernels.
+        let same = train::without_gradients(|| learning.forward(&x)).unwrap();
+        assert!(!same.track_op());
+        near(ty.name(), &flat(&same), &found, 1e-5);
+        // Rows do not hang on their neighbours.
+        for row in 0..7 {
+            let alone = serving.forward(&x.narrow(0, row, 1).unwrap()).unwrap();
+            assert_eq!(flat(&alone), found[row * 40..(row + 1) * 40]);
+        }
+    }
 }

@@ -34,6 +34,7 @@ fn request(river: &str, seed: u64) -> TextRequest {
         constraint: None,
         logprobs: None,
         speculation: Speculation::Off,
+        loras: Vec::new(),
     }
 }
 

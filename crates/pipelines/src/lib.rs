@@ -19,6 +19,7 @@
 //!     constraint: None,
 //!     logprobs: None,
 //!     speculation: Speculation::Off,
+//!     loras: Vec::new(),
 //! };
 //! let work = model.generate(&request, &mut Run::quiet())?;
 //! assert!(work.tokens <= 40);

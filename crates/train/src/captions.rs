@@ -28,7 +28,7 @@ pub enum CaptionError {
         /// The encoder.
         path: std::path::PathBuf,
         /// What is wrong.
-        source: ConfigError,
+        source: Box<ConfigError>,
     },
     /// Another container than GGUF.
     #[error("{}: the encoder of captions is one GGUF file, this is {kind}", path.display())]
@@ -105,7 +105,7 @@ impl CaptionEncoder {
         };
         let config = BertConfig::from_gguf(metadata).map_err(|source| CaptionError::Config {
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         })?;
         let tokenizer = Tokenizer::from_gguf(metadata)?;
         // The number of llama.cpp's pooling by the first token.

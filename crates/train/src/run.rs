@@ -57,6 +57,11 @@ pub trait Task: Objective {
     /// Shows what the model makes at this step, in lines for people; files go below `folder`.
     fn sample(&mut self, step: u64, folder: &Path) -> Result<Vec<String>>;
 
+    /// Name of the file of weights that [`Task::export`] writes.
+    fn file(&self) -> &'static str {
+        "model.safetensors"
+    }
+
     /// Writes the model with the weights as they are, ready to be used, into `folder`.
     fn export(&mut self, trainer: &Trainer, folder: &Path) -> Result<()>;
 

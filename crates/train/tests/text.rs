@@ -54,6 +54,7 @@ fn settings(steps: u64) -> TextSettings {
         hold_out: 0.1,
         shuffle: 8,
         seed: 7,
+        lora: None,
     }
 }
 

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::LoraUse;
+
 /// A turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -134,6 +136,9 @@ pub struct TextRequest {
     /// Where guesses at the next tokens come from.
     #[serde(default, skip_serializing_if = "Speculation::is_off")]
     pub speculation: Speculation,
+    /// Adapters on the model's layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraUse>,
 }
 
 /// Why a text ended.

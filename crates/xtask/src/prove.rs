@@ -7,11 +7,14 @@ use clap::Args;
 use serde_json::json;
 
 use crate::bench::image::{self, ImageArgs};
+use crate::bench::llama::Llama;
 use crate::bench::machine::Description;
 use crate::bench::text::{self, TextArgs};
 use crate::bench::train::{self, TrainArgs};
 use crate::docs::{BENCH_TEXT, BENCH_TRAIN};
 use crate::process;
+use crate::python::Venv;
+use crate::smoke::Program;
 
 #[derive(Args)]
 pub struct ProveArgs {
@@ -21,6 +24,9 @@ pub struct ProveArgs {
     #[arg(long)]
     list: bool,
 }
+
+/// The reference of adapters, in the version of golden/lora.
+const PEFT: &str = "peft==0.21.2";
 
 struct Proof {
     name: &'static str,
@@ -33,6 +39,11 @@ const PROOFS: &[Proof] = &[
         name: "text-exactness",
         claim: "greedy text, distributions and perplexity are llama.cpp's, as near as its own (docs/decisions/0006)",
         run: text_exactness,
+    },
+    Proof {
+        name: "lora",
+        claim: "adapters that Medley trains give the same distributions in PEFT and in llama.cpp",
+        run: lora,
     },
     Proof {
         name: "bench-text",
@@ -156,6 +167,24 @@ fn text_exactness(file: &Path) -> Result<()> {
         bail!("not under {}", problems.join(", "));
     }
     Ok(())
+}
+
+/// `golden/lora/prove.py`, which trains adapters and has the references run them.
+fn lora(file: &Path) -> Result<()> {
+    let (llama, program, venv) = (Llama::open()?, Program::build()?, Venv::open()?);
+    let script = process::root().join("golden/lora/prove.py");
+    venv.need_requirements(&process::root().join("golden/requirements.txt"))?;
+    // Without what it asks for beside these, which adapters on the CPU do not need.
+    process::run(&mut venv.pip(&["install", "--quiet", "--no-deps", PEFT])?)?;
+    process::run(
+        venv.command(venv.python())?
+            .arg(script)
+            .arg(program.binary())
+            .args([llama.package()?, llama.build_dir()?])
+            .arg(program.weights("smollm2-135m")?)
+            .arg(file)
+            .current_dir(process::root()),
+    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 use std::io::IsTerminal;
 
-use medley_engine::{LoadOptions, Run, Session, TextModel};
+use medley_engine::{Run, Session, TextModel};
 use medley_types::{Event, FinishReason, Message, Prompt, TextRequest};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use crate::app::{DEFAULT_TEXT, cancel_token, fresh_seed, load_for};
+use crate::app::{DEFAULT_TEXT, adapters, cancel_token, fresh_seed, load_for, with_adapters};
 use crate::args::{ChatArgs, Global};
 use crate::commands::text::{check, request, speculation};
 use crate::output::{Failure, Outcome, note, print_now};
@@ -23,13 +23,15 @@ Ctrl-C stops an answer.";
 
 /// `medley chat`
 pub fn run(args: &ChatArgs, global: &Global) -> Outcome {
+    let (loras, adapters) = adapters(&args.adapters)?;
     let template = TextRequest {
+        loras,
         model: args.model.clone().unwrap_or_else(|| DEFAULT_TEXT.into()),
         speculation: speculation(&args.speculation, false)?,
         ..request(Prompt::Messages(Vec::new()), &args.sampling)
     };
     check(&template)?;
-    let model = load_for(&template, LoadOptions::default(), global)?;
+    let model = load_for(&template, with_adapters(adapters), global)?;
     let mut editor = DefaultEditor::new()
         .map_err(|e| Failure::usage(format!("this terminal cannot be read: {e}")))?;
     let history = medley_engine::Home::from_env()

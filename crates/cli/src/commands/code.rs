@@ -1,11 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use medley_engine::{LoadOptions, Run, TextGenerator, work_file};
+use medley_engine::{Run, TextGenerator, work_file};
 use medley_types::{Event, FinishReason, Message, Prompt, TextRequest};
 use serde_json::json;
 use similar::TextDiff;
 
-use crate::app::{DEFAULT_TEXT, cancel_token, load_for, prompt_text};
+use crate::app::{DEFAULT_TEXT, adapters, cancel_token, load_for, prompt_text, with_adapters};
 use crate::args::{CodeArgs, Global};
 use crate::commands::text::{check, request, speculation};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
@@ -32,13 +32,15 @@ pub fn run(args: &CodeArgs, global: &Global) -> Outcome {
         .map(|path| Ok((path.clone(), read_source(path)?)))
         .collect::<Outcome<_>>()?;
     let model_name = args.model.clone().unwrap_or_else(|| DEFAULT_TEXT.into());
+    let (loras, adapters) = adapters(&args.adapters)?;
     let template = TextRequest {
+        loras,
         model: model_name,
         speculation: speculation(&args.speculation, args.fix)?,
         ..request(Prompt::Messages(Vec::new()), &args.sampling)
     };
     check(&template)?;
-    let model = load_for(&template, LoadOptions::default(), global)?;
+    let model = load_for(&template, with_adapters(adapters), global)?;
     if args.fix {
         return fix(args, &task, &files, &template, &model, global);
     }

@@ -8,7 +8,7 @@ use medley_types::{Event, ImageRequest, InitPicture, LoraUse, Request};
 use serde_json::{Value, json};
 
 use crate::app::{
-    Bar, DEFAULT_IMAGE, cancel_token, device, fresh_seed, prompt_text, resolve, store,
+    Bar, DEFAULT_IMAGE, cancel_token, device, fresh_seed, lora_of, prompt_text, resolve, store,
 };
 use crate::args::{BenchImageArgs, Global, ImageArgs};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
@@ -100,23 +100,6 @@ fn read_files(args: &ImageArgs, request: &mut ImageRequest, files: &mut Files) -
     }
     files.inputs.preview_every = args.previews.map(|every| every as usize);
     Ok(())
-}
-
-/// `FILE` or `FILE:WEIGHT`.
-fn lora_of(text: &str) -> Outcome<(PathBuf, f64)> {
-    if Path::new(text).exists() {
-        return Ok((text.into(), 1.0));
-    }
-    match text
-        .rsplit_once(':')
-        .map(|(path, weight)| (path, weight.parse::<f64>()))
-    {
-        Some((path, Ok(weight))) => Ok((path.into(), weight)),
-        Some((_, Err(_))) => Err(Failure::usage(format!(
-            "--lora {text}: write FILE or FILE:WEIGHT, such as style.safetensors:0.8"
-        ))),
-        None => Ok((text.into(), 1.0)),
-    }
 }
 
 /// Completes a request for this model, runs it and writes its files.

@@ -1,12 +1,13 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use medley_engine::convert::{self, ConvertEvent, Converted, Scheme};
 use medley_engine::inspect;
 use serde_json::{Value, json};
 
-use crate::app::{Bar, convert_options, model_path, pull_options, store};
-use crate::args::{Global, ModelsCommand};
+use crate::app::{Bar, convert_options, lora_of, model_path, pull_options, store};
+use crate::args::Global;
+use crate::models_args::ModelsCommand;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// `medley models`
@@ -19,12 +20,37 @@ pub fn run(command: ModelsCommand, global: &Global) -> Outcome {
             folder,
             target,
             scheme,
+            base,
             force,
         } => {
             let scheme = scheme.as_deref().map(parsed).transpose()?;
             let options = convert_options(force);
+            if folder.join("adapter_config.json").is_file() && base.is_none() {
+                return Err(Failure::usage(format!(
+                    "{} is an adapter: name the model that it is for with --base",
+                    folder.display()
+                )));
+            }
+            let base = base.map(|base| model_path(&base, global)).transpose()?;
+            made(global, |events| match &base {
+                Some(base) => convert::adapter(&folder, base, &target, scheme, &options),
+                None => convert::convert(&folder, &target, scheme, &options, events),
+            })
+        }
+        ModelsCommand::Merge {
+            base,
+            lora,
+            output,
+            scheme,
+            force,
+        } => {
+            let scheme = scheme.as_deref().map(parsed).transpose()?;
+            let adapters: Vec<(PathBuf, f64)> =
+                lora.iter().map(|l| lora_of(l)).collect::<Outcome<_>>()?;
+            let base = model_path(&base, global)?;
+            let options = convert_options(force);
             made(global, |events| {
-                convert::convert(&folder, &target, scheme, &options, events)
+                convert::merge(&base, &adapters, &output, scheme, &options, events)
             })
         }
         ModelsCommand::Quantize {

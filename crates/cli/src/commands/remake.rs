@@ -1,11 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use medley_engine::image;
-use medley_engine::{EngineError, LoadOptions, work_file};
-use medley_types::{ImageRequest, InputFile, Request, TextRequest};
+use medley_engine::{EngineError, adapter_file, work_file};
+use medley_types::{ImageRequest, InputFile, LoraUse, Request, TextRequest};
 
 use super::image::{Files, find};
-use crate::app::load_for;
+use crate::app::{load_for, with_adapters};
 use crate::args::{Global, RemakeArgs};
 use crate::output::{Failure, Outcome};
 
@@ -19,7 +19,6 @@ pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
             for (given, flag) in [
                 (args.init.is_some(), "--init"),
                 (args.mask.is_some(), "--mask"),
-                (!args.lora.is_empty(), "--lora"),
             ] {
                 if given {
                     return Err(Failure::usage(format!(
@@ -34,7 +33,8 @@ pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
                 },
                 None => request.clone(),
             };
-            let model = load_for(&model, LoadOptions::default(), global)?;
+            let files = adapters(args, &request.loras)?;
+            let model = load_for(&model, with_adapters(files), global)?;
             super::text::finish(&model, &request, args.output.as_deref(), global)
         }
         Request::Image(request) => picture(args, request, global),
@@ -98,19 +98,27 @@ fn files(args: &RemakeArgs, request: &ImageRequest) -> Outcome<Files> {
     } else if args.mask.is_some() {
         return Err(Failure::usage("--mask: this recipe has no mask"));
     }
-    if args.lora.len() > request.loras.len() {
+    files.loras = adapters(args, &request.loras)?;
+    Ok(files)
+}
+
+/// The adapters of a recipe, in its order.
+fn adapters(args: &RemakeArgs, wanted: &[LoraUse]) -> Outcome<Vec<(PathBuf, f64)>> {
+    if args.lora.len() > wanted.len() {
         return Err(Failure::usage(format!(
             "--lora: this recipe has {} adapters, not {}",
-            request.loras.len(),
+            wanted.len(),
             args.lora.len()
         )));
     }
-    for (index, lora) in request.loras.iter().enumerate() {
+    let mut files = Vec::new();
+    for (index, lora) in wanted.iter().enumerate() {
         let Some(path) = args.lora.get(index) else {
             return Err(missing("--lora", &lora.file).into());
         };
-        image::check_input(path, &image::hash_file(path)?, &lora.file, "--lora")?;
-        files.loras.push((path.clone(), lora.weight));
+        let path = adapter_file(path)?;
+        image::check_input(&path, &image::hash_file(&path)?, &lora.file, "--lora")?;
+        files.push((path, lora.weight));
     }
     Ok(files)
 }

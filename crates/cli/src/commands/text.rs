@@ -10,7 +10,7 @@ use medley_types::{
 };
 use serde_json::{Value, json};
 
-use crate::app::{DEFAULT_TEXT, cancel_token, fresh_seed, load_for, prompt_text};
+use crate::app::{DEFAULT_TEXT, adapters, cancel_token, fresh_seed, load_for, prompt_text};
 use crate::args::{Global, Kv, SamplingArgs, Speculate, SpeculationArgs, TextArgs};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
@@ -79,8 +79,10 @@ pub fn run(args: &TextArgs, global: &Global) -> Outcome {
     };
     let name = args.model.clone().unwrap_or_else(|| DEFAULT_TEXT.into());
     let copies = matches!(task, Some(Task::Summarize | Task::Correct));
+    let (loras, files) = adapters(&args.adapters)?;
     let request = TextRequest {
         model: name,
+        loras,
         constraint,
         logprobs: args.logprobs.map(usize::from),
         speculation: speculation(&args.speculation, copies)?,
@@ -95,6 +97,7 @@ pub fn run(args: &TextArgs, global: &Global) -> Outcome {
     let options = LoadOptions {
         context: args.context,
         kv_type,
+        loras: files,
         ..LoadOptions::default()
     };
     let model = load_for(&request, options, global)?;
@@ -130,6 +133,7 @@ pub fn request(prompt: Prompt, s: &SamplingArgs) -> TextRequest {
         constraint: None,
         logprobs: None,
         speculation: Speculation::Off,
+        loras: Vec::new(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Model files out of model files: other element types, other containers.
 //!
-//! [`quantize`] turns a GGUF file into one with other element types, [`convert`] a published checkpoint into GGUF. Both
+//! [`quantize`] turns a GGUF file into one with other element types, [`convert`] a published checkpoint into GGUF,
+//! [`adapter`] an adapter of PEFT into GGUF, and [`merge`] adds adapters to a model's weights. They
 //! plan the whole file first, then stream it tensor by tensor, some tens of megabytes at a time, to a temporary name
 //! that is renamed at the end. What goes into which type follows llama.cpp (`src/llama-quant.cpp`), so that its files
 //! and ours of one name are alike.
 
+mod adapter;
 mod checkpoint;
 mod encoder;
 mod scheme;
@@ -21,8 +23,9 @@ use medley_kernels::BlockType;
 use crate::fetch::CancelFlag;
 use crate::{EngineError, Result};
 
+pub use adapter::{adapter, merge};
 pub use scheme::{Scheme, UnknownScheme};
-use write::{Planned, Rows};
+use write::{Planned, Rows, Source};
 
 /// How files are made.
 #[derive(Clone, Default)]
@@ -81,6 +84,26 @@ pub fn quantize(
     check_source(source)?;
     check_target(source, target, options)?;
     let file = WeightFile::open(source)?;
+    requantized(
+        &Source::plain(&file),
+        source,
+        target,
+        scheme,
+        options,
+        events,
+    )
+}
+
+/// [`quantize`], with changes.
+fn requantized(
+    from: &Source<'_>,
+    source: &Path,
+    target: &Path,
+    scheme: Scheme,
+    options: &ConvertOptions,
+    events: &mut dyn FnMut(ConvertEvent),
+) -> Result<Converted> {
+    let file = from.file;
     let Some(metadata) = file.metadata().filter(|_| file.kind() == Container::Gguf) else {
         return Err(EngineError::Convert {
             reason: format!(
@@ -123,7 +146,7 @@ pub fn quantize(
         metadata.remove(key);
     }
     write::stream(
-        &file,
+        from,
         target,
         finished(metadata, scheme),
         &planned,
@@ -165,15 +188,35 @@ pub fn convert(
             ),
         });
     }
+    published(
+        &Source::plain(&file),
+        folder,
+        target,
+        scheme,
+        options,
+        events,
+    )
+}
+
+/// [`convert`], with changes.
+fn published(
+    from: &Source<'_>,
+    folder: &Path,
+    target: &Path,
+    scheme: Option<Scheme>,
+    options: &ConvertOptions,
+    events: &mut dyn FnMut(ConvertEvent),
+) -> Result<Converted> {
+    let file = from.file;
     let scheme = scheme.unwrap_or_else(|| match file.dominant_type() {
         Some(DType::Block(BlockType::F16)) => Scheme::F16,
         Some(DType::Block(BlockType::F32) | DType::F64) => Scheme::F32,
         _ => Scheme::BF16,
     });
-    let (metadata, mut planned) = checkpoint::plan(folder, &file, events)?;
+    let (metadata, mut planned) = checkpoint::plan(folder, file, events)?;
     scheme.assign(&metadata, &mut planned, events);
     write::stream(
-        &file,
+        from,
         target,
         finished(metadata, scheme),
         &planned,

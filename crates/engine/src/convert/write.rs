@@ -1,6 +1,6 @@
 //! Planned tensors into a GGUF file, some rows at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -87,9 +87,45 @@ impl Planned {
     }
 }
 
-/// Writes all of `planned` out of `file` to `target`.
+/// Tensors with low-rank changes of their rows: file, and changes by the name of the tensor there.
+pub(super) struct Source<'a> {
+    pub(super) file: &'a WeightFile,
+    pub(super) changes: HashMap<String, Vec<Change>>,
+}
+
+/// `B A` of one tensor, with everything that scales it in B.
+pub(super) struct Change {
+    pub(super) rank: usize,
+    pub(super) a: Vec<f32>,
+    pub(super) b: Vec<f32>,
+}
+
+impl<'a> Source<'a> {
+    /// A file as it is.
+    pub(super) fn plain(file: &'a WeightFile) -> Self {
+        Self {
+            file,
+            changes: HashMap::new(),
+        }
+    }
+}
+
+impl Change {
+    /// Adds row `at`.
+    fn add(&self, at: usize, row: &mut [f32]) {
+        let factors = &self.b[at * self.rank..][..self.rank];
+        for (factor, a) in factors.iter().zip(self.a.chunks_exact(row.len())) {
+            row.iter_mut().zip(a).for_each(|(w, a)| *w += factor * a);
+        }
+    }
+}
+
+/// Where finished bytes go.
+type Put<'a> = dyn FnMut(&[u8]) -> std::result::Result<(), FormatError> + 'a;
+
+/// Writes all of `planned` out of `source` to `target`.
 pub(super) fn stream(
-    file: &WeightFile,
+    source: &Source<'_>,
     target: &Path,
     metadata: Metadata,
     planned: &[Planned],
@@ -110,8 +146,11 @@ pub(super) fn stream(
     let mut done = 0;
     let mut types: BTreeMap<&'static str, usize> = BTreeMap::new();
     for (tensor, info) in planned.iter().zip(&infos) {
-        one(file, tensor, &mut writer, options)?;
-        tensor.sources().into_iter().for_each(|s| file.release(s));
+        one(source, tensor, options, &mut |bytes| {
+            writer.write(&tensor.name, bytes)
+        })?;
+        let sources = tensor.sources().into_iter();
+        sources.for_each(|s| source.file.release(s));
         *types.entry(tensor.dtype.name()).or_default() += 1;
         done += info.elements() as u64;
         events(ConvertEvent::Progress {
@@ -132,25 +171,30 @@ pub(super) fn stream(
     })
 }
 
-fn one(
-    file: &WeightFile,
+/// Hands the bytes of one tensor on.
+pub(super) fn one(
+    from: &Source<'_>,
     tensor: &Planned,
-    writer: &mut Writer,
     options: &ConvertOptions,
+    put: &mut Put<'_>,
 ) -> Result<()> {
+    let file = from.file;
     let same = match &tensor.rows {
-        Rows::Plain { source } => file.require(source)?.dtype == tensor.dtype && tensor.add == 0.0,
+        Rows::Plain { source } => {
+            let unchanged = tensor.add == 0.0 && !from.changes.contains_key(source);
+            unchanged && file.require(source)?.dtype == tensor.dtype
+        }
         _ => false,
     };
     let DType::Block(ty) = tensor.dtype else {
         // Integers and doubles go over as they are; nothing else is planned for them.
         let source = tensor.sources().first().copied().unwrap_or_default();
-        return Ok(writer.write(&tensor.name, file.bytes(source)?)?);
+        return Ok(put(file.bytes(source)?)?);
     };
     if same && let Rows::Plain { source } = &tensor.rows {
         for piece in file.bytes(source)?.chunks(PIECE) {
             check(options)?;
-            writer.write(&tensor.name, piece)?;
+            put(piece)?;
         }
         return Ok(());
     }
@@ -164,14 +208,14 @@ fn one(
         check(options)?;
         let rows = step.min(count - first);
         let values = &mut values[..rows * row];
-        fill(file, tensor, &whole, (first, count, row), values)?;
+        fill(from, tensor, &whole, (first, count, row), values)?;
         if tensor.add != 0.0 {
             values.iter_mut().for_each(|v| *v += tensor.add);
         }
         let len = ty.bytes_for(values.len()).unwrap_or(0);
         quantize(ty, values, &mut bytes[..len])
             .map_err(|e| refused(&tensor.name, first, row, e))?;
-        writer.write(&tensor.name, &bytes[..len])?;
+        put(&bytes[..len])?;
     }
     Ok(())
 }
@@ -213,7 +257,7 @@ impl Wide {
 
 /// Fills `out` with the rows of `tensor` from `first` on, of `count` rows of `row` elements.
 fn fill(
-    file: &WeightFile,
+    from: &Source<'_>,
     tensor: &Planned,
     wide: &Wide,
     (first, count, row): (usize, usize, usize),
@@ -223,6 +267,7 @@ fn fill(
         out.copy_from_slice(&values[first * row..][..out.len()]);
         return Ok(());
     }
+    let file = from.file;
     let mut sources: BTreeMap<&str, (BlockType, &[u8])> = BTreeMap::new();
     for source in tensor.sources() {
         if let DType::Block(ty) = file.require(source)?.dtype {
@@ -239,6 +284,8 @@ fn fill(
                 .map(|v| out.copy_from_slice(v)),
             (None, None) => None,
         };
+        let changes = from.changes.get(source).into_iter().flatten();
+        changes.for_each(|change| change.add(at, out));
         if read.is_none()
             && let Ok(mut failed) = failed.lock()
         {

@@ -11,7 +11,7 @@ mod write;
 
 pub(crate) use index::{Index, folder_of};
 pub use read::Header;
-pub use write::{TensorData, write};
+pub use write::{TensorData, write, write_with};
 
 use crate::dtype::DType;
 

@@ -1,6 +1,6 @@
 //! Writing safetensors files.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::{METADATA_KEY, NAMES};
@@ -34,19 +34,52 @@ pub fn write(
     tensors: &[TensorData<'_>],
     metadata: &[(&str, &str)],
 ) -> Result<(), FormatError> {
-    let mut order: Vec<&TensorData<'_>> = tensors.iter().collect();
-    order.sort_by_key(|t| (std::cmp::Reverse(t.dtype.block_bytes()), t.name));
+    let infos: Vec<TensorInfo> = tensors
+        .iter()
+        .map(|t| TensorInfo {
+            name: t.name.to_owned(),
+            dtype: t.dtype,
+            shape: t.shape.to_vec(),
+        })
+        .collect();
+    for (info, tensor) in infos.iter().zip(tensors) {
+        whole(info, tensor.bytes.len()).map_err(|p| p.at(path))?;
+    }
+    let bytes: HashMap<&str, &[u8]> = tensors.iter().map(|t| (t.name, t.bytes)).collect();
+    write_with(path, &infos, metadata, |info, put| {
+        put(bytes.get(info.name.as_str()).copied().unwrap_or_default())
+    })
+}
+
+/// As [`write`], with data that comes piece by piece: `each` is asked for one tensor after the other, and hands its
+/// elements on, so that no more than a piece lies in memory.
+///
+/// # Errors
+/// As [`write`], and those of `each`. Nothing is left behind.
+pub fn write_with<E: From<FormatError>>(
+    path: &Path,
+    tensors: &[TensorInfo],
+    metadata: &[(&str, &str)],
+    mut each: impl FnMut(&TensorInfo, &mut dyn FnMut(&[u8]) -> Result<(), FormatError>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut order: Vec<&TensorInfo> = tensors.iter().collect();
+    order.sort_by_key(|t| (std::cmp::Reverse(t.dtype.block_bytes()), &t.name));
     let header = header(&order, metadata).map_err(|p| p.at(path))?;
     let mut file = AtomicFile::create(path)?;
     file.write(&(header.len() as u64).to_le_bytes())?;
     file.write(header.as_bytes())?;
     for tensor in order {
-        file.write(tensor.bytes)?;
+        let mut written = 0;
+        each(tensor, &mut |bytes| {
+            written += bytes.len();
+            file.write(bytes)
+        })?;
+        whole(tensor, written).map_err(|p| p.at(path))?;
     }
-    file.commit()
+    Ok(file.commit()?)
 }
 
-fn header(order: &[&TensorData<'_>], metadata: &[(&str, &str)]) -> Result<String, Problem> {
+fn header(order: &[&TensorInfo], metadata: &[(&str, &str)]) -> Result<String, Problem> {
     let mut json = serde_json::Map::new();
     if !metadata.is_empty() {
         let mut pairs = serde_json::Map::new();
@@ -63,16 +96,16 @@ fn header(order: &[&TensorData<'_>], metadata: &[(&str, &str)]) -> Result<String
     let mut names = HashSet::new();
     let mut start = 0usize;
     for tensor in order {
-        if !names.insert(tensor.name) || tensor.name == METADATA_KEY {
+        if !names.insert(&tensor.name) || tensor.name == METADATA_KEY {
             return Err(Problem::Duplicate {
                 what: "tensor",
-                name: tensor.name.to_owned(),
+                name: tensor.name.clone(),
             });
         }
         let dtype = dtype_name(tensor)?;
-        let end = start + tensor.bytes.len();
+        let end = start + tensor.byte_len().unwrap_or(usize::MAX - start);
         json.insert(
-            tensor.name.to_owned(),
+            tensor.name.clone(),
             serde_json::json!({"dtype": dtype, "shape": tensor.shape, "data_offsets": [start, end]}),
         );
         start = end;
@@ -84,29 +117,30 @@ fn header(order: &[&TensorData<'_>], metadata: &[(&str, &str)]) -> Result<String
     Ok(text)
 }
 
-/// The name of the tensor's type, once type, shape and bytes go together.
-fn dtype_name(tensor: &TensorData<'_>) -> Result<&'static str, Problem> {
-    let Some((name, _)) = NAMES.iter().find(|n| n.1 == tensor.dtype) else {
-        return Err(Problem::unsupported(
+/// The name of the tensor's type.
+fn dtype_name(tensor: &TensorInfo) -> Result<&'static str, Problem> {
+    match NAMES.iter().find(|n| n.1 == tensor.dtype) {
+        Some((name, _)) => Ok(name),
+        None => Err(Problem::unsupported(
             format!(
                 "type {} of tensor {} in safetensors",
                 tensor.dtype,
-                quote(tensor.name)
+                quote(&tensor.name)
             ),
             "write it as F32, F16 or BF16, or write a GGUF file",
-        ));
-    };
-    let info = TensorInfo {
-        name: String::new(),
-        dtype: tensor.dtype,
-        shape: tensor.shape.to_vec(),
-    };
-    if info.byte_len() != Some(tensor.bytes.len()) {
-        return Err(Problem::invalid(
-            format!("the data of tensor {}", quote(tensor.name)),
-            format!("{} bytes", tensor.bytes.len()),
-            format!("what {:?} of {} takes", tensor.shape, tensor.dtype),
-        ));
+        )),
     }
-    Ok(name)
+}
+
+/// Refuses data that are not as long as type and shape say.
+fn whole(tensor: &TensorInfo, bytes: usize) -> Result<(), Problem> {
+    dtype_name(tensor)?;
+    if tensor.byte_len() == Some(bytes) {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        format!("the data of tensor {}", quote(&tensor.name)),
+        format!("{bytes} bytes"),
+        format!("what {:?} of {} takes", tensor.shape, tensor.dtype),
+    ))
 }

@@ -181,6 +181,29 @@ impl PackedMatrix {
         }
     }
 
+    /// Several rows as floats, one after the other; parallel over rows.
+    ///
+    /// # Panics
+    /// When a row is not there or `out` does not hold `rows` × `cols` elements.
+    pub fn floats(&self, rows: Range<usize>, out: &mut [f32]) {
+        let cols = self.cols();
+        assert!(
+            rows.end <= self.rows() && out.len() == rows.len() * cols,
+            "rows {rows:?} of {} x {cols} into {} elements",
+            self.rows(),
+            out.len()
+        );
+        if cols == 0 {
+            return;
+        }
+        let some = (TASK_BYTES / cols).max(1);
+        pool::parallel_chunks(out, some * cols, |i, out| {
+            for (row, out) in out.chunks_exact_mut(cols).enumerate() {
+                self.row(rows.start + i * some + row, out);
+            }
+        });
+    }
+
     /// `next` is what this thread reads most likely after these rows.
     fn product(&self, isa: Isa, x: &Input<'_>, next: Next, mut out: OutPart<'_>) {
         let (layout, data) = (&self.layout, &self.data[..]);

@@ -22,17 +22,26 @@ pub fn from_file(
     config: Option<&Value>,
     device: &Device,
 ) -> Result<Decoder> {
+    let (config, weights) = configured(file, path, config, device)?;
+    Decoder::new(config, &weights)
+}
+
+/// The configuration of an opened model, and its weights by the names of published checkpoints.
+pub fn configured(
+    file: WeightFile,
+    path: &Path,
+    config: Option<&Value>,
+    device: &Device,
+) -> Result<(DecoderConfig, Weights)> {
     let weights = Weights::from_file(file, path, device);
     match (weights.metadata(), config) {
         (Some(metadata), _) => {
             let config = DecoderConfig::from_gguf(metadata, &weights)?;
             let norms = config.norms;
-            Decoder::new(
-                config,
-                &weights.with_key_map(move |name| tensor_name(norms, name)),
-            )
+            let weights = weights.with_key_map(move |name| tensor_name(norms, name));
+            Ok((config, weights))
         }
-        (None, Some(config)) => Decoder::new(DecoderConfig::from_json(config)?, &prefixed(weights)),
+        (None, Some(config)) => Ok((DecoderConfig::from_json(config)?, prefixed(weights))),
         (None, None) => Err(ConfigError::missing("config.json beside the weights")),
     }
 }

@@ -4,6 +4,8 @@
 //! mixtures Mixtral and Qwen 3 MoE differ in where norms stand, in their attention and in a few factors; all of it is
 //! in [`DecoderConfig`]. Fields are named after the keys of the published checkpoints.
 
+mod adapt;
+mod adapter;
 mod build;
 mod config;
 mod convert;
@@ -18,7 +20,9 @@ use medley_nn::{
     RmsNorm, Rope, Tensor, train,
 };
 
-pub use build::{from_file, from_tensors, trainable};
+pub use adapt::{Module, TARGETS};
+pub use adapter::{Adapter, Factors, GgufFactor, RowOrder};
+pub use build::{configured, from_file, from_tensors, trainable};
 pub use config::{DecoderConfig, LayerKind, NormLayout, QkNormKind};
 pub use convert::{GgufTensor, gguf_metadata, gguf_rope_tensors, gguf_tensors};
 pub use gguf::tensor_name;
@@ -292,6 +296,13 @@ impl Decoder {
         {
             let hidden = scaled(hidden, self.config.logit_scale)?;
             return Ok(train::linear_cross_entropy(&hidden, weight, targets)?);
+        }
+        if let Linear::Packed { weight, bias: None } = &self.lm_head
+            && self.config.logit_softcap.is_none()
+            && train::serves(&[&hidden])
+        {
+            let hidden = scaled(hidden, self.config.logit_scale)?;
+            return Ok(train::frozen_cross_entropy(&hidden, weight, targets)?);
         }
         let logits = self.head(&hidden)?;
         if train::serves(&[&logits]) {

@@ -1,6 +1,6 @@
 //! Element-wise activations and the gated product.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use medley_kernels::{Activation, pool, unspecified};
 
 use super::{block_rows, numbers, tensor, values};
@@ -15,6 +15,18 @@ pub fn gated_halves(act: Activation, x: &Tensor) -> Result<Tensor> {
         )));
     }
     Ok(x.contiguous()?.apply_op1(Halves(act))?)
+}
+
+/// `act(gate) · up`, element by element.
+pub fn gated(act: Activation, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    if gate.dims() != up.dims() {
+        return Err(Error::Config(format!(
+            "a gate of {:?} and a factor of {:?}",
+            gate.dims(),
+            up.dims()
+        )));
+    }
+    Ok(gate.contiguous()?.apply_op2(&up.contiguous()?, Pair(act))?)
 }
 
 /// `act(x)`, element by element.
@@ -65,6 +77,42 @@ impl CustomOp1 for Halves {
             }
         });
         tensor(dx, x.dims()).map(Some)
+    }
+}
+
+struct Pair(Activation);
+
+impl CustomOp2 for Pair {
+    fn name(&self) -> &'static str {
+        "gated product"
+    }
+
+    fn cpu_fwd(
+        &self,
+        gate: &CpuStorage,
+        gl: &Layout,
+        up: &CpuStorage,
+        ul: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (gate, up) = (values(gate, gl)?, values(up, ul)?);
+        let mut out = unspecified(gate.len());
+        medley_kernels::gated(self.0, gate, up, &mut out);
+        Ok((CpuStorage::F32(out), gl.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        gate: &Tensor,
+        up: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let (gates, ups, dy) = (numbers(gate)?, numbers(up)?, numbers(&grad)?);
+        let (mut dgate, mut dup) = (unspecified(dy.len()), unspecified(dy.len()));
+        medley_kernels::gated_backward(self.0, &gates, &ups, &dy, &mut dgate, &mut dup);
+        let give = |x: &Tensor, values| x.track_op().then(|| tensor(values, x.dims())).transpose();
+        Ok((give(gate, dgate)?, give(up, dup)?))
     }
 }
 

@@ -15,9 +15,9 @@ use crate::{Error, Result};
 pub const IGNORED: u32 = u32::MAX;
 
 /// Numbers of logits that exist at a time in [`linear_cross_entropy`], 128 MiB.
-const LOGITS: usize = 1 << 25;
+pub(super) const LOGITS: usize = 1 << 25;
 
-fn check(rows: usize, classes: usize, targets: &[u32]) -> Result<usize> {
+pub(super) fn check(rows: usize, classes: usize, targets: &[u32]) -> Result<usize> {
     if targets.len() != rows {
         return Err(Error::Config(format!(
             "{rows} rows of logits were given {} targets",
@@ -33,7 +33,7 @@ fn check(rows: usize, classes: usize, targets: &[u32]) -> Result<usize> {
     Ok(counted.count())
 }
 
-fn mean(losses: &[f32], counted: usize) -> f32 {
+pub(super) fn mean(losses: &[f32], counted: usize) -> f32 {
     let sum: f64 = losses.iter().map(|&l| f64::from(l)).sum();
     (sum / counted.max(1) as f64) as f32
 }
@@ -90,7 +90,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn scaled(mut values: Vec<f32>, factor: f32) -> Vec<f32> {
+pub(super) fn scaled(mut values: Vec<f32>, factor: f32) -> Vec<f32> {
     if factor != 1.0 {
         values.iter_mut().for_each(|v| *v *= factor);
     }

@@ -11,6 +11,7 @@
 mod attention;
 mod checkpoint;
 mod embedding;
+mod frozen;
 mod gated;
 mod gradients;
 mod linear;
@@ -24,7 +25,8 @@ use candle_core::{CpuStorage, DType, Layout, Tensor};
 pub use attention::{Angles, AttentionShape, attention, joint_attention};
 pub use checkpoint::checkpoint;
 pub use embedding::embedding;
-pub use gated::{activation, gated_halves};
+pub use frozen::{Frozen, frozen_cross_entropy, frozen_linear, lora_linear};
+pub use gated::{activation, gated, gated_halves};
 pub(crate) use gradients::gradient_of;
 pub use gradients::{Gradients, backward};
 pub use linear::{joint_linear, linear};
@@ -56,6 +58,7 @@ impl Compute {
 thread_local! {
     static COMPUTE: Cell<Compute> = const { Cell::new(Compute::F32) };
     static EVALUATING: Cell<bool> = const { Cell::new(false) };
+    static TRACKING: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Sets a cell back when it goes.
@@ -77,6 +80,17 @@ pub fn with_compute<R>(compute: Compute, f: impl FnOnce() -> R) -> R {
 pub fn evaluating<R>(f: impl FnOnce() -> R) -> R {
     let _restore = Restore(&EVALUATING, EVALUATING.replace(true));
     f()
+}
+
+/// Runs `f`, of whose results nobody will ask gradients: layers whose adapters learn serve as all others do.
+pub fn without_gradients<R>(f: impl FnOnce() -> R) -> R {
+    let _restore = Restore(&TRACKING, TRACKING.replace(false));
+    f()
+}
+
+/// Whether gradients of what learns may be asked for on this thread.
+pub(crate) fn tracking() -> bool {
+    TRACKING.get()
 }
 
 /// The setting of this thread.

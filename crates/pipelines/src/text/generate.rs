@@ -1,7 +1,7 @@
 use medley_models::decoder::Input;
 use medley_sampling::SamplerConfig;
 use medley_tokenize::{ChatInput, encode_chat};
-use medley_types::{Message, Prompt, TextRequest, TextWork};
+use medley_types::{LoraUse, Message, Prompt, TextRequest, TextWork};
 use serde_json::json;
 
 use super::sequence::Sequence;
@@ -22,6 +22,13 @@ impl TextModel {
             return Err(PipelineError::InvalidRequest(
                 "a stop string must not be empty".into(),
             ));
+        }
+        let wild = |lora: &&LoraUse| !(-10.0..=10.0).contains(&lora.weight);
+        if let Some(lora) = request.loras.iter().find(wild) {
+            return Err(PipelineError::InvalidRequest(format!(
+                "the weight of a LoRA is {}; it must lie between -10 and 10",
+                lora.weight
+            )));
         }
         let config = SamplerConfig {
             dry: None,

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use medley_formats::WeightFile;
@@ -8,6 +8,7 @@ use medley_tokenize::{ChatTemplate, Tokenizer};
 use serde_json::Value;
 
 use super::TextModel;
+use super::adapter::{at, open_adapter};
 use crate::PipelineError;
 
 /// How a language model is loaded.
@@ -19,6 +20,8 @@ pub struct LoadOptions {
     pub kv_type: KvType,
     /// Most tokens of prompt and text together; the model's own limit where absent.
     pub context: Option<usize>,
+    /// Low-rank adapters on its layers, and how strongly each counts; 1 as it was trained.
+    pub loras: Vec<(PathBuf, f64)>,
 }
 
 impl Default for LoadOptions {
@@ -27,6 +30,7 @@ impl Default for LoadOptions {
             device: Device::Cpu,
             kv_type: KvType::F16,
             context: None,
+            loras: Vec::new(),
         }
     }
 }
@@ -54,7 +58,11 @@ impl TextModel {
                 (tokenizer, template, Some(config))
             }
         };
-        let decoder = decoder::from_file(file, path, config.as_ref(), &options.device)?;
+        let mut decoder = decoder::from_file(file, path, config.as_ref(), &options.device)?;
+        for (path, weight) in &options.loras {
+            let attached = decoder.attach(open_adapter(path)?, *weight);
+            attached.map_err(|e| at(path, &e.to_string()))?;
+        }
         let name = path.file_stem().unwrap_or(path.as_os_str());
         let model = Self::new(
             &name.to_string_lossy(),

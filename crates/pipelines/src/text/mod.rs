@@ -1,5 +1,6 @@
 //! Text: a decoder, its tokenizer and its chat template as one generator.
 
+mod adapter;
 pub mod batch;
 mod draft;
 mod generate;
@@ -19,6 +20,7 @@ use medley_tokenize::{ChatTemplate, Tokenizer};
 
 use crate::PipelineError;
 
+pub use adapter::{adapter_file, open_adapter};
 pub use load::LoadOptions;
 pub(crate) use load::read_json;
 pub use session::Session;

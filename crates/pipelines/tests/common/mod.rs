@@ -136,6 +136,7 @@ pub fn request(prompt: &str, seed: u64) -> TextRequest {
         constraint: None,
         logprobs: Some(2),
         speculation: Speculation::Off,
+        loras: Vec::new(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Training of language models.
 
 pub mod data;
+mod lora;
 mod objective;
 mod shape;
 pub mod speed;
 mod task;
 pub mod vocabulary;
 
+pub use lora::{ADAPTER, LoraSettings};
 pub use objective::{NextToken, TokenBatch};
 pub use shape::DecoderShape;
 pub use task::{TextPlan, TextSettings, TextTask, prepare};

@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use medley_formats::WeightFile;
-use medley_models::decoder::{Input, Wanted, trainable};
+use medley_models::decoder::{Decoder, Input, Wanted, trainable};
 use medley_nn::train::{Compute, IGNORED};
 use medley_nn::weights::Tensors;
-use medley_nn::{Device, KvType, Tensor};
+use medley_nn::{Device, KvType, Parameters, Tensor};
 use medley_sampling::{Sampler, SamplerConfig};
 use medley_tokenize::{ChatTemplate, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::data::{Bad, Encoder, HoldOut, Kinds, Packer, Place, TextSource};
+use super::lora::{self, ADAPTER, Below, LoraSettings};
 use super::{DecoderShape, NextToken, TokenBatch, vocabulary};
 use crate::files::{write_weights, write_whole};
 use crate::optim::Optimiser;
@@ -55,6 +56,9 @@ pub struct TextSettings {
     pub shuffle: usize,
     /// Draws first weights, order and samples.
     pub seed: u64,
+    /// An adapter that is trained in place of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraSettings>,
 }
 
 /// What is about to happen.
@@ -70,8 +74,10 @@ pub struct TextPlan {
     pub bad: Bad,
     /// Tokens of the vocabulary.
     pub vocab: usize,
-    /// Numbers of the model.
+    /// Numbers that are trained.
     pub parameters: usize,
+    /// Numbers of the model below an adapter, which stay as they are.
+    pub frozen: usize,
     /// Tokens of a step.
     pub tokens_per_step: usize,
     /// Bytes of memory that the run takes, about.
@@ -85,18 +91,26 @@ const EVALUATED: usize = 64;
 /// Tokens of a sample.
 const SAMPLED: usize = 80;
 
+/// What a run makes.
+enum Made {
+    /// A model with this `config.json`.
+    Model(Value),
+    /// An adapter over a model.
+    Adapter(Below),
+}
+
 /// A decoder with its data.
 pub struct TextTask {
     settings: TextSettings,
-    config: Value,
+    made: Made,
     objective: NextToken,
     packer: Packer,
     held: Vec<TokenBatch>,
     held_bytes: usize,
 }
 
-/// Makes everything that a run needs. `base` is the folder of a published model to go on from; without one the model and
-/// its vocabulary begin from nothing. What `out` holds of an earlier run (`resume`) is used again.
+/// Makes everything that a run needs. `base` is the folder of a published model to go on from, or the model below an
+/// adapter (a GGUF file too); without one the model and its vocabulary begin from nothing. What `out` holds of an earlier run (`resume`) is used again.
 pub fn prepare(
     settings: &TextSettings,
     data: &Path,
@@ -111,17 +125,15 @@ pub fn prepare(
         seed: settings.seed,
     });
     std::fs::create_dir_all(out).map_err(|e| Error::io(out, "make", e))?;
-    if !(resume && out.join("tokenizer.json").exists()) {
-        match base {
-            Some(base) => copy_tokenizer(base, out)?,
-            None => vocabulary::make(&mut source, &documents, settings.shape.vocab, out)?,
-        }
-    }
-    let tokenizer = Tokenizer::from_file(out)?;
-    let template = ChatTemplate::from_folder(out)?;
-    let (config, tensors) = model(settings, base, &tokenizer)?;
-    let (decoder, parameters) = trainable(&tensors, &config, &Device::Cpu)?;
-    drop(tensors);
+    let Begun {
+        decoder,
+        parameters,
+        encoder,
+        made,
+    } = match &settings.lora {
+        Some(lora) => adapted(lora, base, settings.seed)?,
+        None => whole(settings, base, &mut source, &documents, (out, resume))?,
+    };
     if settings.length > decoder.config().max_positions {
         return Err(Error::Setting(format!(
             "sequences of {} tokens are longer than the {} that the model is meant for",
@@ -131,13 +143,12 @@ pub fn prepare(
     }
     let trainer = Trainer::new(parameters, step_settings(settings))?;
     let kinds = source.kinds();
-    let encoder = Encoder::new(tokenizer, template);
     let (held_batches, held_bytes) = evaluation(&mut source, &encoder, &held, settings.length)?;
     let counts = (documents.len(), held.len());
     let packer = Packer::new(source, encoder, documents, settings.shuffle, settings.seed)?;
     let mut task = TextTask {
         settings: settings.clone(),
-        config,
+        made,
         objective: NextToken {
             decoder,
             device: Device::Cpu,
@@ -148,6 +159,63 @@ pub fn prepare(
     };
     let plan = task.plan(&trainer, kinds, counts)?;
     Ok((task, trainer, plan))
+}
+
+/// A model to be trained, before its first step.
+struct Begun {
+    decoder: Decoder,
+    parameters: Parameters,
+    encoder: Encoder,
+    made: Made,
+}
+
+/// A model all of whose weights learn.
+fn whole(
+    settings: &TextSettings,
+    base: Option<&Path>,
+    source: &mut TextSource,
+    documents: &[usize],
+    (out, resume): (&Path, bool),
+) -> Result<Begun> {
+    if !(resume && out.join("tokenizer.json").exists()) {
+        match base {
+            Some(base) => copy_tokenizer(base, out)?,
+            None => vocabulary::make(source, documents, settings.shape.vocab, out)?,
+        }
+    }
+    let tokenizer = Tokenizer::from_file(out)?;
+    let template = ChatTemplate::from_folder(out)?;
+    let (config, tensors) = model(settings, base, &tokenizer)?;
+    let (decoder, parameters) = trainable(&tensors, &config, &Device::Cpu)?;
+    Ok(Begun {
+        decoder,
+        parameters,
+        encoder: Encoder::new(tokenizer, template),
+        made: Made::Model(config),
+    })
+}
+
+/// A model that stays as it is, with an adapter that learns.
+fn adapted(lora: &LoraSettings, base: Option<&Path>, seed: u64) -> Result<Begun> {
+    let Some(base) = base else {
+        let name = &lora.base;
+        return Err(Error::Setting(format!(
+            "the adapter is trained over {name}: give it with --base"
+        )));
+    };
+    let lora::Adapted {
+        decoder,
+        parameters,
+        tokenizer,
+        template,
+        below,
+    } = lora::open(lora, base, seed)?;
+    Ok(Begun {
+        decoder,
+        parameters,
+        encoder: Encoder::new(tokenizer, template),
+        made: Made::Adapter(below),
+    })
 }
 
 fn check(settings: &TextSettings) -> Result<()> {
@@ -329,6 +397,10 @@ impl TextTask {
             0
         };
         let tokens = settings.batch * settings.length;
+        let (frozen, below) = match &self.made {
+            Made::Model(_) => (0, 0),
+            Made::Adapter(below) => (below.numbers, below.bytes),
+        };
         Ok(TextPlan {
             kinds,
             documents,
@@ -336,8 +408,9 @@ impl TextTask {
             bad: self.packer.source().bad().clone(),
             vocab: config.vocab_size,
             parameters,
+            frozen,
             tokens_per_step: tokens * settings.accumulate,
-            memory: 8 * parameters + moments + averages + activations(config, tokens),
+            memory: 8 * parameters + moments + averages + below + activations(config, tokens),
             example: self.packer.encoder().tokenizer().decode(&first.ids),
         })
     }
@@ -399,8 +472,19 @@ impl Task for TextTask {
         batch.ids.len()
     }
 
+    fn file(&self) -> &'static str {
+        match &self.made {
+            Made::Model(_) => "model.safetensors",
+            Made::Adapter(_) => ADAPTER,
+        }
+    }
+
     fn state(&self) -> Value {
-        json!({ "settings": self.settings, "place": self.packer.place() })
+        let mut state = json!({ "settings": self.settings, "place": self.packer.place() });
+        if let Made::Adapter(below) = &self.made {
+            state["base"] = json!(below.digest);
+        }
+        state
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
@@ -415,6 +499,13 @@ impl Task for TextTask {
         if before != now {
             return Err(Error::State(
                 "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
+            ));
+        }
+        if let Made::Adapter(below) = &self.made
+            && state["base"] != json!(below.digest)
+        {
+            return Err(Error::State(
+                "the checkpoint's adapter was trained over another model than --base".into(),
             ));
         }
         let place: Place = serde_json::from_value(state["place"].clone()).map_err(wrong)?;
@@ -447,11 +538,16 @@ impl Task for TextTask {
     }
 
     fn export(&mut self, trainer: &Trainer, folder: &Path) -> Result<()> {
-        write_weights(trainer.parameters(), &folder.join("model.safetensors"))?;
-        write_whole(
-            &folder.join("config.json"),
-            format!("{:#}\n", self.config).as_bytes(),
-        )?;
+        match &self.made {
+            Made::Model(config) => {
+                write_weights(trainer.parameters(), &folder.join("model.safetensors"))?;
+                let text = format!("{config:#}\n");
+                write_whole(&folder.join("config.json"), text.as_bytes())?;
+            }
+            Made::Adapter(below) => {
+                below.export(&self.objective.decoder, trainer.parameters(), folder)?;
+            }
+        }
         let recipe =
             json!({ "medium": "text", "training": self.settings, "steps_made": trainer.steps() });
         write_whole(

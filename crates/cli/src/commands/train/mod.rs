@@ -86,7 +86,7 @@ fn drive<T: Task>(
         );
         return Err(Failure::Interrupted);
     }
-    let file = settings.out.join("model.safetensors");
+    let file = settings.out.join(task.file());
     if !global.json {
         return Ok(print_now(&format!("{}\n", file.display()))?);
     }

@@ -1,17 +1,49 @@
 //! `medley train text`
 
+use medley_engine::Resolved;
+use medley_engine::image::recipe_name;
 use medley_engine::train::OptimiserKind;
 use medley_engine::train::text::data::Kinds;
-use medley_engine::train::text::{DecoderShape, TextPlan, TextSettings, prepare};
+use medley_engine::train::text::{DecoderShape, LoraSettings, TextPlan, TextSettings, prepare};
 use serde_json::json;
 
 use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
-use crate::app::{fresh_seed, model_path};
+use crate::app::{fresh_seed, resolve};
 use crate::args::{Global, TrainCompute};
-use crate::output::{Outcome, note, print_json, print_now};
+use crate::output::{Failure, Outcome, note, print_json, print_now};
 use crate::train_args::{TrainOptimiser, TrainTextArgs};
 
-fn settings(args: &TrainTextArgs, before: Option<TextSettings>) -> TextSettings {
+/// The adapter that is asked for, over a base of this name.
+fn lora(args: &TrainTextArgs, base: Option<&Resolved>) -> Option<LoraSettings> {
+    let (rank, base) = (args.lora?, base?);
+    let name = recipe_name(base);
+    Some(LoraSettings {
+        rank,
+        alpha: args.lora_alpha.unwrap_or(2.0 * rank as f64),
+        targets: args.lora_targets.clone(),
+        base: name.strip_prefix("./").unwrap_or(&name).to_owned(),
+    })
+}
+
+/// Refuses to go on with another adapter than the run began.
+fn same_adapter(args: &TrainTextArgs, before: &TextSettings) -> Outcome {
+    let begun = before.lora.as_ref().map(|lora| lora.rank);
+    match (args.lora, begun) {
+        (Some(rank), Some(begun)) if rank != begun => Err(Failure::usage(format!(
+            "--lora {rank}: the run in --out trains an adapter of rank {begun}"
+        ))),
+        (Some(_), None) => Err(Failure::usage(
+            "--lora: the run in --out trains a whole model; another --out starts anew",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn settings(
+    args: &TrainTextArgs,
+    before: Option<TextSettings>,
+    base: Option<&Resolved>,
+) -> TextSettings {
     // A run that goes on keeps its settings; only its end may move.
     if let Some(before) = before {
         return TextSettings {
@@ -48,18 +80,24 @@ fn settings(args: &TrainTextArgs, before: Option<TextSettings>) -> TextSettings 
         hold_out: args.hold_out,
         shuffle: args.shuffle,
         seed: args.run.seed.unwrap_or_else(fresh_seed),
+        lora: lora(args, base),
     }
 }
 
 /// `medley train text`
 pub fn run(args: &TrainTextArgs, global: &Global) -> Outcome {
     let checkpoint = checkpoint(&args.run)?;
-    let before = serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
-    let settings = settings(args, before);
+    let before: Option<TextSettings> =
+        serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
     let base = match &args.base {
-        Some(name) => Some(model_path(name, global)?),
+        Some(name) => Some(resolve(name, global)?),
         None => None,
     };
+    if let Some(before) = &before {
+        same_adapter(args, before)?;
+    }
+    let settings = settings(args, before, base.as_ref());
+    let base = base.map(|base| base.path);
     let dry = match args.run.dry_run {
         true => Some(tempfile::tempdir()?),
         false => None,
@@ -108,10 +146,19 @@ fn tell_plan(plan: &TextPlan, settings: &TextSettings, global: &Global) {
     if plan.bad.count() > plan.bad.names().len() {
         note(global, &format!("left out in all: {}", plan.bad.count()));
     }
+    if let Some(lora) = &settings.lora {
+        note(
+            global,
+            &format!(
+                "an adapter of rank {} over {} of {} parameters, which stay as they are stored",
+                lora.rank, lora.base, plan.frozen
+            ),
+        );
+    }
     note(
         global,
         &format!(
-            "{} parameters, a vocabulary of {}; {} steps of {} tokens; about {} of memory",
+            "{} parameters are trained, a vocabulary of {}; {} steps of {} tokens; about {} of memory",
             plan.parameters,
             plan.vocab,
             settings.steps,
@@ -134,6 +181,7 @@ fn print_plan(plan: &TextPlan, global: &Global) -> Outcome {
             "left_out_names": plan.bad.names(),
             "vocabulary": plan.vocab,
             "parameters": plan.parameters,
+            "frozen_parameters": plan.frozen,
             "tokens_per_step": plan.tokens_per_step,
             "memory_bytes": plan.memory,
             "example": plan.example,

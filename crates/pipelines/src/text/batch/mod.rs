@@ -30,6 +30,7 @@
 //!         constraint: None,
 //!         logprobs: None,
 //!         speculation: Speculation::Off,
+//!         loras: Vec::new(),
 //!     };
 //!     batch.add(&request, CancelToken::default())?;
 //! }
