@@ -6,8 +6,8 @@ use medley_nn::{Device, Parameters, Tensor, Weights};
 use medley_sampling::diffusion::Prediction;
 use serde_json::json;
 
-use super::task::fresh;
 use super::{Denoising, Mixing, NoisyBatch, Times, denoising_loss};
+use crate::initial::fresh;
 use crate::random::{Purpose, normal};
 use crate::speed::{Speed, timed};
 use crate::{Objective, Result};
@@ -41,7 +41,7 @@ impl Objective for Alone {
 /// [`Error::NotFinite`](crate::Error::NotFinite) where a loss is no number.
 pub fn measure(batch: usize, steps: usize, compute: Compute) -> Result<Speed> {
     let shape = shape()?;
-    let parameters = Parameters::new(&fresh(&shape, 0), |_| 0.0, &Device::Cpu)?;
+    let parameters = Parameters::new(&fresh(shape.parameters(), 0), |_| 0.0, &Device::Cpu)?;
     let weights = Weights::from_vars(parameters.vars(), &Device::Cpu);
     let network = Alone(Dit::new(shape.clone(), &weights)?);
     let times = Times::Uniform;

@@ -1,14 +1,10 @@
 //! A diffusion transformer with its data.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medley_formats::WeightFile;
 use medley_media::{Format, Origin, encode, grid, write_file};
 use medley_models::dit::{Dit, DitConfig, TextKind};
-use medley_models::parameters::Init;
-use medley_nn::weights::Tensors;
 use medley_nn::{Device, Parameters, Tensor, Weights};
 use serde_json::{Value, json};
 
@@ -16,8 +12,9 @@ use super::{Denoising, Draw, ImageSettings, NoisyBatch, denoising_loss, draw};
 use crate::captions::CaptionEncoder;
 use crate::data::{Batch, Cursor, Dataset, Loader, Prefetch, Side};
 use crate::files::write_whole;
+use crate::initial::{fresh, published, shape_of};
 use crate::optim::Optimiser;
-use crate::random::{self, Purpose, unit};
+use crate::random::{Purpose, unit};
 use crate::step::scalar;
 use crate::{Error, Objective, Result, Task, Trainer};
 
@@ -91,8 +88,8 @@ pub fn prepare(
     };
     let shape = settings.shape(captions.as_ref().map_or(0, |c| c.width()))?;
     let tensors = match base {
-        Some(base) => published(&shape, base)?,
-        None => fresh(&shape, settings.seed),
+        Some(base) => published(shape.parameters(), &base.join("model.safetensors"), "")?,
+        None => fresh(shape.parameters(), settings.seed),
     };
     let parameters = Parameters::new(&tensors, |_| 0.0, &Device::Cpu)?;
     drop(tensors);
@@ -122,64 +119,12 @@ pub fn prepare(
     Ok((task, trainer, plan))
 }
 
-/// First weights.
-pub(super) fn fresh(shape: &DitConfig, seed: u64) -> Tensors {
-    let mut tensors = HashMap::new();
-    for parameter in shape.parameters() {
-        let count: usize = parameter.shape.iter().product();
-        let number = random::of_text(&parameter.name);
-        let draws = || random::normal(seed, Purpose::Weights, number, count);
-        let values = match parameter.init {
-            Init::Zeros => vec![0.0; count],
-            Init::Ones => vec![1.0; count],
-            Init::Normal(deviation) => draws().map(|x| x as f32 * deviation).collect(),
-            Init::NormalAroundOne(deviation) => {
-                draws().map(|x| 1.0 + x as f32 * deviation).collect()
-            }
-            Init::Uniform(bound) => (0..count as u64)
-                .map(|i| (2.0 * unit(seed, Purpose::Weights, number, i) as f32 - 1.0) * bound)
-                .collect(),
-        };
-        tensors.insert(parameter.name, (parameter.shape, values));
-    }
-    tensors
-}
-
 /// The shape of the model in a folder.
 ///
 /// # Errors
 /// [`Error::State`] for a folder that holds none.
 pub fn base_model(base: &Path) -> Result<Value> {
-    let path = base.join("config.json");
-    let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
-    let wrong = |what: String| Error::State(format!("{}: {what}", path.display()));
-    let config: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
-    if config["architecture"] != json!(DitConfig::MODEL_TYPE) {
-        return Err(wrong("this is no diffusion transformer".into()));
-    }
-    Ok(config["model"].clone())
-}
-
-/// The weights of a model of this shape.
-fn published(shape: &DitConfig, base: &Path) -> Result<Tensors> {
-    let path = base.join("model.safetensors");
-    let file = WeightFile::open(&path)?;
-    let mut tensors = HashMap::new();
-    for parameter in shape.parameters() {
-        let found = file.info(&parameter.name).map(|info| info.shape.clone());
-        if found.as_ref() != Some(&parameter.shape) {
-            return Err(Error::State(format!(
-                "{}: {} is {}, the model needs {:?}; --base must have the shape of the run",
-                path.display(),
-                parameter.name,
-                found.map_or("missing".into(), |shape| format!("{shape:?}")),
-                parameter.shape
-            )));
-        }
-        let values = file.to_f32(&parameter.name)?;
-        tensors.insert(parameter.name, (parameter.shape, values));
-    }
-    Ok(tensors)
+    shape_of(base, DitConfig::MODEL_TYPE)
 }
 
 /// What samples are drawn of: what was asked for, or captions from all over the data.
