@@ -8,21 +8,25 @@
 //! - [`run`]: the loop over the steps of a [`Task`], with measurements, evaluation, samples and checkpoints from which it
 //!   goes on as if it had never stopped;
 //! - [`text`]: language models;
-//! - [`image`]: models that draw.
+//! - [`image`]: models that draw;
+//! - [`scorer`], [`fidelity`]: what measures them, and how.
 
 pub mod captions;
 pub mod checkpoint;
 pub mod data;
 mod ema;
 mod error;
+pub mod fidelity;
 pub mod files;
 pub mod image;
+mod initial;
 pub mod metrics;
 pub mod optim;
 mod random;
 pub mod run;
 pub mod schedule;
 pub mod speed;
+pub mod scorer;
 pub mod step;
 pub mod text;
 

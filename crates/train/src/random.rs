@@ -31,6 +31,12 @@ pub(crate) enum Purpose {
     Time = 11,
     /// Whether a caption is left out.
     Drop = 12,
+    /// How pictures that a scorer learns from are changed.
+    Augment = 20,
+    /// Noise on them.
+    AugmentNoise = 21,
+    /// Which captions are drawn and measured.
+    Measure = 22,
 }
 
 /// 64 random bits.

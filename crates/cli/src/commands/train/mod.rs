@@ -1,6 +1,7 @@
 //! `medley train`
 
 mod image;
+mod scorer;
 mod text;
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub fn run(command: TrainCommand, global: &Global) -> Outcome {
     match command {
         TrainCommand::Text(args) => text::run(&args, global),
         TrainCommand::Image(args) => image::run(&args, global),
+        TrainCommand::Scorer(args) => scorer::run(&args, global),
     }
 }
 
