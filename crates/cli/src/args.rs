@@ -556,6 +556,8 @@ pub enum BenchCommand {
     Machine,
     /// Speed of a picture model: seconds a picture, steps per second
     Image(BenchImageArgs),
+    /// How good drawn pictures are: near to real ones, what captions say, no copies
+    Fidelity(BenchFidelityArgs),
     /// Speed of an encoder: texts per second
     Embed {
         /// Name in the catalog, or folder
@@ -579,6 +581,45 @@ pub enum BenchCommand {
         )]
         context: usize,
     },
+}
+
+/// `medley bench fidelity`
+#[derive(Args, Debug, Clone)]
+pub struct BenchFidelityArgs {
+    /// Name in the catalog, file or folder [default: icons]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// Captioned pictures that it was trained on, held-out ones among them
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Folder of the scorer that medley train scorer made; numbers compare only with those of the same one
+    #[arg(long, value_name = "DIR")]
+    pub scorer: PathBuf,
+    /// Pictures that are drawn of held-out captions, and again of captions of the training
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub count: u32,
+    /// Share of groups of pictures that was held out in training [default: what training.json beside the model says]
+    #[arg(long, value_name = "X")]
+    pub hold_out: Option<f64>,
+    /// Steps of the sampler [default: the model's]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub steps: Option<u32>,
+    /// How strongly captions count [default: the model's]
+    #[arg(long, value_name = "G", allow_negative_numbers = true)]
+    pub guidance: Option<f64>,
+    /// How the steps are made [default: the model's]
+    #[arg(long, value_name = "NAME")]
+    pub sampler: Option<String>,
+    /// Truncation of a GAN [default: the model's]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub truncation: Option<f64>,
+    /// Which captions are taken, and the seed of the first picture
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Write the drawn pictures that come nearest to a copy into this file: each, then what is nearest by pixels and by
+    /// features
+    #[arg(long, value_name = "FILE")]
+    pub sheet: Option<PathBuf>,
 }
 
 /// `medley bench image`

@@ -71,6 +71,7 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
             ))?)
         }
         BenchCommand::Image(args) => super::image::bench(&args, global),
+        BenchCommand::Fidelity(args) => super::fidelity::run(&args, global),
         BenchCommand::Embed { model } => {
             let start = Instant::now();
             let model = EmbeddingModel::load(&model_path(&model, global)?)?;

@@ -200,7 +200,7 @@ fn duration(seconds: f64) -> String {
 }
 
 /// The generator with everything that the request needs beside the model.
-fn load(
+pub fn load(
     model: &Resolved,
     config: ImageConfig,
     request: &ImageRequest,

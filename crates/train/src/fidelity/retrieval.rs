@@ -1,5 +1,7 @@
 //! Whether pictures and captions find each other.
 
+use std::collections::HashSet;
+
 /// How often the right one was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Retrieval {
@@ -7,7 +9,7 @@ pub struct Retrieval {
     pub top_1: f64,
     /// Share for which it was among the first five.
     pub top_5: f64,
-    /// Candidates of each query.
+    /// Candidates of different names.
     pub among: usize,
 }
 
@@ -34,7 +36,7 @@ pub fn retrieve(queries: &[f32], candidates: &[f32], dim: usize, names: &[&str])
     Retrieval {
         top_1: share(first),
         top_5: share(five),
-        among: names.len(),
+        among: names.iter().collect::<HashSet<_>>().len(),
     }
 }
 
