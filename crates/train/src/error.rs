@@ -47,7 +47,7 @@ pub enum Error {
     Data(#[from] crate::data::DataError),
     /// Captions that cannot be encoded.
     #[error(transparent)]
-    Caption(#[from] crate::captions::CaptionError),
+    Caption(Box<crate::captions::CaptionError>),
     /// A noise schedule or a sampler that cannot be.
     #[error(transparent)]
     Diffusion(#[from] medley_sampling::diffusion::DiffusionError),
@@ -66,6 +66,12 @@ pub enum Error {
     /// An error of a model.
     #[error(transparent)]
     Model(#[from] medley_models::ConfigError),
+}
+
+impl From<crate::captions::CaptionError> for Error {
+    fn from(error: crate::captions::CaptionError) -> Self {
+        Self::Caption(Box::new(error))
+    }
 }
 
 impl Error {

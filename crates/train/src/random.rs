@@ -35,8 +35,6 @@ pub(crate) enum Purpose {
     Augment = 20,
     /// Noise on them.
     AugmentNoise = 21,
-    /// Which captions are drawn and measured.
-    Measure = 22,
 }
 
 /// 64 random bits.

@@ -220,14 +220,13 @@ fn noise_is_mixed_as_the_rule_says() {
     let batch = flow.mix(&pictures, shape, (1, 2), true);
     // Evenly: a quarter and three quarters of noise.
     assert_eq!(batch.timesteps, [250.0, 750.0]);
-    for i in 0..8 {
+    for (i, picture) in pictures.iter().enumerate() {
         let sigma = batch.timesteps[i / 4] / 1000.0;
         // x - σ·v = x₀ along a straight line
         let clean = batch.noisy[i] - sigma * batch.target[i];
         assert!(
-            (clean - pictures[i]).abs() < 1e-5,
-            "{clean} {}",
-            pictures[i]
+            (clean - picture).abs() < 1e-5,
+            "{clean} {picture}"
         );
     }
     assert_eq!(

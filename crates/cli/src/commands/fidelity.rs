@@ -62,12 +62,16 @@ pub fn run(args: &BenchFidelityArgs, global: &Global) -> Outcome {
     let reads = config.has_prompt();
     let request = ImageRequest {
         model: image::recipe_name(&model),
-        prompt: if reads { "a caption".into() } else { String::new() },
+        prompt: if reads {
+            "a caption".into()
+        } else {
+            String::new()
+        },
         steps: args.steps,
         guidance: args.guidance,
         sampler: args.sampler.clone(),
         truncation: args.truncation,
-        upscale: config.sampler.upscale.map(|_| 1),
+        upscale: Some(1),
         seed: args.seed,
         count: 1,
         ..ImageRequest::default()
@@ -126,7 +130,8 @@ fn table(fidelity: &Fidelity) -> String {
     for row in &fidelity.rows {
         let against = row.against.map_or(String::new(), |n| n.to_string());
         let captions = row.captions.as_ref();
-        let percent = |share: Option<f64>| share.map_or(String::new(), |x| format!("{:.1} %", 100.0 * x));
+        let percent =
+            |share: Option<f64>| share.map_or(String::new(), |x| format!("{:.1} %", 100.0 * x));
         text += &format!(
             "{:<52} {:>8} {against:>8} {:>9} {:>9} {:>7} {:>7} {:>6} {:>10}\n",
             row.name,

@@ -215,7 +215,9 @@ fn captions(set: &Set, by: usize, scorer: &Scorer) -> Result<CaptionRow, Fidelit
     read.rotate_left(by * dim);
     groups.rotate_left(by);
     let pictures = set.features.embedded.chunks(AMONG * dim);
-    let pools = pictures.zip(read.chunks(AMONG * dim)).zip(groups.chunks(AMONG));
+    let pools = pictures
+        .zip(read.chunks(AMONG * dim))
+        .zip(groups.chunks(AMONG));
     let (mut first, mut five, mut among) = (0.0, 0.0, 0.0);
     for ((pictures, captions), groups) in pools {
         let found = retrieve(pictures, captions, dim, groups);

@@ -173,10 +173,10 @@ impl ScorerTask {
         let moments = Optimiser::bytes_for(&trainer.settings().optimiser, trainer.parameters());
         let averages = if s.ema.is_some() { 4 } else { 0 } * parameters;
         let mut places = (s.transform.width * s.transform.height) as usize;
-        let mut states = 2 * places * c.image_widths[0];
+        let mut states = 6 * places * c.image_widths[0];
         for (&width, &blocks) in c.image_widths.iter().zip(&c.image_blocks) {
-            // A block keeps what goes into norms, activations and convolutions.
-            states += places * width * blocks * 8;
+            // What goes into norms, activations and convolutions, and as much again for gradients on their way.
+            states += places * width * blocks * 16;
             places = places.div_ceil(4);
         }
         let text = c.text_tokens * c.text_width * (16 * c.text_layers + 4);
