@@ -25,8 +25,8 @@ pub mod optim;
 mod random;
 pub mod run;
 pub mod schedule;
-pub mod speed;
 pub mod scorer;
+pub mod speed;
 pub mod step;
 pub mod text;
 

@@ -224,10 +224,7 @@ fn noise_is_mixed_as_the_rule_says() {
         let sigma = batch.timesteps[i / 4] / 1000.0;
         // x - σ·v = x₀ along a straight line
         let clean = batch.noisy[i] - sigma * batch.target[i];
-        assert!(
-            (clean - picture).abs() < 1e-5,
-            "{clean} {picture}"
-        );
+        assert!((clean - picture).abs() < 1e-5, "{clean} {picture}");
     }
     assert_eq!(
         flow.mix(&pictures, shape, (1, 2), false).noisy,
