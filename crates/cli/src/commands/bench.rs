@@ -7,7 +7,8 @@ use medley_engine::{Compute, EmbeddingModel, LoadOptions};
 use serde_json::json;
 
 use crate::app::{load_text, model_path};
-use crate::args::{BenchCommand, Global, TrainCompute, TrainedModel};
+use crate::args::{Global, TrainCompute, TrainedModel};
+use crate::bench_args::BenchCommand;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// `medley bench`

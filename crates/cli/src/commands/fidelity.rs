@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::image::{Files, find, load};
 use crate::app::{Bar, DEFAULT_IMAGE, cancel_token};
-use crate::args::{BenchFidelityArgs, Global};
+use crate::args::Global;
+use crate::bench_args::BenchFidelityArgs;
 use crate::output::{Failure, Outcome, peak_rss, print_json, print_now};
 
 /// Share of groups that the trainers hold out where nothing is said.

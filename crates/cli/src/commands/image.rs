@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::app::{
     Bar, DEFAULT_IMAGE, cancel_token, device, fresh_seed, prompt_text, resolve, store,
 };
-use crate::args::{BenchImageArgs, Global, ImageArgs};
+use crate::args::{Global, ImageArgs};
+use crate::bench_args::BenchImageArgs;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// How much of a picture is made anew if nothing is said.
