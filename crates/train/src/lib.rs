@@ -28,6 +28,7 @@ pub mod schedule;
 pub mod scorer;
 pub mod speed;
 pub mod step;
+mod table;
 pub mod text;
 
 pub use ema::Ema;
