@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, Row, RowAccessor as _};
+use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::{Map, Value};
 
