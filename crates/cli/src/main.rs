@@ -6,6 +6,7 @@
 
 mod app;
 mod args;
+mod bench_args;
 mod commands;
 mod models_args;
 mod output;

@@ -13,6 +13,8 @@ pub enum TrainCommand {
     Image(TrainImageArgs),
     /// A generator that draws in one pass, against a discriminator
     Gan(TrainGanArgs),
+    /// A scorer of pictures and captions, which measures generators and is none
+    Scorer(TrainScorerArgs),
 }
 
 /// Which rule moves the parameters.
@@ -264,6 +266,66 @@ pub struct TrainGanArgs {
     /// What samples are drawn of [default: captions of the data]
     #[arg(long = "prompt", value_name = "PROMPT")]
     pub prompts: Vec<String>,
+    /// The run
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `medley train scorer`
+#[derive(Args, Debug)]
+pub struct TrainScorerArgs {
+    /// Pictures, each told from all the others of its batch; what is held out is not what generators hold out
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+    /// Most tokens of the vocabulary, which is made of the captions
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    pub vocab: usize,
+    /// Most tokens of a caption
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(2..=512))]
+    pub text_tokens: u16,
+    /// Channels of the picture tower's stages, each of which but the first halves the sides
+    #[arg(
+        long,
+        value_name = "N,N",
+        value_delimiter = ',',
+        default_value = "32,64,128,192"
+    )]
+    pub widths: Vec<usize>,
+    /// Residual blocks of each stage
+    #[arg(
+        long,
+        value_name = "N,N",
+        value_delimiter = ',',
+        default_value = "0,1,1,1"
+    )]
+    pub blocks: Vec<usize>,
+    /// Width of the text tower
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub text_width: usize,
+    /// Layers of the text tower
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub text_layers: usize,
+    /// Width of the space that both towers meet in
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub embed: usize,
+    /// How much pictures are shifted, scaled, turned and made noisy in training, 0 to 2
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub augment: f64,
+    /// Largest learning rate
+    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    pub rate: f64,
+    /// Steps until it is reached [default: a twentieth of all, at most 200]
+    #[arg(long, value_name = "N")]
+    pub warm_up: Option<u64>,
+    /// Share of matrices that is taken away at each step, times the learning rate
+    #[arg(long, value_name = "X", default_value_t = 0.1)]
+    pub weight_decay: f32,
+    /// Decay of averaged weights, which are evaluated and kept; 0 for none
+    #[arg(long, value_name = "X", default_value_t = 0.995)]
+    pub ema: f64,
+    /// How products are computed
+    #[arg(long, value_enum, default_value_t = TrainCompute::F32)]
+    pub compute: TrainCompute,
     /// The run
     #[command(flatten)]
     pub run: RunArgs,

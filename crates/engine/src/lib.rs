@@ -16,6 +16,8 @@ pub mod convert;
 #[cfg(feature = "generators")]
 pub mod doctor;
 #[cfg(feature = "generators")]
+pub mod fidelity;
+#[cfg(feature = "generators")]
 pub mod image;
 #[cfg(feature = "generators")]
 pub mod inspect;

@@ -1,6 +1,7 @@
 //! Model architectures: configuration, blocks, forward pass and key map of each; no I/O, no sampling, no tokenizing.
 
 pub mod bert;
+pub mod contrastive;
 pub mod dcgan;
 pub mod decoder;
 pub mod dit;

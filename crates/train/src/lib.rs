@@ -9,7 +9,8 @@
 //!   goes on as if it had never stopped;
 //! - [`text`]: language models;
 //! - [`image`]: models that draw;
-//! - [`adversarial`], [`gan`]: networks that are trained against each other, and generators that are trained so.
+//! - [`adversarial`], [`gan`]: networks that are trained against each other, and generators that are trained so;
+//! - [`scorer`], [`fidelity`]: what measures them, and how.
 
 pub mod adversarial;
 pub mod captions;
@@ -17,6 +18,7 @@ pub mod checkpoint;
 pub mod data;
 mod ema;
 mod error;
+pub mod fidelity;
 pub mod files;
 pub mod gan;
 pub mod image;
@@ -26,8 +28,10 @@ pub mod optim;
 mod random;
 pub mod run;
 pub mod schedule;
+pub mod scorer;
 pub mod speed;
 pub mod step;
+mod table;
 pub mod text;
 
 pub use ema::Ema;

@@ -35,6 +35,10 @@ pub(crate) enum Purpose {
     Latent = 13,
     /// How pictures are distorted.
     Distort = 14,
+    /// How pictures that a scorer learns from are changed.
+    Augment = 20,
+    /// Noise on them.
+    AugmentNoise = 21,
 }
 
 /// 64 random bits.

@@ -7,7 +7,8 @@ use medley_engine::{Compute, EmbeddingModel, LoadOptions};
 use serde_json::json;
 
 use crate::app::{load_text, model_path};
-use crate::args::{BenchCommand, Global, TrainCompute, TrainedModel};
+use crate::args::{Global, TrainCompute, TrainedModel};
+use crate::bench_args::BenchCommand;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// `medley bench`
@@ -71,6 +72,7 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
             ))?)
         }
         BenchCommand::Image(args) => super::image::bench(&args, global),
+        BenchCommand::Fidelity(args) => super::fidelity::run(&args, global),
         BenchCommand::Embed { model } => {
             let start = Instant::now();
             let model = EmbeddingModel::load(&model_path(&model, global)?)?;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::app::{
     Bar, DEFAULT_IMAGE, cancel_token, device, fresh_seed, lora_of, prompt_text, resolve, store,
 };
-use crate::args::{BenchImageArgs, Global, ImageArgs};
+use crate::args::{Global, ImageArgs};
+use crate::bench_args::BenchImageArgs;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
 /// How much of a picture is made anew if nothing is said.
@@ -183,7 +184,7 @@ fn duration(seconds: f64) -> String {
 }
 
 /// The generator with everything that the request needs beside the model.
-fn load(
+pub fn load(
     model: &Resolved,
     config: ImageConfig,
     request: &ImageRequest,

@@ -5,6 +5,7 @@ pub mod chat;
 pub mod code;
 pub mod doctor;
 pub mod embed;
+pub mod fidelity;
 pub mod help;
 pub mod image;
 pub mod inspect;

@@ -6,6 +6,7 @@
 //! - `metadata.jsonl`, in a folder or by itself: `{"file_name": …, "text": …}` a line, where `text` may be a
 //!   list and `group` names what must stay on one side of a split;
 //! - a table, `.csv` or `.tsv`, with the columns `file` and `caption`;
+//! - Parquet tables, `.parquet`, one or a folder of them: a column of pictures as bytes, a column of captions;
 //! - WebDataset archives, `.tar`, one or a folder of them: members of one stem are one sample.
 //!
 //! The dataset is an index: names, captions, groups, some 100 bytes a picture and its captions. Pixels are read when a

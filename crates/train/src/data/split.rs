@@ -20,12 +20,18 @@ pub enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Split {
     held_out: f64,
+    /// 0 for the common split, another number for one that has nothing to do with it.
+    #[serde(default)]
+    salt: u64,
 }
 
 impl Default for Split {
     /// Nothing held out.
     fn default() -> Self {
-        Self { held_out: 0.0 }
+        Self {
+            held_out: 0.0,
+            salt: 0,
+        }
     }
 }
 
@@ -41,7 +47,19 @@ impl Split {
             held_out,
             "between 0 and 1",
         )?;
-        Ok(Self { held_out })
+        Ok(Self { held_out, salt: 0 })
+    }
+
+    /// A split whose sides have nothing to do with those of [`Split::new`], nor with those of another `salt`: what
+    /// measures a model must not be blind for what the model was kept from.
+    ///
+    /// # Errors
+    /// As [`Split::new`].
+    pub fn apart(held_out: f64, salt: u64) -> Result<Self, DataError> {
+        Ok(Self {
+            salt,
+            ..Self::new(held_out)?
+        })
     }
 
     /// The share.
@@ -49,10 +67,15 @@ impl Split {
         self.held_out
     }
 
-    /// The side of a group: held out if the first 64 bits of its SHA-256, as a fraction of 1, are below the
-    /// share. A larger share holds out all that a smaller one does.
+    /// The side of a group: held out if the first 64 bits of its SHA-256 (after the eight bytes of a salt that is not 0),
+    /// as a fraction of 1, are below the share. A larger share holds out all that a smaller one does.
     pub fn side(&self, group: &str) -> Side {
-        let digest = Sha256::digest(group.as_bytes());
+        let mut hash = Sha256::new();
+        if self.salt != 0 {
+            hash.update(self.salt.to_le_bytes());
+        }
+        hash.update(group.as_bytes());
+        let digest = hash.finalize();
         let bits = digest
             .iter()
             .take(8)
@@ -88,6 +111,18 @@ mod tests {
         assert!(few.iter().zip(&more).all(|(few, more)| !few || *more));
         assert_eq!(count(&held(0.0)), 0);
         assert_eq!(count(&held(1.0)), 4000);
+    }
+
+    #[test]
+    fn splits_of_other_salts_are_independent() {
+        let (one, other) = (Split::new(0.2).unwrap(), Split::apart(0.2, 1).unwrap());
+        let held = |split: Split, i: i32| split.side(&format!("group {i}")) == Side::HeldOut;
+        let both = (0..4000)
+            .filter(|&i| held(one, i) && held(other, i))
+            .count();
+        // A fifth of a fifth of 4000.
+        assert!((110..210).contains(&both), "{both}");
+        assert_eq!(Split::apart(0.2, 0).unwrap(), one);
     }
 
     #[test]

@@ -30,13 +30,18 @@ pub fn make(
     size: usize,
     folder: &Path,
 ) -> Result<()> {
+    let (texts, chats) = texts(source, documents);
+    learn(&texts, size, chats, folder)
+}
+
+/// The same over these texts; `chats` says whether a template of chats belongs to them.
+pub(crate) fn learn(texts: &[String], size: usize, chats: bool, folder: &Path) -> Result<()> {
     if size < LEAST_VOCAB {
         return Err(Error::Setting(format!(
             "a vocabulary has at least {LEAST_VOCAB} tokens: every byte and {}",
             SPECIAL.join(", ")
         )));
     }
-    let (texts, chats) = texts(source, documents);
     let failed = |e: tokenizers::Error| Error::Setting(format!("no vocabulary: {e}"));
     let special = SPECIAL.map(|text| AddedToken::from(text, true)).to_vec();
     let mut trainer = BpeTrainerBuilder::new()

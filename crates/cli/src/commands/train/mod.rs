@@ -2,6 +2,7 @@
 
 mod gan;
 mod image;
+mod scorer;
 mod text;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ pub fn run(command: TrainCommand, global: &Global) -> Outcome {
         TrainCommand::Text(args) => text::run(&args, global),
         TrainCommand::Image(args) => image::run(&args, global),
         TrainCommand::Gan(args) => gan::run(&args, global),
+        TrainCommand::Scorer(args) => scorer::run(&args, global),
     }
 }
 

@@ -45,6 +45,7 @@ struct Found {
     pictures: Vec<PathBuf>,
     archives: Vec<PathBuf>,
     tables: Vec<PathBuf>,
+    rows: Vec<PathBuf>,
     compressed: Option<PathBuf>,
 }
 
@@ -74,6 +75,9 @@ impl Dataset {
         }
         if found.pictures.is_empty() && !found.archives.is_empty() {
             return self.read_archives(found.archives);
+        }
+        if found.pictures.is_empty() && !found.rows.is_empty() {
+            return self.read_tables(found.rows);
         }
         if found.pictures.is_empty()
             && let Some(path) = found.compressed
@@ -122,6 +126,8 @@ impl Dataset {
                 self.bad.push(relative(root, &path), reason);
             } else if extension(&path) == "tar" {
                 found.archives.push(path);
+            } else if extension(&path) == "parquet" {
+                found.rows.push(path);
             } else if path.parent() == Some(root)
                 && matches!(extension(&path).as_str(), "csv" | "tsv")
             {

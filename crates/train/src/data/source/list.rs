@@ -19,7 +19,7 @@ const FILE: [&str; 6] = [
     "image_path",
 ];
 /// Names of the field with what it shows.
-const TEXT: [&str; 6] = ["text", "captions", "caption", "texts", "prompt", "title"];
+pub(super) const TEXT: [&str; 6] = ["text", "captions", "caption", "texts", "prompt", "title"];
 /// Name of the field with the group.
 const GROUP: &str = "group";
 

@@ -3,6 +3,7 @@
 mod archive;
 mod folder;
 mod list;
+mod rows;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,6 +13,7 @@ use medley_media::{Format, Limits, MediaError, Picture};
 use serde::Serialize;
 
 use super::{DataError, Side, Split};
+use crate::table::Groups;
 
 /// Longest caption file, and longest line of a list.
 const MAX_TEXT: u64 = 1 << 20;
@@ -32,6 +34,8 @@ pub enum Kind {
     Table,
     /// WebDataset archives.
     Archives,
+    /// Parquet tables.
+    Rows,
 }
 
 impl Kind {
@@ -43,6 +47,7 @@ impl Kind {
             Self::Lines => "a list in metadata.jsonl",
             Self::Table => "a table",
             Self::Archives => "WebDataset archives",
+            Self::Rows => "Parquet tables",
         }
     }
 }
@@ -84,6 +89,11 @@ enum Place {
         archive: u32,
         offset: u64,
         bytes: u64,
+    },
+    Row {
+        table: u32,
+        group: u32,
+        row: u32,
     },
 }
 
@@ -142,6 +152,9 @@ pub struct Dataset {
     root: PathBuf,
     kind: Kind,
     archives: Vec<PathBuf>,
+    tables: Vec<rows::PictureTable>,
+    /// Row groups that were read last.
+    unpacked: Groups<Option<Vec<u8>>>,
     items: Vec<Item>,
     bad: BadList,
 }
@@ -164,6 +177,8 @@ impl Dataset {
             },
             kind: Kind::FileNames,
             archives: Vec::new(),
+            tables: Vec::new(),
+            unpacked: Groups::new(rows::KEPT),
             items: Vec::new(),
             bad: BadList::default(),
         };
@@ -174,6 +189,7 @@ impl Dataset {
                 "jsonl" | "ndjson" => dataset.read_lines(path)?,
                 "csv" | "tsv" => dataset.read_table(path)?,
                 "tar" => dataset.read_archives(vec![path.to_owned()])?,
+                "parquet" => dataset.read_tables(vec![path.to_owned()])?,
                 _ if is_compressed_archive(path) => {
                     return Err(DataError::Compressed {
                         path: path.to_owned(),
@@ -259,6 +275,7 @@ impl Dataset {
                 let path = self.archives.get(archive as usize).cloned();
                 (path.unwrap_or_default(), offset, Some(bytes))
             }
+            Place::Row { table, group, row } => return self.row([table, group, row], item, limits),
         };
         let io = |source| MediaError::Io {
             path: path.clone(),
@@ -283,6 +300,34 @@ impl Dataset {
             return Err(too_large());
         }
         Ok(bytes)
+    }
+
+    /// The picture of a row of a table.
+    fn row(
+        &self,
+        [table, group, row]: [u32; 3],
+        item: &Item,
+        limits: &Limits,
+    ) -> Result<Vec<u8>, MediaError> {
+        let failed = |reason: String| MediaError::Io {
+            path: PathBuf::from(item.name()),
+            action: "read",
+            source: std::io::Error::other(reason),
+        };
+        let read = || match self.tables.get(table as usize) {
+            Some(table) => table.pictures(group as usize),
+            None => Err("there is no such table".to_owned()),
+        };
+        let pictures = self.unpacked.get((table, group), read).map_err(failed)?;
+        let picture = pictures.get(row as usize).and_then(Option::as_ref);
+        let picture = picture.ok_or_else(|| failed("the row has no picture in it".to_owned()))?;
+        if picture.len() as u64 > limits.file_bytes {
+            return Err(MediaError::TooLarge {
+                got: format!("{} bytes", picture.len()),
+                allowed: format!("{} bytes", limits.file_bytes),
+            });
+        }
+        Ok(picture.clone())
     }
 
     /// A picture, decoded within the limits.

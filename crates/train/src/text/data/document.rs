@@ -1,6 +1,6 @@
 //! One document.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What is learned from as a whole.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,9 +15,14 @@ impl Document {
     /// A line of a JSONL file: an object with `text`, or with `messages`.
     pub(super) fn from_json(line: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
-        let Value::Object(mut fields) = value else {
-            return Err("an object was expected".into());
-        };
+        match value {
+            Value::Object(fields) => Self::from_fields(fields),
+            _ => Err("an object was expected".into()),
+        }
+    }
+
+    /// The fields of such a line, or of a row of a table.
+    pub(super) fn from_fields(mut fields: Map<String, Value>) -> Result<Self, String> {
         if let Some(Value::String(text)) = fields.remove("text") {
             return Ok(Self::Text(text));
         }

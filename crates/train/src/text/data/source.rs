@@ -1,12 +1,15 @@
 //! Which texts there are.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use walkdir::WalkDir;
 
 use super::document::Document;
+use crate::table::{Groups, Holds, Table, object};
 use crate::{Error, Result, random};
 
 /// Longest piece of a text file that is one document; longer files are cut at the ends of lines.
@@ -18,12 +21,27 @@ const NAMED: usize = 20;
 /// Folders that hold no texts of their own.
 const SKIPPED: &[&str] = &["__pycache__", "node_modules", "target"];
 
+/// Bytes of unpacked row groups of tables that are kept.
+const KEPT: usize = 512 << 20;
+/// Columns of a table that documents are made of.
+const COLUMNS: [(&str, Holds); 2] = [("text", Holds::Text), ("messages", Holds::List)];
+
+/// What a document is cut out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Bytes of a text file.
+    Text,
+    /// A line of JSON.
+    Line,
+    /// A row of a table: `start` is its number in its row group, `len` the number of the group.
+    Row,
+}
+
 /// Where a document lies.
 #[derive(Clone, Copy, Debug)]
 struct Location {
     file: u32,
-    /// Whether it is a line of JSON.
-    line: bool,
+    form: Form,
     start: u64,
     len: u32,
 }
@@ -67,9 +85,9 @@ impl Bad {
 pub struct Kinds {
     /// Text and source files.
     pub files: usize,
-    /// Files of JSON lines.
+    /// Files of JSON lines, and tables.
     pub lists: usize,
-    /// Lines of those.
+    /// Lines or rows of those.
     pub lines: usize,
     /// Bytes of all documents.
     pub bytes: u64,
@@ -89,18 +107,24 @@ pub struct TextSource {
     root: PathBuf,
     files: Vec<PathBuf>,
     documents: Vec<Location>,
+    /// Those of the files that are tables.
+    tables: HashMap<u32, Table>,
+    unpacked: Groups<Result<Document, String>>,
     kinds: Kinds,
     bad: Bad,
 }
 
 impl TextSource {
     /// What is in a folder, and the folders in it, or in one file: `.jsonl` files have a document a line (`{"text": …}` or
-    /// `{"messages": […]}`), every other file that is UTF-8 text is a document. Hidden files are left out.
+    /// `{"messages": […]}`), `.parquet` tables one a row, in a column `text` or `messages`; every other file that is UTF-8
+    /// text is a document. Hidden files are left out.
     pub fn open(path: &Path) -> Result<Self> {
         let mut source = Self {
             root: path.to_owned(),
             files: Vec::new(),
             documents: Vec::new(),
+            tables: HashMap::new(),
+            unpacked: Groups::new(KEPT),
             kinds: Kinds::default(),
             bad: Bad::default(),
         };
@@ -120,7 +144,8 @@ impl TextSource {
         if source.documents.is_empty() {
             let found = match source.bad.names.first() {
                 Some(first) => format!("no text that can be used; {first}"),
-                None => "no text files, nor .jsonl files with \"text\" or \"messages\"".into(),
+                None => "no text files, nor .jsonl or .parquet files with \"text\" or \"messages\""
+                    .into(),
             };
             return Err(Error::Text {
                 path: path.to_owned(),
@@ -133,12 +158,17 @@ impl TextSource {
     fn add(&mut self, path: PathBuf) {
         let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
         let before = self.documents.len();
-        let list = path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("jsonl") || e.eq_ignore_ascii_case("ndjson"));
-        let found = match list {
-            true => lines_of(&path),
-            false => pieces_of(&path),
+        let form = match path.extension() {
+            Some(e) if e.eq_ignore_ascii_case("jsonl") || e.eq_ignore_ascii_case("ndjson") => {
+                Form::Line
+            }
+            Some(e) if e.eq_ignore_ascii_case("parquet") => Form::Row,
+            _ => Form::Text,
+        };
+        let found = match form {
+            Form::Line => lines_of(&path),
+            Form::Row => self.rows_of(&path, number),
+            Form::Text => pieces_of(&path),
         };
         let name = self.name_of(&path);
         match found {
@@ -148,7 +178,7 @@ impl TextSource {
                 }
                 let location = |(start, len)| Location {
                     file: number,
-                    line: list,
+                    form,
                     start,
                     len,
                 };
@@ -157,15 +187,52 @@ impl TextSource {
             Err(why) => return self.bad.add(format!("{name}: {why}")),
         }
         let added = &self.documents[before..];
-        self.kinds.bytes += added.iter().map(|d| u64::from(d.len)).sum::<u64>();
-        match list {
-            true => {
+        if form != Form::Row {
+            self.kinds.bytes += added.iter().map(|d| u64::from(d.len)).sum::<u64>();
+        }
+        match form {
+            Form::Line | Form::Row => {
                 self.kinds.lists += 1;
                 self.kinds.lines += added.len();
             }
-            false => self.kinds.files += 1,
+            Form::Text => self.kinds.files += 1,
         }
         self.files.push(path);
+    }
+
+    /// Rows of a table, whose texts are read later.
+    fn rows_of(&mut self, path: &Path, number: u32) -> Result<Parts, String> {
+        let table = Table::open(path)?;
+        if !COLUMNS.iter().any(|(name, what)| table.has(name, *what)) {
+            let names: Vec<&str> = table.columns.iter().map(|(n, _)| n.as_str()).collect();
+            return Err(format!(
+                "a table has its texts in a column \"text\" or \"messages\"; there are {}",
+                names.join(", ")
+            ));
+        }
+        self.kinds.bytes += table.bytes_of(&COLUMNS.map(|(name, _)| name))?;
+        let groups = (0u32..).zip(&table.groups);
+        let parts = groups.flat_map(|(group, &rows)| (0..rows as u64).map(move |row| (row, group)));
+        let parts = parts.collect();
+        self.tables.insert(number, table);
+        Ok((parts, Vec::new()))
+    }
+
+    /// The document of a row.
+    fn row(&self, at: Location) -> Result<Document, String> {
+        let missing = || "the row is not there".to_owned();
+        let table = self.tables.get(&at.file).ok_or_else(missing)?;
+        let rows = self.unpacked.get((at.file, at.len), || {
+            let (mut documents, mut bytes) = (Vec::new(), 0);
+            table.rows(at.len as usize, &COLUMNS.map(|(name, _)| name), |row| {
+                let mut fields = object(&row);
+                fields.retain(|_, value| !value.is_null());
+                bytes += fields.values().map(length).sum::<usize>();
+                documents.push(Document::from_fields(fields));
+            })?;
+            Ok((documents, bytes))
+        })?;
+        rows.get(at.start as usize).cloned().ok_or_else(missing)?
     }
 
     fn name_of(&self, path: &Path) -> String {
@@ -201,14 +268,18 @@ impl TextSource {
     /// Reads a document; `None`, and a complaint, where it cannot be used.
     pub fn read(&mut self, number: usize) -> Option<Document> {
         let at = self.documents[number];
-        match read_part(&self.files[at.file as usize], at) {
+        let read = match at.form {
+            Form::Row => self.row(at),
+            _ => read_part(&self.files[at.file as usize], at),
+        };
+        match read {
             Ok(document) => Some(document),
             Err(why) => {
                 let name = self.name_of(&self.files[at.file as usize]);
-                let place = if at.line {
-                    format!(", byte {}", at.start)
-                } else {
-                    String::new()
+                let place = match at.form {
+                    Form::Line => format!(", byte {}", at.start),
+                    Form::Row => format!(", row {} of group {}", at.start, at.len),
+                    Form::Text => String::new(),
                 };
                 self.bad.add(format!("{name}{place}: {why}"));
                 None
@@ -222,7 +293,11 @@ impl TextSource {
         let key = |number: usize| {
             let at = &self.documents[number];
             let name = self.name_of(&self.files[at.file as usize]);
-            let line = if at.line { at.start + 1 } else { 0 };
+            let line = match at.form {
+                Form::Text => 0,
+                Form::Line => at.start + 1,
+                Form::Row => (u64::from(at.len) << 32 | at.start) + 1,
+            };
             let name = random::of_text(&name);
             random::bits(hold.seed, random::Purpose::HoldOut, name, line)
         };
@@ -345,9 +420,19 @@ fn read_part(path: &Path, at: Location) -> Result<Document, String> {
             e.utf8_error().valid_up_to()
         )
     })?;
-    match at.line {
-        true => Document::from_json(&text),
-        false => Ok(Document::Text(text)),
+    match at.form {
+        Form::Line => Document::from_json(&text),
+        _ => Ok(Document::Text(text)),
+    }
+}
+
+/// Bytes of all texts in a value.
+fn length(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(length).sum(),
+        Value::Object(fields) => fields.values().map(length).sum(),
+        _ => 0,
     }
 }
 

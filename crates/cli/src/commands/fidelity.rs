@@ -1,0 +1,167 @@
+//! `medley bench fidelity`
+
+use std::path::Path;
+use std::sync::Arc;
+
+use medley_engine::fidelity::{Fidelity, FidelityError, FidelitySettings, measure};
+use medley_engine::image;
+use medley_engine::train::data::Dataset;
+use medley_engine::train::scorer::Scorer;
+use medley_engine::{PipelineError, train};
+use medley_types::{ErrorCode, ImageRequest};
+use serde_json::{Value, json};
+
+use super::image::{Files, find, load};
+use crate::app::{Bar, DEFAULT_IMAGE, cancel_token};
+use crate::args::Global;
+use crate::bench_args::BenchFidelityArgs;
+use crate::output::{Failure, Outcome, peak_rss, print_json, print_now};
+
+/// Share of groups that the trainers hold out where nothing is said.
+const HOLD_OUT: f64 = 0.02;
+
+fn failure(error: FidelityError) -> Failure {
+    match error {
+        FidelityError::Pipeline(PipelineError::Cancelled) => Failure::Interrupted,
+        error => Failure::Failed(error.report()),
+    }
+}
+
+fn trained(error: train::Error) -> Failure {
+    let report = error.report();
+    match report.code == ErrorCode::InvalidRequest.as_str() {
+        true => Failure::Usage(report),
+        false => Failure::Failed(report),
+    }
+}
+
+/// What the model's training held out, as its trainer wrote it down.
+fn held_out(model: &Path) -> Option<f64> {
+    let text = std::fs::read_to_string(model.join("training.json")).ok()?;
+    let json: Value = serde_json::from_str(&text).ok()?;
+    json["training"]["hold_out"].as_f64()
+}
+
+/// `medley bench fidelity`
+pub fn run(args: &BenchFidelityArgs, global: &Global) -> Outcome {
+    if let Some(sheet) = &args.sheet {
+        image::check_output(sheet, &ImageRequest::default())?;
+    }
+    let scorer = Scorer::open(&args.scorer).map_err(trained)?;
+    let model = find(args.model.as_deref().unwrap_or(DEFAULT_IMAGE), global)?;
+    let hold_out = args
+        .hold_out
+        .or_else(|| held_out(&model.path))
+        .unwrap_or(HOLD_OUT);
+    if !(hold_out > 0.0 && hold_out < 1.0) {
+        return Err(Failure::usage(format!(
+            "--hold-out {hold_out}: pictures that the model was not trained on are needed, a share above 0 and below 1"
+        )));
+    }
+    let dataset = Dataset::open(&args.data).map_err(|e| trained(e.into()))?;
+    let config = image::read_config(&model.path)?;
+    let reads = config.has_prompt();
+    let request = ImageRequest {
+        model: image::recipe_name(&model),
+        prompt: if reads {
+            "a caption".into()
+        } else {
+            String::new()
+        },
+        steps: args.steps,
+        guidance: args.guidance,
+        sampler: args.sampler.clone(),
+        truncation: args.truncation,
+        upscale: Some(1),
+        seed: args.seed,
+        count: 1,
+        ..ImageRequest::default()
+    };
+    let request = config.complete(&request)?;
+    let generator = load(&model, config, &request, &Files::default(), global)?;
+    let settings = FidelitySettings {
+        count: args.count as usize,
+        seed: args.seed,
+        hold_out,
+    };
+    let mut bar = Bar::new(global);
+    let found = measure(
+        generator.as_ref(),
+        &request,
+        &Arc::new(dataset),
+        &scorer,
+        &settings,
+        &cancel_token(),
+        &mut |done, total| bar.show_steps("draw", done, total),
+    );
+    bar.close();
+    let (fidelity, sheet) = found.map_err(failure)?;
+    if let Some(path) = &args.sheet {
+        let format = medley_engine::image::check_output(path, &request)?;
+        image::write_picture(path, format, &sheet, None)?;
+    }
+    if global.json {
+        return print_json(&json!({
+            "model": request.model,
+            "steps": request.steps,
+            "guidance": request.guidance,
+            "truncation": request.truncation,
+            "sampler": request.sampler,
+            "seed": args.seed,
+            "count": args.count,
+            "hold_out": hold_out,
+            "rows": fidelity.rows,
+            "copies": fidelity.copies,
+            "sheet": args.sheet,
+            "peak_rss_bytes": peak_rss(),
+        }));
+    }
+    Ok(print_now(&table(&fidelity))?)
+}
+
+/// The measurements for people.
+fn table(fidelity: &Fidelity) -> String {
+    let mut text = format!(
+        "{:<52} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>6} {:>10}\n",
+        "", "pictures", "against", "Frechet", "kernel", "top 1", "top 5", "among", "similarity"
+    );
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or(String::new(), |value| format!("{value:.digits$}"))
+    };
+    for row in &fidelity.rows {
+        let against = row.against.map_or(String::new(), |n| n.to_string());
+        let captions = row.captions.as_ref();
+        let percent =
+            |share: Option<f64>| share.map_or(String::new(), |x| format!("{:.1} %", 100.0 * x));
+        text += &format!(
+            "{:<52} {:>8} {against:>8} {:>9} {:>9} {:>7} {:>7} {:>6} {:>10}\n",
+            row.name,
+            row.pictures,
+            number(row.frechet, 3),
+            number(row.kernel, 5),
+            percent(captions.map(|c| c.top_1)),
+            percent(captions.map(|c| c.top_5)),
+            number(captions.map(|c| c.among), 0),
+            number(captions.map(|c| c.similarity), 1),
+        );
+    }
+    let copies = &fidelity.copies;
+    text += &format!(
+        "\nnearest of {} pictures that were trained on: least, 5 %, 25 %, median\n",
+        copies.among
+    );
+    for (name, near) in [("drawn", copies.drawn), ("held-out", copies.held_out)] {
+        for (what, s) in [("pixels", near.pixels), ("features", near.features)] {
+            text += &format!(
+                "  {name:<9} {what:<9} {:.3} {:.3} {:.3} {:.3}\n",
+                s.least, s.p5, s.p25, s.median
+            );
+        }
+    }
+    text += &format!(
+        "drawn pictures that are nearer than all but 5 % of held-out ones: {:.1} % by pixels, {:.1} % by features\n",
+        100.0 * copies.nearer_by_pixels,
+        100.0 * copies.nearer_by_features
+    );
+    text
+}
