@@ -74,6 +74,13 @@ impl ImageSettings {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(Error::Setting(format!("{name} must be at least 1")));
         }
+        let sides = [self.transform.width, self.transform.height];
+        if sides.iter().any(|side| !(1..=8192).contains(side)) {
+            return Err(Error::Setting(format!(
+                "pictures of {}x{} pixels: a side has 1 to 8192",
+                sides[0], sides[1]
+            )));
+        }
         if !(self.rate.is_finite() && self.rate > 0.0) {
             return Err(Error::Setting(format!(
                 "a learning rate of {} must be above 0",

@@ -1,21 +1,20 @@
 //! `medley train gan`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use medley_engine::train::adversarial::{AdversarialLoss, Augmentation};
 use medley_engine::train::data::{Dataset, Split, survey};
 use medley_engine::train::gan::{GanPlan, GanSettings, base_model, prepare};
 use serde_json::json;
 
-use super::image::{encoder, tell_bad, transform};
-use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use super::image::{encoder, hold_out, open, transform};
+use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
 use crate::app::fresh_seed;
 use crate::args::Global;
 use crate::output::{Outcome, note, print_json, print_now};
 use crate::train_args::{TrainAdversarial, TrainGanArgs};
 
-fn settings(args: &TrainGanArgs, text: bool) -> Outcome<GanSettings> {
+fn settings(args: &TrainGanArgs, text: bool, hold_out: f64) -> Outcome<GanSettings> {
     let model = match &args.base {
         Some(base) => base_model(base).map_err(failure)?,
         None => json!({
@@ -46,7 +45,7 @@ fn settings(args: &TrainGanArgs, text: bool) -> Outcome<GanSettings> {
             .map_or(Augmentation::Adaptive, Augmentation::Fixed),
         ema: args.ema,
         truncation: args.truncation,
-        hold_out: args.pictures.hold_out,
+        hold_out,
         per_group: args.pictures.per_group,
         shuffle: args.pictures.shuffle,
         seed: args.run.seed.unwrap_or_else(fresh_seed),
@@ -70,17 +69,18 @@ pub fn run(args: &TrainGanArgs, global: &Global) -> Outcome {
     let before: Option<GanSettings> =
         serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
     let encoder = encoder_of(args, before.as_ref())?;
+    let dataset = open(&args.pictures, encoder.is_some(), global)?;
     // A run that goes on keeps its settings; only its end may move.
     let settings = match before {
         Some(before) => GanSettings {
             steps: args.run.steps.unwrap_or(before.steps),
             ..before
         },
-        None => settings(args, encoder.is_some())?,
+        None => {
+            let share = hold_out(&args.pictures, &dataset, global)?;
+            settings(args, encoder.is_some(), share)?
+        }
     };
-    let dataset = Dataset::open(&args.pictures.data).map_err(|e| failure(e.into()))?;
-    let dataset = Arc::new(dataset);
-    tell_bad(&dataset, global);
     let (mut task, mut trainer, plan) = prepare(
         &settings,
         dataset.clone(),
@@ -100,6 +100,7 @@ pub fn run(args: &TrainGanArgs, global: &Global) -> Outcome {
             mebibytes(plan.memory)
         ),
     );
+    check_memory(plan.memory)?;
     if args.run.dry_run {
         return dry_run(args, &settings, &dataset, plan, global);
     }

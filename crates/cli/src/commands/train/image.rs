@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use medley_engine::train::OptimiserKind;
-use medley_engine::train::data::{Crop, Dataset, Split, Transform, survey};
+use medley_engine::train::data::{Crop, Dataset, Side, Split, Transform, survey};
 use medley_engine::train::image::{ImagePlan, ImageSettings, Mixing, Times, base_model, prepare};
 use serde_json::json;
 
-use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
 use crate::app::{fresh_seed, store};
 use crate::args::{Global, TrainCompute};
 use crate::output::{Failure, Outcome, note, print_json, print_now};
@@ -28,7 +28,29 @@ pub fn transform(args: &PictureArgs) -> Transform {
     }
 }
 
-fn settings(args: &TrainImageArgs, text: bool) -> Outcome<ImageSettings> {
+/// The pictures of `--data`, with captions where they are `read`.
+pub fn open(args: &PictureArgs, read: bool, global: &Global) -> Outcome<Arc<Dataset>> {
+    let dataset = match read {
+        true => Dataset::open(&args.data),
+        false => Dataset::open_pictures(&args.data),
+    };
+    let dataset = dataset.map_err(|e| failure(e.into()))?;
+    tell_bad(&dataset, global);
+    Ok(Arc::new(dataset))
+}
+
+/// The share that is held out: none where that would be less than one group.
+pub fn hold_out(args: &PictureArgs, dataset: &Dataset, global: &Global) -> Outcome<f64> {
+    let share = args.hold_out;
+    let split = Split::new(share).map_err(|e| failure(e.into()))?;
+    if share > 0.0 && dataset.side(split, Side::HeldOut).is_err() {
+        note(global, "so few pictures: none is held out for evaluation");
+        return Ok(0.0);
+    }
+    Ok(share)
+}
+
+fn settings(args: &TrainImageArgs, text: bool, hold_out: f64) -> Outcome<ImageSettings> {
     let steps = args.run.steps.unwrap_or(1000);
     let wrong = |e: &dyn std::fmt::Display| Failure::usage(e.to_string());
     let prediction = match args.prediction.as_str() {
@@ -94,7 +116,7 @@ fn settings(args: &TrainImageArgs, text: bool) -> Outcome<ImageSettings> {
         ema: (args.ema > 0.0).then_some(args.ema),
         bf16: args.compute == TrainCompute::Bf16,
         recompute: args.recompute,
-        hold_out: args.pictures.hold_out,
+        hold_out,
         per_group: args.pictures.per_group,
         shuffle: args.pictures.shuffle,
         seed: args.run.seed.unwrap_or_else(fresh_seed),
@@ -143,20 +165,18 @@ pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
         }
         (name, _) => encoder(name.as_deref())?,
     };
+    let dataset = open(&args.pictures, encoder.is_some(), global)?;
     // A run that goes on keeps its settings; only its end may move.
     let settings = match before {
         Some(before) => ImageSettings {
             steps: args.run.steps.unwrap_or(before.steps),
             ..before
         },
-        None => settings(args, encoder.is_some())?,
+        None => {
+            let share = hold_out(&args.pictures, &dataset, global)?;
+            settings(args, encoder.is_some(), share)?
+        }
     };
-    let dataset = Dataset::open(&args.pictures.data).map_err(|e| failure(e.into()))?;
-    let dataset = Arc::new(dataset);
-    tell_bad(&dataset, global);
-    if args.run.dry_run {
-        settings.check().map_err(failure)?;
-    }
     let (mut task, mut trainer, plan) = prepare(
         &settings,
         dataset.clone(),
@@ -176,6 +196,7 @@ pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
             mebibytes(plan.memory)
         ),
     );
+    check_memory(plan.memory)?;
     if args.run.dry_run {
         return dry_run(args, &settings, &dataset, plan, global);
     }
@@ -193,7 +214,7 @@ pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
 }
 
 /// Entries of a dataset that cannot be used.
-pub fn tell_bad(dataset: &Dataset, global: &Global) {
+fn tell_bad(dataset: &Dataset, global: &Global) {
     let bad = dataset.bad();
     for bad in &bad.named {
         note(global, &format!("left out: {}: {}", bad.name, bad.reason));

@@ -120,6 +120,19 @@ fn run_settings(args: &RunArgs, steps: u64) -> RunSettings {
     }
 }
 
+/// Refuses a run that takes more memory than there is.
+fn check_memory(bytes: usize) -> Outcome {
+    let free = usize::try_from(medley_engine::available_memory()).unwrap_or(usize::MAX);
+    if free == 0 || bytes <= free {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the run takes about {} of memory and {} are free; a smaller --batch or model needs less",
+        mebibytes(bytes),
+        mebibytes(free)
+    )))
+}
+
 fn mebibytes(bytes: usize) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }

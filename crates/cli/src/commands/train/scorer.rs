@@ -1,13 +1,10 @@
 //! `medley train scorer`
 
-use std::sync::Arc;
-
-use medley_engine::train::data::Dataset;
 use medley_engine::train::scorer::{ScorerPlan, ScorerSettings, prepare};
 use serde_json::json;
 
-use super::image::{tell_bad, transform};
-use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use super::image::{open, transform};
+use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
 use crate::app::fresh_seed;
 use crate::args::{Global, TrainCompute};
 use crate::output::{Outcome, note, print_json, print_now};
@@ -52,15 +49,14 @@ pub fn run(args: &TrainScorerArgs, global: &Global) -> Outcome {
     let checkpoint = checkpoint(&args.run)?;
     let before = serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
     let settings = settings(args, before);
-    let dataset = Dataset::open(&args.pictures.data).map_err(|e| failure(e.into()))?;
-    tell_bad(&dataset, global);
+    let dataset = open(&args.pictures, true, global)?;
     let dry = match args.run.dry_run {
         true => Some(tempfile::tempdir()?),
         false => None,
     };
     let out = dry.as_ref().map_or(args.run.out.as_path(), |d| d.path());
     let (mut task, mut trainer, plan) =
-        prepare(&settings, Arc::new(dataset), out, args.run.resume).map_err(failure)?;
+        prepare(&settings, dataset, out, args.run.resume).map_err(failure)?;
     note(
         global,
         &format!(
@@ -74,6 +70,7 @@ pub fn run(args: &TrainScorerArgs, global: &Global) -> Outcome {
             mebibytes(plan.memory)
         ),
     );
+    check_memory(plan.memory)?;
     if args.run.dry_run {
         return print_plan(plan, global);
     }

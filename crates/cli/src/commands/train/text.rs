@@ -7,7 +7,7 @@ use medley_engine::train::text::data::Kinds;
 use medley_engine::train::text::{DecoderShape, LoraSettings, TextPlan, TextSettings, prepare};
 use serde_json::json;
 
-use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
 use crate::app::{fresh_seed, resolve};
 use crate::args::{Global, TrainCompute};
 use crate::output::{Failure, Outcome, note, print_json, print_now};
@@ -107,6 +107,7 @@ pub fn run(args: &TrainTextArgs, global: &Global) -> Outcome {
     let (mut task, mut trainer, plan) =
         prepare(&settings, &args.data, base.as_deref(), out, resume).map_err(failure)?;
     tell_plan(&plan, &settings, global);
+    check_memory(plan.memory)?;
     if args.run.dry_run {
         return print_plan(&plan, global);
     }

@@ -148,6 +148,7 @@ impl Dataset {
             for (path, sidecar) in pictures.iter().zip(sidecars) {
                 let name = relative(&root, path);
                 match sidecar.as_deref().map(read_sidecar) {
+                    None if !self.needs_captions => self.push_silent(&name),
                     None => self.bad.push(name, "no .txt or .caption lies beside it"),
                     Some(Err(reason)) => self.bad.push(name, reason),
                     Some(Ok(captions)) => self.push(Item::new(&name, Place::File, captions, None)),
@@ -164,6 +165,10 @@ impl Dataset {
                 None => without.push(name),
             }
         }
+        if !self.needs_captions {
+            without.iter().for_each(|name| self.push_silent(name));
+            return Ok(());
+        }
         if without.len() * 2 > pictures.len() {
             return Err(DataError::NoCaptions {
                 path: self.path.clone(),
@@ -175,6 +180,11 @@ impl Dataset {
                 .push(name, "its name says nothing about what it shows");
         }
         Ok(())
+    }
+
+    /// A picture about which nothing is said.
+    fn push_silent(&mut self, name: &str) {
+        self.push(Item::new(name, Place::File, vec![String::new()], None));
     }
 }
 

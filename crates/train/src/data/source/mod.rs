@@ -151,6 +151,8 @@ pub struct Dataset {
     path: PathBuf,
     root: PathBuf,
     kind: Kind,
+    /// Whether a picture about which nothing is said is of no use.
+    needs_captions: bool,
     archives: Vec<PathBuf>,
     tables: Vec<rows::PictureTable>,
     /// Row groups that were read last.
@@ -166,6 +168,18 @@ impl Dataset {
     /// One line, with a hint, where nothing is there, nothing is said about the pictures, or the list or archive
     /// cannot be read. Single entries that cannot be used are in [`Dataset::bad`].
     pub fn open(path: &Path) -> Result<Self, DataError> {
+        Self::open_as(path, true)
+    }
+
+    /// The same for those who look at pictures alone: one of a folder that has no caption has the empty one.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub fn open_pictures(path: &Path) -> Result<Self, DataError> {
+        Self::open_as(path, false)
+    }
+
+    fn open_as(path: &Path, needs_captions: bool) -> Result<Self, DataError> {
         let meta = std::fs::metadata(path).map_err(DataError::io(path, "read"))?;
         let parent = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut dataset = Self {
@@ -176,6 +190,7 @@ impl Dataset {
                 parent
             },
             kind: Kind::FileNames,
+            needs_captions,
             archives: Vec::new(),
             tables: Vec::new(),
             unpacked: Groups::new(rows::KEPT),
