@@ -19,7 +19,7 @@ fn lora(args: &TrainTextArgs, base: Option<&Resolved>) -> Option<LoraSettings> {
     let name = recipe_name(base);
     Some(LoraSettings {
         rank,
-        alpha: args.lora_alpha.unwrap_or(2.0 * rank as f64),
+        alpha: args.lora_alpha.unwrap_or(2.0 * rank.max(1) as f64),
         targets: args.lora_targets.clone(),
         base: name.strip_prefix("./").unwrap_or(&name).to_owned(),
     })
