@@ -395,38 +395,24 @@ impl Loader {
         })
     }
 
-    /// The same batches, read ahead by a thread of their own that leaves the pool to the model.
+    /// The same batches, read ahead by a thread of their own that leaves the pool to the model, from the first one that is
+    /// asked for on.
     ///
     /// # Errors
-    /// [`DataError::Setting`] if nothing is to be read ahead, [`DataError::Io`] if no thread can be had.
-    pub fn prefetch(mut self, ahead: usize) -> Result<Prefetch, DataError> {
+    /// [`DataError::Setting`] if nothing is to be read ahead.
+    pub fn prefetch(self, ahead: usize) -> Result<Prefetch, DataError> {
         setting(
             (1..=64).contains(&ahead),
             "the number of batches read ahead",
             ahead,
             "1 to 64",
         )?;
-        let (dataset, bad) = (self.dataset.clone(), self.bad.clone());
-        let (sender, receiver) = sync_channel(ahead);
-        self.alone = true;
-        let path = dataset.path().to_owned();
-        let thread = std::thread::Builder::new()
-            .name("medley-data".to_owned())
-            .spawn(move || {
-                loop {
-                    let batch = self.next_batch();
-                    let over = batch.is_err();
-                    if sender.send(batch).is_err() || over {
-                        return;
-                    }
-                }
-            })
-            .map_err(DataError::io(&path, "start a thread to read"))?;
         Ok(Prefetch {
-            dataset,
-            bad,
-            receiver: Some(receiver),
-            thread: Some(thread),
+            dataset: self.dataset.clone(),
+            bad: self.bad.clone(),
+            waiting: Some((self, ahead)),
+            receiver: None,
+            thread: None,
         })
     }
 }
@@ -435,6 +421,8 @@ impl Loader {
 pub struct Prefetch {
     dataset: Arc<Dataset>,
     bad: Arc<Mutex<BadList>>,
+    /// The loader before the first batch.
+    waiting: Option<(Loader, usize)>,
     receiver: Option<Receiver<Result<Batch, DataError>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -443,14 +431,36 @@ impl Prefetch {
     /// The next batch, as [`Loader::next_batch`] would give it.
     ///
     /// # Errors
-    /// As [`Loader::next_batch`].
+    /// As [`Loader::next_batch`], and [`DataError::Io`] if no thread can be had.
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
+        if let Some((loader, ahead)) = self.waiting.take() {
+            self.start(loader, ahead)?;
+        }
         let next = self.receiver.as_ref().and_then(|r| r.recv().ok());
         next.unwrap_or_else(|| {
             Err(DataError::NoPictures {
                 path: self.dataset.path().to_owned(),
             })
         })
+    }
+
+    fn start(&mut self, mut loader: Loader, ahead: usize) -> Result<(), DataError> {
+        let (sender, receiver) = sync_channel(ahead);
+        loader.alone = true;
+        let thread = std::thread::Builder::new()
+            .name("medley-data".to_owned())
+            .spawn(move || {
+                loop {
+                    let batch = loader.next_batch();
+                    let over = batch.is_err();
+                    if sender.send(batch).is_err() || over {
+                        return;
+                    }
+                }
+            })
+            .map_err(DataError::io(self.dataset.path(), "start a thread to read"))?;
+        (self.receiver, self.thread) = (Some(receiver), Some(thread));
+        Ok(())
     }
 
     /// Pictures that could not be read so far, those read ahead included.

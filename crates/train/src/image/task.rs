@@ -256,6 +256,8 @@ impl ImageTask {
     /// `config.json` of the model.
     fn config(&self) -> Value {
         let s = &self.settings;
+        // Guidance is between prompt and none.
+        let guidance = self.encoder.as_ref().map_or(1.0, |_| s.guidance);
         let mut config = json!({
             "medium": "image",
             "architecture": DitConfig::MODEL_TYPE,
@@ -265,7 +267,7 @@ impl ImageTask {
             "prediction": s.prediction,
             "process": s.process(),
             "text_tokens": s.text_tokens,
-            "sampler": { "name": s.sampler(), "steps": SAMPLE_STEPS, "guidance": s.guidance },
+            "sampler": { "name": s.sampler(), "steps": SAMPLE_STEPS, "guidance": guidance },
         });
         if self.encoder.is_some() {
             config["text_encoder"] = json!(ENCODER);
