@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::bench::image::ImageReport;
 use crate::bench::report::Report;
 use crate::bench::train::TrainReport;
 use crate::process;
@@ -14,6 +15,9 @@ pub const BENCH_TEXT: &str = "docs/proof/bench-text.json";
 
 /// Where `cargo xtask prove bench-train` leaves its figures.
 pub const BENCH_TRAIN: &str = "docs/proof/bench-train.json";
+
+/// Where `cargo xtask prove bench-image` leaves its figures.
+pub const BENCH_IMAGE: &str = "docs/proof/bench-image.json";
 
 /// Write the generated pages, or fail if one would change.
 pub fn run(check: bool) -> Result<()> {
@@ -48,6 +52,7 @@ fn benchmarks() -> Result<String> {
     Ok(benchmarks_page(
         report(BENCH_TEXT)?.as_ref(),
         report(BENCH_TRAIN)?.as_ref(),
+        report(BENCH_IMAGE)?.as_ref(),
     ))
 }
 
@@ -65,7 +70,7 @@ fn report<T: serde::de::DeserializeOwned>(file: &str) -> Result<Option<T>> {
 const BENCHMARKS_INTRODUCTION: &str = "\
 # Benchmarks
 
-<!-- Written by `cargo xtask docs` from docs/proof/bench-text.json and bench-train.json; do not edit. -->
+<!-- Written by `cargo xtask docs` from bench-text.json, bench-train.json and bench-image.json in docs/proof; do not edit. -->
 
 `cargo xtask bench text` builds llama.cpp from the source package of llama-cpp-python into a folder outside the
 repository (`MEDLEY_REF`, or `medley-dev` in the user's cache folder), then runs both engines in turn on the same file
@@ -90,13 +95,27 @@ const TRAINING_INTRODUCTION: &str = "
 ## Training
 
 `cargo xtask bench train` trains the same decoder of the Llama line (6 layers, 384 wide, feed-forward 1024, 6 heads, tied
-head) with Medley and with PyTorch (`crates/xtask/peer/train.py`: joint projections, `scaled_dot_product_attention`, the
-fused AdamW; bf16 by autocast), in turn and in fresh processes. A step is forward, backward, clipping and AdamW over
-random tokens. Speed is the median over the steps of all rounds, memory the largest resident set, from `wait4`.
+head) and the same diffusion transformer (8 layers, 256 wide, patches of 4, cross-attention to 12 states of a text) with
+Medley and with PyTorch (`crates/xtask/peer/train.py`: joint projections, `scaled_dot_product_attention`, the fused AdamW;
+bf16 by autocast), in turn and in fresh processes. A step is forward, backward, clipping and AdamW over random data.
+Speed is the median over the steps of all rounds, memory the largest resident set, from `wait4`.
 
 ";
 
-fn benchmarks_page(report: Option<&Report>, training: Option<&TrainReport>) -> String {
+const IMAGE_INTRODUCTION: &str = "
+## Pictures
+
+`cargo xtask bench image` draws with the same weights in Medley and in PyTorch (`crates/xtask/peer/image.py`: the twins of
+the golden cases with PyTorch's fused functions), in turn and in fresh processes. Seconds are medians over pictures, then
+over rounds.
+
+";
+
+fn benchmarks_page(
+    report: Option<&Report>,
+    training: Option<&TrainReport>,
+    images: Option<&ImageReport>,
+) -> String {
     let mut page = BENCHMARKS_INTRODUCTION.to_owned();
     page.push_str("\n## Text\n\n");
     match report {
@@ -112,6 +131,13 @@ fn benchmarks_page(report: Option<&Report>, training: Option<&TrainReport>) -> S
             "`cargo xtask prove bench-train` measures and keeps the figures that stand here.\n",
         ),
     }
+    page.push_str(IMAGE_INTRODUCTION);
+    match images {
+        Some(report) => page.push_str(&report.render()),
+        None => page.push_str(
+            "`cargo xtask prove bench-image` measures and keeps the figures that stand here.\n",
+        ),
+    }
     page
 }
 
@@ -123,10 +149,10 @@ mod tests {
     #[test]
     fn the_page_holds_the_tables() {
         let training = train::tests::example();
-        let page = benchmarks_page(Some(&report::tests::example()), Some(&training));
+        let page = benchmarks_page(Some(&report::tests::example()), Some(&training), None);
         assert!(page.starts_with("# Benchmarks\n"));
         assert!(page.contains("| 2.00× |") && page.contains("torch 1.2.3"));
-        let empty = benchmarks_page(None, None);
+        let empty = benchmarks_page(None, None, None);
         assert!(empty.ends_with("stand here.\n"));
     }
 }
