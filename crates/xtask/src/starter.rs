@@ -124,21 +124,85 @@ fn bf16(value: f32) -> u16 {
     ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) as u16
 }
 
-/// Prints sizes and hashes as the catalog has them.
+/// Prints the files as the catalog lists them.
 fn describe(folder: &Path) -> Result<()> {
-    let mut names: Vec<PathBuf> = std::fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    names.sort();
-    for path in names.iter().filter(|path| path.is_file()) {
-        let bytes = std::fs::read(path)?;
-        let hash: String = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        println!("{}  {}  {hash}", path.display(), bytes.len());
+    for (name, bytes, hash) in files(folder)? {
+        println!("[[model.files]]\nname = \"{name}\"\nsize = {bytes}\nsha256 = \"{hash}\"\n");
     }
     Ok(())
+}
+
+/// Name, size and hash of each file of a starter that a program reads.
+pub fn files(folder: &Path) -> Result<Vec<(String, u64, String)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if path.is_file() && !name.ends_with(".md") {
+            let bytes = std::fs::read(&path)?;
+            let hash = Sha256::digest(&bytes);
+            let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            found.push((name, bytes.len() as u64, hash));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Starters whose files are not those that the catalog lists, or that have no card.
+pub fn unlisted() -> Result<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Catalog {
+        model: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        name: String,
+        #[serde(default)]
+        files: Vec<File>,
+    }
+    #[derive(serde::Deserialize)]
+    struct File {
+        name: String,
+        size: u64,
+        sha256: String,
+    }
+    let starters = process::root().join("starter");
+    let text = std::fs::read_to_string(process::root().join("crates/engine/catalog.toml"))?;
+    let catalog: Catalog = toml::from_str(&text)?;
+    let mut wrong = Vec::new();
+    for entry in catalog.model {
+        let folder = starters.join(&entry.name);
+        if !folder.is_dir() {
+            continue;
+        }
+        let mut listed: Vec<_> = entry
+            .files
+            .into_iter()
+            .map(|f| (f.name, f.size, f.sha256))
+            .collect();
+        listed.sort();
+        if files(&folder)? != listed {
+            wrong.push(format!(
+                "starter/{}: its files are not those of the catalog",
+                entry.name
+            ));
+        }
+        if !folder.join("README.md").is_file() {
+            wrong.push(format!(
+                "starter/{}: README.md, the model card, is missing",
+                entry.name
+            ));
+        }
+    }
+    if starters.is_dir() && size(&starters)? > MOST {
+        wrong.push(format!("starter: more than {MOST} bytes"));
+    }
+    Ok(wrong)
 }
 
 fn size(folder: &Path) -> Result<u64> {

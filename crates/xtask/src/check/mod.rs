@@ -52,6 +52,7 @@ pub fn add_to(steps: &mut Steps) {
         none_of(text::over_all(&tracked()?, text::misplaced_unsafe))
     });
     steps.step("check::golden-size", || none_of(oversized(&tracked()?)));
+    steps.step("check::starter", || none_of(crate::starter::unlisted()?));
     if process::available("cargo-deny", "--version") {
         steps.step("check::cargo-deny", || {
             process::run(process::cargo().args(["deny", "check", "bans", "licenses", "sources"]))
