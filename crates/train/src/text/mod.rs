@@ -2,6 +2,8 @@
 
 pub mod data;
 mod lora;
+pub mod measure;
+pub mod ngram;
 mod objective;
 mod shape;
 pub mod speed;

@@ -310,6 +310,11 @@ fn model(
         config["eos_token_id"] = json!(tokenizer.eos());
         return Ok((config, shape.fresh(settings.seed)));
     };
+    published(base)
+}
+
+/// Configuration and weights of a published model.
+pub(super) fn published(base: &Path) -> Result<(Value, Tensors)> {
     let path = base.join("config.json");
     let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
     let config = serde_json::from_slice(&bytes).map_err(|e| Error::Text {
