@@ -49,9 +49,9 @@ impl Dataset {
                 reason,
             };
             let table = Table::open(&path).map_err(list)?;
-            let known = |name: &&str| table.has(name, Holds::Bytes);
+            let known = |name: &str| table.has(name, Holds::Bytes);
             let any = || table.columns.iter().find(|(_, h)| *h == Holds::Bytes);
-            let column = match PICTURE.into_iter().find(|name| known(&name)) {
+            let column = match PICTURE.into_iter().find(|name| known(name)) {
                 Some(name) => Some(name.to_owned()),
                 None => any().map(|(name, _)| name.clone()),
             };
