@@ -32,33 +32,43 @@ impl Perceptual {
         Self { network }
     }
 
-    /// The distance of pictures `[batch, 3, height, width]`, −1 … 1, from `wanted` ones of the same shape, a tensor of no
-    /// dimension: the mean over pictures and stages, each 0 … 4. Gradients flow to `x` alone. Any size will do that has
-    /// some pixels left after all halvings; what small structures look like counts most in large pictures.
+    /// What is compared: the states of the stages for pictures `[batch, 3, height, width]`, −1 … 1, brought to length 1 at
+    /// each place, `[batch, height, width, channels]`, the sides halved from one to the next. Gradients flow to `x` alone.
+    /// Any size will do that has some pixels left after all halvings.
+    ///
+    /// # Errors
+    /// Where the pictures have other channels.
+    pub fn features(&self, x: &Tensor) -> Result<Vec<Tensor>> {
+        let unit = |x: &Tensor| -> Result<Tensor, medley_nn::TensorError> {
+            x.broadcast_div(&(x.sqr()?.sum_keepdim(3)? + EPS)?.sqrt()?)
+        };
+        let stages = self.network.stages(x)?;
+        let units = stages
+            .iter()
+            .map(|x| Ok(unit(x).map_err(medley_nn::Error::from)?));
+        units.collect()
+    }
+
+    /// The distance of pictures from `wanted` ones of the same shape, a tensor of no dimension: the mean over pictures,
+    /// places and stages of the squares of what is between their [`Perceptual::features`], 0 … 4.
     ///
     /// # Errors
     /// Where the shapes differ.
     pub fn distance(&self, x: &Tensor, wanted: &Tensor) -> Result<Tensor> {
-        let theirs = self.network.stages(&wanted.detach())?;
-        let mine = self.network.stages(x)?;
-        let parts = mine
-            .iter()
-            .zip(&theirs)
-            .map(|(a, b)| apart(a, &b.detach()))
-            .collect::<Result<Vec<_>>>()?;
-        let mut sum = parts[0].clone();
-        for part in &parts[1..] {
-            sum = (sum + part).map_err(medley_nn::Error::from)?;
-        }
-        Ok((sum / parts.len() as f64).map_err(medley_nn::Error::from)?)
+        let theirs = self.features(&wanted.detach())?;
+        let mine = self.features(x)?;
+        let sum = || -> Result<Tensor, medley_nn::TensorError> {
+            let mut sum = apart(&mine[0], &theirs[0])?;
+            for (a, b) in mine.iter().zip(&theirs).skip(1) {
+                sum = (sum + apart(a, b)?)?;
+            }
+            sum / mine.len() as f64
+        };
+        Ok(sum().map_err(medley_nn::Error::from)?)
     }
 }
 
-/// The mean over places of the squared distance of directions, of states `[batch, height, width, channels]`.
-fn apart(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let part = || -> Result<Tensor, medley_nn::TensorError> {
-        let unit = |x: &Tensor| x.broadcast_div(&(x.sqr()?.sum_keepdim(3)? + EPS)?.sqrt()?);
-        (unit(a)? - unit(b)?)?.sqr()?.sum(3)?.mean_all()
-    };
-    Ok(part().map_err(medley_nn::Error::from)?)
+/// The mean over places of the squared distance of states `[batch, height, width, channels]`.
+fn apart(a: &Tensor, b: &Tensor) -> Result<Tensor, medley_nn::TensorError> {
+    (a - b.detach())?.sqr()?.sum(3)?.mean_all()
 }
