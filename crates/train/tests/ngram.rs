@@ -41,6 +41,7 @@ fn settings() -> TextSettings {
         hold_out: 0.3,
         shuffle: 10,
         seed: 1,
+        lora: None,
     }
 }
 
