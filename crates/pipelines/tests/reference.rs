@@ -65,6 +65,7 @@ fn greedy(model: &str) {
             constraint: None,
             logprobs: Some(0),
             speculation: Speculation::Off,
+            loras: Vec::new(),
         };
         assert_eq!(
             text.encode(&request.prompt).unwrap(),
