@@ -15,6 +15,8 @@ pub enum TrainCommand {
     Gan(TrainGanArgs),
     /// A scorer of pictures and captions, which measures generators and is none
     Scorer(TrainScorerArgs),
+    /// A network that makes pictures larger
+    Upscaler(TrainUpscalerArgs),
 }
 
 /// Which rule moves the parameters.
@@ -326,6 +328,71 @@ pub struct TrainScorerArgs {
     /// How products are computed
     #[arg(long, value_enum, default_value_t = TrainCompute::F32)]
     pub compute: TrainCompute,
+    /// The run
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `medley train upscaler`
+#[derive(Args, Debug)]
+pub struct TrainUpscalerArgs {
+    /// Folder of pictures as they are to come out, metadata.jsonl, a table, or WebDataset archives
+    #[arg(long, value_name = "DIR")]
+    pub data: std::path::PathBuf,
+    /// How much larger sides become: 2 or 4
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub scale: usize,
+    /// Size that the large pictures are brought to
+    #[arg(long, value_name = "WxH", value_parser = parse_size, default_value = "128x128")]
+    pub size: [u32; 2],
+    /// Side of the parts of large pictures that a step learns from
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub patch: usize,
+    /// Largest deviation of noise on small pictures, of a range of 1
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub noise: f64,
+    /// Weight of a discriminator's judgement beside the error of pixels; 0 for no discriminator
+    #[arg(long, value_name = "W", default_value_t = 0.0)]
+    pub adversarial: f64,
+    /// Weight of the penalty on the discriminator's slope (R1's gamma)
+    #[arg(long, value_name = "X", default_value_t = 0.1)]
+    pub penalty: f64,
+    /// Channels of the states
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub features: usize,
+    /// Blocks
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub blocks: usize,
+    /// Channels that each convolution of a block adds
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub growth: usize,
+    /// Folder of an upscaler of the same shape to go on from
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<std::path::PathBuf>,
+    /// Parts of a batch
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub batch: usize,
+    /// Largest learning rate
+    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    pub rate: f64,
+    /// Steps until it is reached [default: a twentieth of all, at most 500]
+    #[arg(long, value_name = "N")]
+    pub warm_up: Option<u64>,
+    /// Decay of averaged weights, which are evaluated and kept
+    #[arg(long, value_name = "X", default_value_t = 0.999)]
+    pub ema: f64,
+    /// How often a picture is mirrored, 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    pub flip: f64,
+    /// Share of groups of pictures that is kept for evaluation
+    #[arg(long, value_name = "X", default_value_t = 0.02)]
+    pub hold_out: f64,
+    /// Most pictures of a group in an epoch, each epoch others [default: all]
+    #[arg(long, value_name = "N")]
+    pub per_group: Option<usize>,
+    /// Pictures that are shuffled at a time
+    #[arg(long, value_name = "N", default_value_t = 100000)]
+    pub shuffle: usize,
     /// The run
     #[command(flatten)]
     pub run: RunArgs,

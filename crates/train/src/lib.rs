@@ -10,6 +10,7 @@
 //! - [`text`]: language models;
 //! - [`image`]: models that draw;
 //! - [`adversarial`], [`gan`]: networks that are trained against each other, and generators that are trained so;
+//! - [`upscaler`]: networks that make pictures larger;
 //! - [`scorer`], [`fidelity`]: what measures them, and how.
 
 pub mod adversarial;
@@ -33,6 +34,7 @@ pub mod speed;
 pub mod step;
 mod table;
 pub mod text;
+pub mod upscaler;
 
 pub use ema::Ema;
 pub use error::{Error, Result};

@@ -39,6 +39,8 @@ pub(crate) enum Purpose {
     Augment = 20,
     /// Noise on them.
     AugmentNoise = 21,
+    /// Which part of a picture, and how it is made smaller.
+    Part = 15,
 }
 
 /// 64 random bits.

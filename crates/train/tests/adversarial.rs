@@ -12,8 +12,8 @@ use medley_nn::{Device, Parameters, Tensor, Weights};
 use medley_testkit::fill::fill;
 use medley_testkit::{Case, Tolerance, assert_close};
 use medley_train::Objective;
-use medley_train::adversarial::{AdversarialLoss, Distortion, distort, input_gradient, r1};
-use medley_train::gan::{GanBatch, Judge, Judged, Pair};
+use medley_train::adversarial::{AdversarialLoss, Distortion, Judged, distort, input_gradient, r1};
+use medley_train::gan::{GanBatch, Judge, Pair};
 
 const BATCH: usize = 8;
 const PENALTY: f64 = 1.5;

@@ -2,9 +2,11 @@
 //! and adaptive augmentation.
 
 mod augment;
+mod critic;
 mod loss;
 mod penalty;
 
 pub use augment::{Adaptive, Augmentation, Distortion, distort};
+pub use critic::{Critic, Judged};
 pub use loss::AdversarialLoss;
 pub use penalty::{input_gradient, r1};

@@ -19,6 +19,7 @@ mod order;
 mod report;
 mod source;
 mod split;
+mod stream;
 mod transform;
 
 pub use error::DataError;
@@ -27,4 +28,5 @@ pub use order::{Cursor, Order};
 pub use report::{Example, Report, Shape, Spread, survey};
 pub use source::{Bad, BadList, Dataset, Item, Kind};
 pub use split::{Side, Split};
+pub use stream::Stream;
 pub use transform::{Crop, Transform};

@@ -4,6 +4,6 @@ mod pair;
 mod settings;
 mod task;
 
-pub use pair::{GanBatch, Judge, Judged, Pair};
+pub use pair::{GanBatch, Judge, Pair};
 pub use settings::GanSettings;
 pub use task::{GanPlan, GanTask, base_model, prepare};

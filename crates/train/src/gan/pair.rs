@@ -1,11 +1,10 @@
 //! The two networks and their steps.
 
-use medley_models::stylegan2::{Discriminator, Generator, StyleGan2Config};
+use medley_models::stylegan2::{Generator, StyleGan2Config};
 use medley_nn::{Device, Error as NnError, Parameter, Parameters, Tensor, Weights};
 
-use crate::adversarial::{AdversarialLoss, Distortion, distort, input_gradient, r1};
+use crate::adversarial::{AdversarialLoss, Critic, Distortion, Judged, distort};
 use crate::random::{self, Purpose};
-use crate::step::scalar;
 use crate::{Error, Objective, Result};
 
 /// Real pictures with what is said about them, and all that a step draws.
@@ -39,8 +38,7 @@ impl GanBatch {
 pub struct Pair {
     pub(super) generator: Generator,
     pub(super) still_generator: Generator,
-    discriminator: Discriminator,
-    pub(super) still_discriminator: Discriminator,
+    pub(super) critic: Critic,
     average: Parameter,
 }
 
@@ -69,11 +67,7 @@ impl Pair {
         Ok(Self {
             generator: Generator::new(shape.clone(), &weights(generator))?,
             still_generator: Generator::new(shape.clone(), &weights(generator).frozen())?,
-            discriminator: Discriminator::new(shape.clone(), &weights(discriminator))?,
-            still_discriminator: Discriminator::new(
-                shape.clone(),
-                &weights(discriminator).frozen(),
-            )?,
+            critic: Critic::new(shape, discriminator)?,
             average: average
                 .ok_or_else(|| Error::State("the generator has no mean style".into()))?,
         })
@@ -93,7 +87,7 @@ impl Pair {
         let w = self.generator.map(&batch.latents[1], condition)?;
         self.remember(&w, batch.number)?;
         let made = distort(&self.generator.synthesize(&w)?, &batch.distortions[2])?;
-        loss.generator(&self.still_discriminator.forward(&made, condition)?)
+        self.critic.making(loss, &made, condition)
     }
 
     /// Moves the mean style towards those of a batch; at first faster, so that the beginning is forgotten.
@@ -114,7 +108,7 @@ impl Pair {
     }
 }
 
-/// What the discriminator wants of a batch: to tell real pictures from made ones, without its scores being steep.
+/// What the discriminator wants of a batch: to tell real pictures from made ones.
 pub struct Judge<'a> {
     /// The networks.
     pub pair: &'a Pair,
@@ -126,17 +120,6 @@ pub struct Judge<'a> {
     pub seen: Judged,
 }
 
-/// What the discriminator's step sees.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Judged {
-    /// Scores of the real pictures.
-    pub real: Vec<f32>,
-    /// The loss without the penalty.
-    pub loss: f64,
-    /// E‖∇ₓD(x)‖², where the penalty was taken.
-    pub squared_slope: Option<f64>,
-}
-
 impl Objective for Judge<'_> {
     type Batch = GanBatch;
 
@@ -145,31 +128,11 @@ impl Objective for Judge<'_> {
         let made = pair.still_generator.forward(&batch.latents[0], condition)?;
         let real = distort(&batch.pixels, &batch.distortions[0])?;
         let made = distort(&made, &batch.distortions[1])?;
-        let critic = &pair.discriminator;
-        let made = critic.forward(&made, condition)?;
-        let Some(weight) = self.penalty else {
-            let scores = critic.forward(&real, condition)?;
-            return self.judge(&scores, &made);
-        };
-        let frozen = |x: &Tensor| Ok(pair.still_discriminator.forward(x, condition)?);
-        let gradient = input_gradient(&frozen, &real)?;
-        let (scores, slopes) = critic.forward_along(&real, &gradient, condition)?;
-        let loss = self.judge(&scores, &made)?;
-        let (penalty, square) = r1(&gradient, &slopes)?;
-        self.seen.squared_slope = Some(square);
-        let penalty = (penalty * weight).map_err(NnError::from)?;
-        Ok((penalty + loss).map_err(NnError::from)?)
-    }
-}
-
-impl Judge<'_> {
-    fn judge(&mut self, real: &Tensor, made: &Tensor) -> Result<Tensor> {
-        let loss = self.loss.discriminator(real, made)?;
-        self.seen = Judged {
-            real: real.to_vec1().map_err(NnError::from)?,
-            loss: f64::from(scalar(&loss)?),
-            squared_slope: None,
-        };
+        let pictures = [&real, &made];
+        let (loss, seen) = pair
+            .critic
+            .judging(self.loss, pictures, condition, self.penalty)?;
+        self.seen = seen;
         Ok(loss)
     }
 }

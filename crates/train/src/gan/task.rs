@@ -9,11 +9,11 @@ use medley_nn::{Device, Error as NnError, Parameters, Tensor};
 use serde_json::{Value, json};
 
 use super::pair::latents;
-use super::{GanBatch, GanSettings, Judge, Judged, Pair};
-use crate::adversarial::{Adaptive, Distortion};
+use super::{GanBatch, GanSettings, Judge, Pair};
+use crate::adversarial::{Adaptive, Distortion, Judged};
 use crate::captions::CaptionEncoder;
 use crate::checkpoint::CHECKPOINT;
-use crate::data::{Batch, Cursor, Dataset, Loader, Prefetch, Side};
+use crate::data::{Batch, Dataset, Loader, Side, Stream};
 use crate::files::{write_weights, write_whole};
 use crate::initial::{fresh, published, shape_of};
 use crate::optim::Optimiser;
@@ -30,8 +30,6 @@ const SAMPLED: usize = 32;
 const IN_A_ROW: usize = 8;
 /// Bytes of encoded captions that are remembered.
 const CAPTION_MEMORY: usize = 128 << 20;
-/// Batches that are read ahead.
-const AHEAD: usize = 4;
 /// Marks draws of samples and evaluations off from those of steps.
 const SHOWN: u64 = 1 << 60;
 
@@ -54,15 +52,11 @@ pub struct GanTask {
     pair: Pair,
     opponent: Trainer,
     adaptive: Adaptive,
-    dataset: Arc<Dataset>,
-    pictures: Prefetch,
+    stream: Stream,
     captions: Option<CaptionEncoder>,
     encoder: Option<PathBuf>,
     held: Vec<GanBatch>,
     prompts: Vec<String>,
-    cursor: Cursor,
-    batches: u64,
-    complained: usize,
     judged: Judged,
 }
 
@@ -91,29 +85,23 @@ pub fn prepare(
     let pair = Pair::new(&shape, &generator, &discriminator)?;
     let trainer = Trainer::new(generator, settings.step(true))?;
     let opponent = Trainer::new(discriminator, settings.step(false))?;
-    let loader = Loader::new(dataset.clone(), settings.loader()?)?;
-    let pictures = loader.pictures();
     let held = match settings.hold_out > 0.0 {
         true => held_out(settings, &dataset, shape.latent, captions.as_mut())?,
         false => Vec::new(),
     };
     let task = GanTask {
         prompts: prompts(settings, &dataset)?,
-        cursor: loader.cursor(),
-        pictures: loader.prefetch(AHEAD)?,
+        stream: Stream::new(dataset, settings.loader()?)?,
         settings: settings.clone(),
         encoder: encoder.map(Path::to_owned),
         adaptive: Adaptive::default(),
         pair,
         opponent,
-        dataset,
         captions,
         held,
-        batches: 0,
-        complained: 0,
         judged: Judged::default(),
     };
-    let plan = task.plan(&trainer, pictures);
+    let plan = task.plan(&trainer);
     Ok((task, trainer, plan))
 }
 
@@ -243,7 +231,7 @@ impl Objective for GanTask {
 }
 
 impl GanTask {
-    fn plan(&self, trainer: &Trainer, pictures: usize) -> GanPlan {
+    fn plan(&self, trainer: &Trainer) -> GanPlan {
         let numbers = |trainer: &Trainer| {
             let count = trainer.parameters().count();
             let moments = Optimiser::bytes_for(&trainer.settings().optimiser, trainer.parameters());
@@ -262,7 +250,7 @@ impl GanTask {
         let activations = 4 * self.settings.batch * states * 4 * 8;
         let encoder = self.captions.as_ref().map_or(0, |_| CAPTION_MEMORY);
         GanPlan {
-            pictures,
+            pictures: self.stream.pictures(),
             generator,
             discriminator,
             memory: own + 4 * generator + others + activations + encoder,
@@ -321,17 +309,14 @@ impl Task for GanTask {
     }
 
     fn batches(&mut self) -> Result<Vec<GanBatch>> {
-        let batch = self.pictures.next_batch()?;
-        self.cursor = batch.cursor;
+        let (batch, number) = self.stream.next_batch()?;
         let draws = Draws {
             settings: &self.settings,
             latent: self.pair.config().latent,
             probability: self.probability(),
-            number: self.batches,
+            number,
         };
-        let batch = draws.batch(&batch, self.captions.as_mut())?;
-        self.batches += 1;
-        Ok(vec![batch])
+        Ok(vec![draws.batch(&batch, self.captions.as_mut())?])
     }
 
     fn size(&self, batch: &GanBatch) -> usize {
@@ -381,8 +366,7 @@ impl Task for GanTask {
 
     fn state(&self) -> Value {
         json!({
-            "settings": self.settings, "cursor": self.cursor, "batches": self.batches,
-            "adaptive": self.adaptive,
+            "settings": self.settings, "data": self.stream.state(), "adaptive": self.adaptive,
         })
     }
 
@@ -400,13 +384,8 @@ impl Task for GanTask {
                 "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
             ));
         }
-        self.cursor = serde_json::from_value(state["cursor"].clone()).map_err(wrong)?;
-        self.batches = serde_json::from_value(state["batches"].clone()).map_err(wrong)?;
         self.adaptive = serde_json::from_value(state["adaptive"].clone()).map_err(wrong)?;
-        let mut loader = Loader::new(self.dataset.clone(), self.settings.loader()?)?;
-        loader.seek(self.cursor)?;
-        self.pictures = loader.prefetch(AHEAD)?;
-        Ok(())
+        self.stream.restore(&state["data"])
     }
 
     fn evaluate(&mut self) -> Result<Vec<(&'static str, f64)>> {
@@ -416,7 +395,7 @@ impl Task for GanTask {
             Ok(scores.iter().map(|s| f64::from(s.signum())).sum())
         };
         for batch in &self.held {
-            let (critic, condition) = (&self.pair.still_discriminator, batch.condition.as_ref());
+            let (critic, condition) = (self.pair.critic.still(), batch.condition.as_ref());
             real += signs(critic.forward(&batch.pixels, condition)?)?;
             let generator = &self.pair.still_generator;
             let pictures = generator.forward(&batch.latents[0], condition)?;
@@ -476,10 +455,6 @@ impl Task for GanTask {
     }
 
     fn complaints(&mut self) -> Vec<String> {
-        let bad = self.pictures.bad();
-        let news = bad.named.iter().skip(self.complained);
-        let lines: Vec<String> = news.map(|b| format!("{}: {}", b.name, b.reason)).collect();
-        self.complained = bad.named.len();
-        lines
+        self.stream.complaints()
     }
 }

@@ -4,6 +4,7 @@ mod gan;
 mod image;
 mod scorer;
 mod text;
+mod upscaler;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ pub fn run(command: TrainCommand, global: &Global) -> Outcome {
         TrainCommand::Image(args) => image::run(&args, global),
         TrainCommand::Gan(args) => gan::run(&args, global),
         TrainCommand::Scorer(args) => scorer::run(&args, global),
+        TrainCommand::Upscaler(args) => upscaler::run(&args, global),
     }
 }
 

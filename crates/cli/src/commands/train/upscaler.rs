@@ -1,0 +1,112 @@
+//! `medley train upscaler`
+
+use std::sync::Arc;
+
+use medley_engine::train::data::{Dataset, Split, Transform, survey};
+use medley_engine::train::upscaler::{UpscalerPlan, UpscalerSettings, prepare};
+use serde_json::json;
+
+use super::image::tell_bad;
+use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use crate::app::fresh_seed;
+use crate::args::Global;
+use crate::output::{Outcome, note, print_json, print_now};
+use crate::train_args::TrainUpscalerArgs;
+
+fn settings(args: &TrainUpscalerArgs) -> UpscalerSettings {
+    let steps = args.run.steps.unwrap_or(1000);
+    let [width, height] = args.size;
+    UpscalerSettings {
+        scale: args.scale,
+        features: args.features,
+        blocks: args.blocks,
+        growth: args.growth,
+        transform: Transform {
+            flip: args.flip,
+            ..Transform::new(width, height)
+        },
+        patch: args.patch,
+        noise: args.noise,
+        adversarial: args.adversarial,
+        penalty: args.penalty,
+        steps,
+        batch: args.batch,
+        rate: args.rate,
+        warm_up: args.warm_up.unwrap_or((steps / 20).min(500)),
+        ema: args.ema,
+        hold_out: args.hold_out,
+        per_group: args.per_group,
+        shuffle: args.shuffle,
+        seed: args.run.seed.unwrap_or_else(fresh_seed),
+    }
+}
+
+/// `medley train upscaler`
+pub fn run(args: &TrainUpscalerArgs, global: &Global) -> Outcome {
+    let checkpoint = checkpoint(&args.run)?;
+    let before: Option<UpscalerSettings> =
+        serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
+    // A run that goes on keeps its settings; only its end may move.
+    let settings = match before {
+        Some(before) => UpscalerSettings {
+            steps: args.run.steps.unwrap_or(before.steps),
+            ..before
+        },
+        None => settings(args),
+    };
+    let dataset = Dataset::open(&args.data).map_err(|e| failure(e.into()))?;
+    let dataset = Arc::new(dataset);
+    tell_bad(&dataset, global);
+    let (mut task, mut trainer, plan) =
+        prepare(&settings, dataset.clone(), args.base.as_deref()).map_err(failure)?;
+    note(
+        global,
+        &format!(
+            "{} pictures an epoch; {} parameters, {} of the discriminator; {} steps of {} parts; about {} of memory",
+            plan.pictures,
+            plan.parameters,
+            plan.discriminator,
+            settings.steps,
+            settings.batch,
+            mebibytes(plan.memory)
+        ),
+    );
+    if args.run.dry_run {
+        return dry_run(args, &settings, &dataset, plan, global);
+    }
+    drive(
+        &mut task,
+        &mut trainer,
+        &run_settings(&args.run, settings.steps),
+        checkpoint.as_ref(),
+        (
+            settings.seed,
+            json!({ "medium": "image", "training": settings }),
+        ),
+        global,
+    )
+}
+
+/// Says what was found, and shows it on a sheet.
+fn dry_run(
+    args: &TrainUpscalerArgs,
+    settings: &UpscalerSettings,
+    dataset: &Dataset,
+    plan: UpscalerPlan,
+    global: &Global,
+) -> Outcome {
+    let split = Split::new(settings.hold_out).map_err(|e| failure(e.into()))?;
+    let (report, sheet) =
+        survey(dataset, split, &settings.transform, &args.run.out).map_err(failure)?;
+    if global.json {
+        let plan = json!({
+            "pictures_per_epoch": plan.pictures,
+            "parameters": plan.parameters,
+            "discriminator_parameters": plan.discriminator,
+            "parts_per_step": settings.batch,
+            "memory_bytes": plan.memory,
+        });
+        return print_json(&json!({ "found": report, "plan": plan, "contact_sheet": sheet }));
+    }
+    Ok(print_now(&format!("{report}\n"))?)
+}
