@@ -69,7 +69,7 @@ pub fn run(args: &TrainGanArgs, global: &Global) -> Outcome {
     let before: Option<GanSettings> =
         serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
     let encoder = encoder_of(args, before.as_ref())?;
-    let dataset = open(&args.pictures, encoder.is_some(), global)?;
+    let dataset = open(&args.pictures.data, encoder.is_some(), global)?;
     // A run that goes on keeps its settings; only its end may move.
     let settings = match before {
         Some(before) => GanSettings {
@@ -77,7 +77,7 @@ pub fn run(args: &TrainGanArgs, global: &Global) -> Outcome {
             ..before
         },
         None => {
-            let share = hold_out(&args.pictures, &dataset, global)?;
+            let share = hold_out(args.pictures.hold_out, &dataset, global)?;
             settings(args, encoder.is_some(), share)?
         }
     };

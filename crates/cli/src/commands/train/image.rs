@@ -29,10 +29,10 @@ pub fn transform(args: &PictureArgs) -> Transform {
 }
 
 /// The pictures of `--data`, with captions where they are `read`.
-pub fn open(args: &PictureArgs, read: bool, global: &Global) -> Outcome<Arc<Dataset>> {
+pub fn open(data: &Path, read: bool, global: &Global) -> Outcome<Arc<Dataset>> {
     let dataset = match read {
-        true => Dataset::open(&args.data),
-        false => Dataset::open_pictures(&args.data),
+        true => Dataset::open(data),
+        false => Dataset::open_pictures(data),
     };
     let dataset = dataset.map_err(|e| failure(e.into()))?;
     tell_bad(&dataset, global);
@@ -40,8 +40,7 @@ pub fn open(args: &PictureArgs, read: bool, global: &Global) -> Outcome<Arc<Data
 }
 
 /// The share that is held out: none where that would be less than one group.
-pub fn hold_out(args: &PictureArgs, dataset: &Dataset, global: &Global) -> Outcome<f64> {
-    let share = args.hold_out;
+pub fn hold_out(share: f64, dataset: &Dataset, global: &Global) -> Outcome<f64> {
     let split = Split::new(share).map_err(|e| failure(e.into()))?;
     if share > 0.0 && dataset.side(split, Side::HeldOut).is_err() {
         note(global, "so few pictures: none is held out for evaluation");
@@ -165,7 +164,7 @@ pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
         }
         (name, _) => encoder(name.as_deref())?,
     };
-    let dataset = open(&args.pictures, encoder.is_some(), global)?;
+    let dataset = open(&args.pictures.data, encoder.is_some(), global)?;
     // A run that goes on keeps its settings; only its end may move.
     let settings = match before {
         Some(before) => ImageSettings {
@@ -173,7 +172,7 @@ pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
             ..before
         },
         None => {
-            let share = hold_out(&args.pictures, &dataset, global)?;
+            let share = hold_out(args.pictures.hold_out, &dataset, global)?;
             settings(args, encoder.is_some(), share)?
         }
     };

@@ -49,7 +49,7 @@ pub fn run(args: &TrainScorerArgs, global: &Global) -> Outcome {
     let checkpoint = checkpoint(&args.run)?;
     let before = serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
     let settings = settings(args, before);
-    let dataset = open(&args.pictures, true, global)?;
+    let dataset = open(&args.pictures.data, true, global)?;
     let dry = match args.run.dry_run {
         true => Some(tempfile::tempdir()?),
         false => None,

@@ -1,19 +1,17 @@
 //! `medley train upscaler`
 
-use std::sync::Arc;
-
 use medley_engine::train::data::{Dataset, Split, Transform, survey};
 use medley_engine::train::upscaler::{UpscalerPlan, UpscalerSettings, prepare};
 use serde_json::json;
 
-use super::image::tell_bad;
-use super::{checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use super::image::{hold_out, open};
+use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
 use crate::app::fresh_seed;
 use crate::args::Global;
 use crate::output::{Outcome, note, print_json, print_now};
 use crate::train_args::TrainUpscalerArgs;
 
-fn settings(args: &TrainUpscalerArgs) -> UpscalerSettings {
+fn settings(args: &TrainUpscalerArgs, hold_out: f64) -> UpscalerSettings {
     let steps = args.run.steps.unwrap_or(1000);
     let [width, height] = args.size;
     UpscalerSettings {
@@ -34,7 +32,7 @@ fn settings(args: &TrainUpscalerArgs) -> UpscalerSettings {
         rate: args.rate,
         warm_up: args.warm_up.unwrap_or((steps / 20).min(500)),
         ema: args.ema,
-        hold_out: args.hold_out,
+        hold_out,
         per_group: args.per_group,
         shuffle: args.shuffle,
         seed: args.run.seed.unwrap_or_else(fresh_seed),
@@ -46,17 +44,15 @@ pub fn run(args: &TrainUpscalerArgs, global: &Global) -> Outcome {
     let checkpoint = checkpoint(&args.run)?;
     let before: Option<UpscalerSettings> =
         serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
+    let dataset = open(&args.data, false, global)?;
     // A run that goes on keeps its settings; only its end may move.
     let settings = match before {
         Some(before) => UpscalerSettings {
             steps: args.run.steps.unwrap_or(before.steps),
             ..before
         },
-        None => settings(args),
+        None => settings(args, hold_out(args.hold_out, &dataset, global)?),
     };
-    let dataset = Dataset::open(&args.data).map_err(|e| failure(e.into()))?;
-    let dataset = Arc::new(dataset);
-    tell_bad(&dataset, global);
     let (mut task, mut trainer, plan) =
         prepare(&settings, dataset.clone(), args.base.as_deref()).map_err(failure)?;
     note(
@@ -71,6 +67,7 @@ pub fn run(args: &TrainUpscalerArgs, global: &Global) -> Outcome {
             mebibytes(plan.memory)
         ),
     );
+    check_memory(plan.memory)?;
     if args.run.dry_run {
         return dry_run(args, &settings, &dataset, plan, global);
     }
