@@ -52,7 +52,7 @@ pub fn run(args: &StarterArgs) -> Result<()> {
     }
     put(&out.join("config.json"), &config)?;
     put(
-        &out.join("recipe.json"),
+        &out.join("training.json"),
         &json(&args.run.join("training.json"))?,
     )?;
     describe(&out)?;
