@@ -54,6 +54,8 @@ pub enum Command {
     Image(ImageArgs),
     /// Turn texts into vectors
     Embed(EmbedArgs),
+    /// Serve models over HTTP, for programs that speak OpenAI's API
+    Serve(ServeArgs),
     /// Run the recipe inside a file again
     Remake(RemakeArgs),
     /// Say what a file is and how it was made
@@ -423,6 +425,45 @@ pub struct EmbedArgs {
     /// Name in the catalog, or folder
     #[arg(long, value_name = "M", default_value = "minilm")]
     pub model: String,
+}
+
+/// `medley serve`
+#[derive(Args, Debug, Clone)]
+pub struct ServeArgs {
+    /// Address to listen on; 0.0.0.0 lets other machines in
+    #[arg(long, value_name = "H", default_value = "127.0.0.1")]
+    pub host: std::net::IpAddr,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, value_name = "P", default_value_t = 8080)]
+    pub port: u16,
+    /// A key that requests must bring; may be given several times [default: $MEDLEY_API_KEY, or none is needed]
+    #[arg(long, value_name = "K")]
+    pub api_key: Vec<String>,
+    /// Memory for all models together, such as 8G or 500M [default: three quarters of what is free]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub memory: Option<u64>,
+    /// A model to serve beside those that are here: name in the catalog, file or folder; it is loaded at once [default: smollm2-135m]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+}
+
+/// A number of bytes with K, M, G or T behind it, of 1024 each.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return Err("write a number of bytes, or one with K, M, G or T behind it".into()),
+    };
+    let wrong = |_| "write a number of bytes, or one with K, M, G or T behind it".to_owned();
+    let number: u64 = digits.parse().map_err(wrong)?;
+    match number.checked_mul(1 << unit) {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err("that many bytes cannot be".into()),
+    }
 }
 
 /// `medley remake`

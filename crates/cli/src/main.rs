@@ -94,6 +94,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Code(args) => commands::code::run(&args, &global),
         Command::Image(args) => commands::image::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),
+        Command::Serve(args) => commands::serve::run(&args, &global),
         Command::Remake(args) => commands::remake::run(&args, &global),
         Command::Inspect(args) => commands::inspect::run(&args, &global),
         Command::Models(command) => commands::models::run(command, &global),

@@ -39,6 +39,9 @@ pub use medley_nn::KvType;
 pub use medley_nn::train::Compute;
 #[cfg(feature = "generators")]
 pub use medley_pipelines::embed::EmbeddingModel;
+/// Many requests through one language model at the same time.
+#[cfg(feature = "generators")]
+pub use medley_pipelines::text::batch;
 #[cfg(feature = "generators")]
 pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel, adapter_file};
 #[cfg(feature = "generators")]

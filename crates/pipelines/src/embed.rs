@@ -120,6 +120,52 @@ impl EmbeddingModel {
         Ok(states.iter().map(|states| self.pool(states)).collect())
     }
 
+    /// Ids of a whole text with its opening and closing mark, however long it is.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>, PipelineError> {
+        Ok(self.tokenizer.encode(text, true, false)?)
+    }
+
+    /// One vector of length 1 per text, of texts that are ids of this model's tokens already, marks included.
+    ///
+    /// # Errors
+    /// [`PipelineError::InvalidRequest`] for a text without tokens, with more than [`limit`](Self::limit), or with one that
+    /// the model does not have.
+    pub fn embed_tokens(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, PipelineError> {
+        for ids in texts {
+            self.check_tokens(ids)?;
+        }
+        let mut vectors = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(BATCH) {
+            let states = self.model.forward(batch)?;
+            vectors.extend(states.iter().map(|states| self.pool(states)));
+        }
+        Ok(vectors)
+    }
+
+    /// Refuses what [`embed_tokens`](Self::embed_tokens) would.
+    ///
+    /// # Errors
+    /// [`PipelineError::InvalidRequest`].
+    pub fn check_tokens(&self, ids: &[u32]) -> Result<(), PipelineError> {
+        let vocabulary = self.model.config().vocab_size;
+        let unknown = ids.iter().find(|&&id| id as usize >= vocabulary);
+        let problem = match (ids.len(), unknown) {
+            (0, _) => "the text has no tokens".to_owned(),
+            (n, _) if n > self.limit => {
+                format!(
+                    "the text has {n} tokens, but the model takes {}",
+                    self.limit
+                )
+            }
+            (_, Some(id)) => format!("the text has the token {id}, but the model has {vocabulary}"),
+            _ => return Ok(()),
+        };
+        Err(PipelineError::InvalidRequest(problem))
+    }
+
     /// The states `[tokens, width]` of each text, those of its opening and closing mark included.
     pub fn states(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, PipelineError> {
         let mut vectors = Vec::with_capacity(texts.len());

@@ -65,6 +65,8 @@ pub enum Event {
         /// Whole characters.
         text: String,
     },
+    /// A token of the text with its log-probability, where asked for; before the chunk that it brings.
+    Token(TokenLogprob),
     /// What a picture looks like so far.
     Preview {
         /// Which of several pictures, counted from 0.

@@ -29,6 +29,8 @@ pub enum Prompt {
     Messages(Vec<Message>),
     /// Plain text to continue, no template.
     Raw(String),
+    /// Ids of the model's own tokens to continue.
+    Tokens(Vec<u32>),
 }
 
 /// How the next token is drawn. Absent values are the model's or the sampler's own defaults.

@@ -11,5 +11,6 @@ pub mod image;
 pub mod inspect;
 pub mod models;
 pub mod remake;
+pub mod serve;
 pub mod text;
 pub mod train;

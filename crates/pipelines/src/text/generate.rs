@@ -40,6 +40,16 @@ impl TextModel {
     /// The ids of a prompt, with its chat template where it is a conversation.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PipelineError> {
         let ids = match prompt {
+            Prompt::Tokens(ids) => {
+                let size = self.decoder.config().vocab_size;
+                if let Some(id) = ids.iter().find(|&&id| id as usize >= size) {
+                    return Err(PipelineError::InvalidRequest(format!(
+                        "the prompt has the token {id}, but {} has {size} tokens",
+                        self.name
+                    )));
+                }
+                ids.clone()
+            }
             Prompt::Raw(text) if text.is_empty() => return Err(PipelineError::EmptyPrompt),
             Prompt::Raw(text) => self.tokenizer.encode(text, true, true)?,
             Prompt::Messages(messages) => {

@@ -104,6 +104,7 @@ impl Writer {
             self.tokens += 1;
             if let Some(n) = self.alternatives {
                 let entry = self.describe(token.id, token.logprob.unwrap_or(f32::NAN), row, n);
+                emit(Event::Token(entry.clone()));
                 self.logprobs.push(entry);
             }
             let piece = self.decoder.push(token.id);

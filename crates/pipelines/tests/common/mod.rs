@@ -10,7 +10,7 @@ use medley_models::decoder::from_tensors;
 use medley_nn::Device;
 use medley_pipelines::text::{LoadOptions, TextModel};
 use medley_testkit::fill;
-use medley_tokenize::Tokenizer;
+use medley_tokenize::{ChatTemplate, Tokenizer};
 use medley_types::{Prompt, Sampling, Speculation, TextRequest};
 use serde_json::{Value, json};
 
@@ -39,6 +39,22 @@ pub fn model(kind: Kind, seed: &str) -> TextModel {
 }
 
 pub fn with_tokenizer(kind: Kind, seed: &str, tokenizer: Tokenizer) -> TextModel {
+    built(kind, seed, tokenizer, None)
+}
+
+/// A plain model that chats.
+pub fn chatting(seed: &str) -> TextModel {
+    let source = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: ";
+    let template = ChatTemplate::new(source, &[]).unwrap();
+    built(Kind::Plain, seed, tokenizer(&WORDS), Some(template))
+}
+
+fn built(
+    kind: Kind,
+    seed: &str,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+) -> TextModel {
     let mut config = json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
         "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": INNER, "num_hidden_layers": LAYERS,
@@ -59,7 +75,7 @@ pub fn with_tokenizer(kind: Kind, seed: &str, tokenizer: Tokenizer) -> TextModel
         }
     }
     let decoder = from_tensors(weights(seed), &config, &Device::Cpu, false).unwrap();
-    TextModel::new(seed, decoder, tokenizer, None, &LoadOptions::default()).unwrap()
+    TextModel::new(seed, decoder, tokenizer, template, &LoadOptions::default()).unwrap()
 }
 
 fn weights(seed: &str) -> medley_testkit::Weights {

@@ -16,7 +16,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("medley-train", 4),
     ("medley-engine", 5),
     ("medley-server", 6),
-    ("medley-cli", 6),
+    ("medley-cli", 7),
 ];
 
 /// Crates that only tests and developers use; nothing that ships may depend on them.

@@ -98,6 +98,25 @@ pub enum Happening {
     Failed(PipelineError),
 }
 
+/// A request that was checked, with its prompt as tokens and its constraint compiled. Other threads than the one that
+/// steps may make it, so that a long prompt holds up nobody.
+pub struct Prepared(Sequence);
+
+impl Prepared {
+    /// Checks a request and encodes its prompt for `model`.
+    ///
+    /// # Errors
+    /// As [`Batch::add`].
+    pub fn new(model: &TextModel, request: &TextRequest) -> Result<Self, PipelineError> {
+        Sequence::new(model, request).map(Self)
+    }
+
+    /// Tokens of the prompt.
+    pub fn prompt_tokens(&self) -> usize {
+        self.0.prompt().len()
+    }
+}
+
 /// Requests on their way through one model.
 pub struct Batch {
     model: Arc<TextModel>,
@@ -131,14 +150,18 @@ impl Batch {
         request: &TextRequest,
         cancel: CancelToken,
     ) -> Result<SlotId, PipelineError> {
-        let sequence = Sequence::new(&self.model, request)?;
+        Ok(self.enter(Prepared::new(&self.model, request)?, cancel))
+    }
+
+    /// As [`Batch::add`], of a request that was prepared for this batch's model.
+    pub fn enter(&mut self, prepared: Prepared, cancel: CancelToken) -> SlotId {
         let id = self.next;
         self.next = SlotId(id.0 + 1);
-        self.slots.push(Slot::new(id, sequence, cancel));
+        self.slots.push(Slot::new(id, prepared.0, cancel));
         if self.slots.len() > self.options.slots {
             self.happenings.push((id, Happening::Event(Event::Queued)));
         }
-        Ok(id)
+        id
     }
 
     /// Ends a request with the next step; what it has written so far comes as its work.

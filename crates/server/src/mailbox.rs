@@ -1,0 +1,98 @@
+//! Between the engine's thread and one client. The engine never waits: what the client has not taken yet lies here, joined
+//! together, and is never more than its own works.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use medley_engine::CancelToken;
+use medley_types::{TextWork, TokenLogprob};
+use tokio::sync::Notify;
+
+use crate::error::ApiError;
+
+/// What a client has not taken yet.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    parts: Mutex<Vec<Part>>,
+    news: Notify,
+    cancel: CancelToken,
+}
+
+/// What came of one text.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<TokenLogprob>,
+    /// Its end; the last that comes of it.
+    pub(crate) end: Option<Result<TextWork, ApiError>>,
+}
+
+impl Part {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.tokens.is_empty() && self.end.is_none()
+    }
+}
+
+impl Mailbox {
+    /// For so many texts, which `cancel` ends.
+    pub(crate) fn new(texts: usize, cancel: CancelToken) -> Self {
+        Self {
+            parts: Mutex::new((0..texts).map(|_| Part::default()).collect()),
+            news: Notify::new(),
+            cancel,
+        }
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to the text of this number.
+    pub(crate) fn put(&self, text: usize, add: impl FnOnce(&mut Part)) {
+        if let Some(part) = self.parts().get_mut(text) {
+            add(part);
+        }
+        self.news.notify_one();
+    }
+
+    /// All that came since the last call, by number of the text; waits until there is something.
+    pub(crate) async fn take(&self) -> Vec<(usize, Part)> {
+        loop {
+            {
+                let mut parts = self.parts();
+                let some = parts.iter_mut().enumerate().filter(|(_, p)| !p.is_empty());
+                let taken: Vec<_> = some.map(|(i, p)| (i, std::mem::take(p))).collect();
+                if !taken.is_empty() {
+                    return taken;
+                }
+            }
+            self.news.notified().await;
+        }
+    }
+}
+
+/// The client's end of a mailbox: what is dropped with the connection ends the texts.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) mailbox: std::sync::Arc<Mailbox>,
+    /// Texts that are not at their end.
+    pub(crate) open: usize,
+}
+
+impl Reader {
+    /// What came since the last call; `None` where all texts are at their end.
+    pub(crate) async fn next(&mut self) -> Option<Vec<(usize, Part)>> {
+        if self.open == 0 {
+            return None;
+        }
+        let parts = self.mailbox.take().await;
+        let ended = parts.iter().filter(|(_, part)| part.end.is_some()).count();
+        self.open = self.open.saturating_sub(ended);
+        Some(parts)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.mailbox.cancel.cancel();
+    }
+}

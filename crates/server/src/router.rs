@@ -1,0 +1,159 @@
+//! Which path leads where, and who is let in.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::answer;
+use crate::ask::Ask;
+use crate::embeddings;
+use crate::error::{Answer, ApiError};
+use crate::fields::Fields;
+use crate::service::Service;
+use crate::shelf::Card;
+
+/// Media whose generators are not there yet.
+const LATER: [&str; 7] = [
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/v1/videos",
+    "/v1/music",
+];
+
+/// The API of a service.
+pub fn router(service: Arc<Service>) -> Router {
+    let mut router = Router::new()
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*id}", get(model))
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(completions))
+        .route("/v1/embeddings", post(embed));
+    for path in LATER {
+        router = router.route(path, post(later));
+    }
+    let body = DefaultBodyLimit::max(service.settings.body);
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(service.clone(), with_key))
+        .route("/health", get(health))
+        .layer(from_fn_with_state(service.clone(), from_here))
+        .layer(body)
+        .with_state(service)
+}
+
+async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+fn described(card: &Card) -> Value {
+    json!({ "id": card.id, "object": "model", "created": card.created, "owned_by": "medley" })
+}
+
+async fn models(State(service): State<Arc<Service>>) -> Answer {
+    let cards = service.cards().await?;
+    let data: Vec<Value> = cards.iter().map(described).collect();
+    Ok(Json(json!({ "object": "list", "data": data })).into_response())
+}
+
+async fn model(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
+    let card = service.card(&id).await?;
+    Ok(Json(described(&card)).into_response())
+}
+
+async fn chat(State(service): State<Arc<Service>>, request: Request) -> Answer {
+    let ask = Ask::chat(&Fields::of_request(request).await?)?;
+    answer::respond(&service, ask).await
+}
+
+async fn completions(State(service): State<Arc<Service>>, request: Request) -> Answer {
+    let ask = Ask::completion(&Fields::of_request(request).await?)?;
+    answer::respond(&service, ask).await
+}
+
+async fn embed(State(service): State<Arc<Service>>, request: Request) -> Answer {
+    embeddings::respond(&service, &Fields::of_request(request).await?).await
+}
+
+async fn later(uri: Uri) -> ApiError {
+    let message = format!("{} is not served yet.", uri.path());
+    ApiError::refused(
+        StatusCode::NOT_IMPLEMENTED,
+        Some("not_implemented"),
+        message,
+    )
+}
+
+async fn unknown(method: Method, uri: Uri) -> ApiError {
+    let message = format!("Invalid URL ({method} {})", uri.path());
+    ApiError::refused(StatusCode::NOT_FOUND, None, message)
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("Not allowed to {method} on {}.", uri.path());
+    ApiError::refused(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Some("method_not_supported"),
+        message,
+    )
+}
+
+/// Lets in who brings a key, where keys are asked for.
+async fn with_key(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let header = request.headers().get(header::AUTHORIZATION);
+    let value = header.and_then(|value| value.to_str().ok());
+    let key = value.and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    if service.admits(key) {
+        return next.run(request).await;
+    }
+    let message = match key {
+        None => "You didn't provide an API key: send it as 'Authorization: Bearer YOUR_KEY'.",
+        Some(_) => "Incorrect API key provided.",
+    };
+    ApiError::refused(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message).into_response()
+}
+
+/// Refuses what a browser sends from another site, and on a server for this machine alone what calls it by another name:
+/// the one drives it with the user's hands, the other under a name that points here.
+async fn from_here(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    if is_foreign(request.headers(), service.settings.local) {
+        let message = "Requests from other sites are not allowed.";
+        return ApiError::refused(StatusCode::FORBIDDEN, Some("forbidden"), message)
+            .into_response();
+    }
+    next.run(request).await
+}
+
+fn is_foreign(headers: &HeaderMap, local: bool) -> bool {
+    let text = |name| {
+        let value = headers.get(name)?;
+        Some(value.to_str().unwrap_or_default().to_ascii_lowercase())
+    };
+    let host = text(header::HOST);
+    let site = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_owned());
+    let other = text(header::ORIGIN).is_some_and(|origin| site(&origin) != host);
+    other || local && host.is_some_and(|host| !is_this_machine(&host))
+}
+
+/// Whether a host, with or without a port, can only be this machine.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    let loopback = |address: std::net::IpAddr| address.is_loopback();
+    name == "localhost" || address.parse().is_ok_and(loopback)
+}

@@ -1,0 +1,182 @@
+//! The models that may be asked for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use medley_engine::{EmbeddingModel, LoadOptions, Resolved, Store, TextModel};
+use medley_types::{ErrorCode, ErrorReport, Medium};
+
+/// What a model is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Texts and chats.
+    Text,
+    /// Vectors of texts.
+    Embedding,
+}
+
+/// A model that can be loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Card {
+    /// Its name in requests.
+    pub id: String,
+    /// Since when it is here, in seconds since 1970.
+    pub created: u64,
+    /// What it does.
+    pub purpose: Purpose,
+    /// Bytes of memory that it takes, about.
+    pub memory: u64,
+}
+
+/// A model in memory.
+#[derive(Clone)]
+pub enum Model {
+    /// Writes.
+    Text(Arc<TextModel>),
+    /// Embeds.
+    Embedding(Arc<EmbeddingModel>),
+}
+
+/// Where a server has its models from. Requests name models, never files.
+pub trait Shelf: Send + Sync + 'static {
+    /// All models.
+    fn list(&self) -> Vec<Card>;
+
+    /// Loads one of them.
+    ///
+    /// # Errors
+    /// A model that is damaged or cannot be read.
+    fn load(&self, card: &Card) -> Result<Model, ErrorReport>;
+}
+
+/// The models on this machine: those of a store, and one beside it.
+pub struct StoreShelf {
+    store: Store,
+    own: Option<(Card, PathBuf)>,
+    options: LoadOptions,
+}
+
+impl StoreShelf {
+    /// The installed models of `store`; `options` say how language models are loaded.
+    pub fn new(store: Store, options: LoadOptions) -> Self {
+        Self {
+            store,
+            own: None,
+            options,
+        }
+    }
+
+    /// The same with one more, whose files may lie anywhere: it is called by its name in the catalog, or by that of its
+    /// file or folder.
+    pub fn with(mut self, model: &Resolved) -> Self {
+        let plain = model.entry.is_some() || model.name.starts_with("hf:");
+        let id = match model.path.file_stem() {
+            Some(stem) if !plain => stem.to_string_lossy().into_owned(),
+            _ => model.name.clone(),
+        };
+        self.own = Some((card(&id, model), model.path.clone()));
+        self
+    }
+
+    /// The name that requests call the model of [`with`](Self::with) by.
+    pub fn own_name(&self) -> Option<&str> {
+        self.own.as_ref().map(|(card, _)| card.id.as_str())
+    }
+}
+
+impl Shelf for StoreShelf {
+    fn list(&self) -> Vec<Card> {
+        let own = self.own.iter().map(|(card, _)| card.clone());
+        let mut cards: Vec<Card> = own.collect();
+        for installed in self.store.installed().unwrap_or_default() {
+            let known = cards.iter().any(|card| card.id == installed.name);
+            let other = installed.medium.is_some_and(|m| m != Medium::Text);
+            if known || other || installed.fault.is_some() {
+                continue;
+            }
+            if let Ok(model) = self.store.resolve(&installed.name) {
+                cards.push(card(&installed.name, &model));
+            }
+        }
+        cards
+    }
+
+    fn load(&self, card: &Card) -> Result<Model, ErrorReport> {
+        let path = match &self.own {
+            Some((own, path)) if own.id == card.id => path.clone(),
+            _ => {
+                let resolved = self.store.resolve(&card.id);
+                resolved
+                    .map_err(|e| ErrorReport::new(ErrorCode::Internal, e.to_string()))?
+                    .path
+            }
+        };
+        let model = match card.purpose {
+            Purpose::Text => {
+                TextModel::load(&path, &self.options).map(|m| Model::Text(Arc::new(m)))
+            }
+            Purpose::Embedding => {
+                EmbeddingModel::load(&path).map(|m| Model::Embedding(Arc::new(m)))
+            }
+        };
+        model.map_err(|error| error.report())
+    }
+}
+
+fn card(id: &str, model: &Resolved) -> Card {
+    let bytes = size(&model.path);
+    // Beside the weights there are the tokenizer, and activations.
+    let about = bytes.saturating_add(bytes / 4);
+    let known = model.entry.as_ref().map(|entry| entry.peak_memory);
+    let created = std::fs::metadata(&model.path).and_then(|m| m.modified());
+    Card {
+        id: id.to_owned(),
+        created: created
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |since| since.as_secs()),
+        purpose: purpose(model),
+        memory: known.unwrap_or(about),
+    }
+}
+
+/// What a model does, by its catalog entry or its configuration.
+fn purpose(model: &Resolved) -> Purpose {
+    let encoder = match &model.entry {
+        Some(entry) => entry.architecture == "bert",
+        None => {
+            let config = std::fs::read_to_string(model.path.join("config.json"));
+            let config = config.ok().and_then(|text| {
+                serde_json::from_str::<serde_json::Value>(&text)
+                    .ok()?
+                    .get("model_type")?
+                    .as_str()
+                    .map(str::to_owned)
+            });
+            config.as_deref() == Some("bert")
+        }
+    };
+    if encoder {
+        Purpose::Embedding
+    } else {
+        Purpose::Text
+    }
+}
+
+/// Bytes of a file, or of the weights directly in a folder.
+fn size(path: &Path) -> u64 {
+    let length = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
+    let Ok(items) = std::fs::read_dir(path) else {
+        return length(path);
+    };
+    let weights = |path: &PathBuf| {
+        let extension = path.extension().and_then(|e| e.to_str());
+        matches!(extension, Some("safetensors" | "gguf" | "bin" | "pt"))
+    };
+    items
+        .filter_map(|item| Some(item.ok()?.path()))
+        .filter(weights)
+        .map(|path| length(&path))
+        .sum()
+}

@@ -1,0 +1,159 @@
+//! A service over tiny models, asked in process.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its part, and fails by panicking"
+)]
+
+#[path = "../../../pipelines/tests/common/mod.rs"]
+mod models;
+
+use std::collections::HashMap;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use medley_engine::EmbeddingModel;
+use medley_server::{Card, Limits, Model, Purpose, Service, Settings, Shelf, router};
+use medley_testkit::{Case, wordpiece};
+use medley_types::ErrorReport;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+pub use models::{Kind, chatting};
+
+/// Bytes that each model is said to take.
+pub const MEMORY: u64 = 100;
+
+/// `tiny` and `other` chat, `plain` has no template, `encoder` embeds, `broken` cannot be loaded.
+#[derive(Default)]
+pub struct Tiny {
+    pub loads: Mutex<HashMap<String, usize>>,
+}
+
+impl Shelf for Tiny {
+    fn list(&self) -> Vec<Card> {
+        let card = |(id, purpose): (&str, Purpose)| Card {
+            id: id.to_owned(),
+            created: 1_700_000_000,
+            purpose,
+            memory: MEMORY,
+        };
+        let text = ["tiny", "other", "plain", "broken"].map(|id| (id, Purpose::Text));
+        let all = text.into_iter().chain([("encoder", Purpose::Embedding)]);
+        all.map(card).collect()
+    }
+
+    fn load(&self, card: &Card) -> Result<Model, ErrorReport> {
+        let mut loads = self.loads.lock().unwrap();
+        *loads.entry(card.id.clone()).or_default() += 1;
+        match card.id.as_str() {
+            "encoder" => Ok(Model::Embedding(Arc::new(encoder()))),
+            "plain" => Ok(Model::Text(Arc::new(models::model(Kind::Plain, "tiny")))),
+            "broken" => panic!("this file is damaged"),
+            id => Ok(Model::Text(Arc::new(chatting(id)))),
+        }
+    }
+}
+
+/// The golden encoder of 9 tokens.
+fn encoder() -> EmbeddingModel {
+    let folder = tempfile::tempdir().unwrap();
+    let case = Case::open("bert/minilm").unwrap();
+    case.write_checkpoint(folder.path()).unwrap();
+    let write = |name: &str, value: Value| {
+        std::fs::write(folder.path().join(name), value.to_string()).unwrap();
+    };
+    write("tokenizer.json", wordpiece());
+    write(
+        "tokenizer_config.json",
+        json!({ "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]" }),
+    );
+    write("sentence_bert_config.json", json!({ "max_seq_length": 9 }));
+    EmbeddingModel::load(folder.path()).unwrap()
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        memory: 10 * MEMORY,
+        slots: 8,
+        prefix_bytes: 16 << 20,
+    }
+}
+
+pub fn app(change: impl FnOnce(&mut Settings)) -> Router {
+    with_shelf(Arc::new(Tiny::default()), change)
+}
+
+pub fn with_shelf(shelf: Arc<Tiny>, change: impl FnOnce(&mut Settings)) -> Router {
+    let mut settings = Settings {
+        limits: limits(),
+        ..Settings::default()
+    };
+    change(&mut settings);
+    router(Service::new(shelf, settings).unwrap())
+}
+
+pub fn post(path: &str, body: &Value) -> Request<Body> {
+    let request = Request::post(path).header("content-type", "application/json");
+    request.body(Body::from(body.to_string())).unwrap()
+}
+
+pub fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+/// Status and JSON of an answer.
+pub async fn ask(app: &Router, request: Request<Body>) -> (StatusCode, Value) {
+    let response = app.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let value = serde_json::from_slice(&bytes);
+    (
+        status,
+        value.unwrap_or_else(|_| panic!("no JSON: {bytes:?}")),
+    )
+}
+
+/// The JSON of an answer that is well.
+pub async fn good(app: &Router, path: &str, body: &Value) -> Value {
+    let (status, value) = ask(app, post(path, body)).await;
+    assert_eq!(status, StatusCode::OK, "{value}");
+    value
+}
+
+/// The `data:` lines of a stream but the last, which is `[DONE]`.
+pub async fn events(app: &Router, path: &str, body: &Value) -> Vec<Value> {
+    let response = app.clone().oneshot(post(path, body)).await.unwrap();
+    let kind = response.headers()["content-type"].to_str().unwrap();
+    assert_eq!(kind, "text/event-stream");
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let mut data: Vec<&str> = lines.map(|l| l.strip_prefix("data: ").unwrap()).collect();
+    assert_eq!(data.pop(), Some("[DONE]"));
+    let parse = |data: &&str| serde_json::from_str(data).unwrap();
+    data.iter().map(parse).collect()
+}
+
+/// A request for a short chat with `tiny`, the same each time.
+pub fn chat(change: Value) -> Value {
+    let mut body = json!({ "model": "tiny", "seed": 3, "max_tokens": 12,
+                           "messages": [{ "role": "user", "content": "the river is" }] });
+    let fields = change.as_object().unwrap().clone();
+    body.as_object_mut().unwrap().extend(fields);
+    body
+}
+
+/// The names of an object's fields.
+pub fn names(value: &Value) -> Vec<&str> {
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
