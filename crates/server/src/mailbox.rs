@@ -96,3 +96,31 @@ impl Drop for Reader {
         self.mailbox.cancel.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_taken_is_joined_and_dropping_the_reader_ends_the_text() {
+        let cancel = CancelToken::default();
+        let mailbox = Arc::new(Mailbox::new(2, cancel.clone()));
+        let mut reader = Reader {
+            mailbox: mailbox.clone(),
+            open: 2,
+        };
+        mailbox.put(1, |part| part.text.push_str("one "));
+        mailbox.put(1, |part| part.text.push_str("two"));
+        mailbox.put(7, |part| part.text.push_str("nobody's"));
+        let Some(parts) = reader.next().await else {
+            panic!("there is something");
+        };
+        assert_eq!(parts.len(), 1);
+        assert_eq!((parts[0].0, parts[0].1.text.as_str()), (1, "one two"));
+        assert!(!cancel.is_cancelled());
+        drop(reader);
+        assert!(cancel.is_cancelled());
+    }
+}

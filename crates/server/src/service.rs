@@ -234,6 +234,9 @@ fn prepare(model: Arc<TextModel>, wanted: &Wanted) -> Answer<Ready> {
                 PipelineError::Sampling(_) if request.constraint.is_some() => {
                     ApiError::invalid(None, error.to_string()).about("response_format")
                 }
+                PipelineError::InvalidRequest(_) if matches!(prompt, Prompt::Tokens(_)) => {
+                    ApiError::invalid(None, error.to_string()).about(wanted.field)
+                }
                 _ => ApiError::of_pipeline(&error, wanted.field),
             })?;
             tokens += if i == 0 { one.prompt_tokens() } else { 0 };

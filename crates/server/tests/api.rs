@@ -249,7 +249,7 @@ async fn what_a_model_refuses_is_the_clients_error() {
         (
             "/v1/completions",
             json!({ "model": "tiny", "prompt": [100_000] }),
-            Value::Null,
+            json!("prompt"),
             400,
         ),
         (
