@@ -16,9 +16,6 @@ use serde_json::json;
 use crate::process;
 use captions::{Emoji, Style};
 
-/// Width and height of every picture.
-const SIDE: u32 = 64;
-
 #[derive(Args)]
 pub struct IconsArgs {
     #[command(subcommand)]
@@ -26,6 +23,9 @@ pub struct IconsArgs {
     /// Where the dataset is written (default: icons in MEDLEY_REF)
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Width and height of every picture; smaller ones are left out, none is enlarged
+    #[arg(long, default_value_t = 64)]
+    side: u32,
 }
 
 #[derive(Subcommand)]
@@ -36,7 +36,7 @@ enum IconsCommand {
 
 pub fn run(args: &IconsArgs) -> Result<()> {
     match &args.command {
-        None => dataset(&folder(args.out.as_deref())?),
+        None => dataset(&folder(args.out.as_deref())?, args.side),
         Some(IconsCommand::Encoder(encoder)) => {
             encoder::run(encoder, &folder(args.out.as_deref())?)
         }
@@ -64,7 +64,7 @@ struct Counts {
     unusable: Vec<String>,
 }
 
-fn dataset(out: &Path) -> Result<()> {
+fn dataset(out: &Path, side: u32) -> Result<()> {
     let packages = packages::fetch()?;
     let emoji = captions::emoji(&packages.list, &packages.words)?;
     let by_file: HashMap<&str, &Emoji> = emoji.iter().map(|e| (e.file.as_str(), e)).collect();
@@ -91,7 +91,7 @@ fn dataset(out: &Path) -> Result<()> {
                 continue;
             };
             let file = format!("{}/{name}.png", style.word());
-            let Some((picture, encoded)) = picture(bytes, style)? else {
+            let Some((picture, encoded)) = picture(bytes, style, side)? else {
                 counts.unusable.push(file);
                 continue;
             };
@@ -124,32 +124,35 @@ fn dataset(out: &Path) -> Result<()> {
         packages.licences().as_bytes(),
     )?;
     let sheet = medley_media::encode(
-        &contact_sheet(&sheet, 12, SIDE)?,
+        &contact_sheet(&sheet, 12, side)?,
         Format::Png,
         Origin::Collected,
     )?;
     medley_media::write_file(&work.path().join(".contact-sheet.png"), &sheet)?;
     medley_media::write_file(&work.path().join("metadata.jsonl"), lines.as_bytes())?;
     replace(work, out)?;
-    report(&counts, out);
+    report(&counts, out, side);
     Ok(())
 }
 
-/// The picture at its size with the bytes of its file; `None` if there is nothing to be seen in it.
-fn picture(bytes: &[u8], style: Style) -> Result<Option<(Picture, Vec<u8>)>> {
+/// The picture at its size with the bytes of its file; `None` if it is smaller or there is nothing to be seen in it.
+fn picture(bytes: &[u8], style: Style, side: u32) -> Result<Option<(Picture, Vec<u8>)>> {
     let Ok(picture) = medley_media::decode(bytes, &Limits::default()) else {
         return Ok(None);
     };
+    if picture.width().min(picture.height()) < side {
+        return Ok(None);
+    }
     let white = picture.over([255; 3]);
     let first = &white.pixels()[..3];
     if white.pixels().chunks_exact(3).all(|pixel| pixel == first) {
         return Ok(None);
     }
-    if style == Style::Flat && (picture.width(), picture.height()) == (SIDE, SIDE) {
+    if style == Style::Flat && (picture.width(), picture.height()) == (side, side) {
         // As the package has it.
         return Ok(Some((picture, bytes.to_vec())));
     }
-    let picture = picture.cover(SIDE, SIDE, Filter::Lanczos)?;
+    let picture = picture.cover(side, side, Filter::Lanczos)?;
     let encoded = medley_media::encode(&picture, Format::Png, Origin::Collected)?;
     Ok(Some((picture, encoded)))
 }
@@ -171,9 +174,9 @@ fn replace(work: tempfile::TempDir, out: &Path) -> Result<()> {
         .with_context(|| format!("cannot rename {} to {}", made.display(), out.display()))
 }
 
-fn report(counts: &Counts, out: &Path) {
+fn report(counts: &Counts, out: &Path, side: u32) {
     let total: usize = counts.pictures.values().sum();
-    println!("{}: {total} pictures of {SIDE}x{SIDE}", out.display());
+    println!("{}: {total} pictures of {side}x{side}", out.display());
     for (style, count) in &counts.pictures {
         println!("  {count} {style}");
     }
@@ -183,7 +186,7 @@ fn report(counts: &Counts, out: &Path) {
     println!("  {} groups", counts.groups.len());
     for (what, names) in [
         ("have no name", &counts.unnamed),
-        ("show nothing", &counts.unusable),
+        ("show nothing or are smaller", &counts.unusable),
     ] {
         if !names.is_empty() {
             let shown: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
