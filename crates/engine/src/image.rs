@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use medley_media::{Format, Frame, Layout, Limits, Origin, Picture};
+pub use medley_media::Format;
+use medley_media::{Frame, Layout, Limits, Origin, Picture};
 pub use medley_pipelines::image::{
     Companion, ImageConfig, ImageGenerator, ImageInputs, Images, Sources, Speed, check_memory,
     companion, load, read_config, validate,
@@ -242,6 +243,24 @@ pub fn write(
 
 fn described(path: &Path, format: Format, width: u32, height: u32, seed: u64) -> Value {
     json!({ "path": path, "mime": format.mime(), "width": width, "height": height, "seed": seed })
+}
+
+/// The bytes of a file with this picture, marked as synthetic media, with its recipe where it is given. `quality`, of 1 to
+/// 100, says how much of the picture JPEG and WebP may lose.
+///
+/// # Errors
+/// [`EngineError::Media`].
+pub fn encode(
+    picture: &Picture,
+    format: Format,
+    quality: Option<u8>,
+    recipe: Option<&str>,
+) -> Result<Vec<u8>> {
+    let origin = Origin::Generated { recipe };
+    Ok(match quality {
+        Some(quality) => medley_media::encode_lossy(picture, format, quality, origin)?,
+        None => medley_media::encode(picture, format, origin)?,
+    })
 }
 
 /// Writes one picture with the mark of synthetic media and, where it is given, its recipe.

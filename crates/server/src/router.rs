@@ -15,12 +15,12 @@ use crate::ask::Ask;
 use crate::embeddings;
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
+use crate::images;
 use crate::service::Service;
 use crate::shelf::Card;
 
 /// Media whose generators are not there yet.
-const LATER: [&str; 7] = [
-    "/v1/images/generations",
+const LATER: [&str; 6] = [
     "/v1/images/edits",
     "/v1/audio/speech",
     "/v1/audio/transcriptions",
@@ -36,7 +36,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/models/{*id}", get(model))
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
-        .route("/v1/embeddings", post(embed));
+        .route("/v1/embeddings", post(embed))
+        .route("/v1/images/generations", post(draw));
     for path in LATER {
         router = router.route(path, post(later));
     }
@@ -82,6 +83,10 @@ async fn completions(State(service): State<Arc<Service>>, request: Request) -> A
 
 async fn embed(State(service): State<Arc<Service>>, request: Request) -> Answer {
     embeddings::respond(&service, &Fields::of_request(request).await?).await
+}
+
+async fn draw(State(service): State<Arc<Service>>, request: Request) -> Answer {
+    images::respond(&service, &Fields::of_request(request).await?).await
 }
 
 async fn later(uri: Uri) -> ApiError {

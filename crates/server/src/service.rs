@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use medley_engine::batch::Prepared;
+use medley_engine::image::{ImageGenerator, Images};
 use medley_engine::{CancelToken, EmbeddingModel, PipelineError, TextModel};
-use medley_types::{ErrorCode, ErrorReport, Prompt, TextRequest};
+use medley_types::{ErrorCode, ErrorReport, ImageRequest, Prompt, TextRequest};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -149,10 +150,7 @@ impl Service {
         let places = self.places(wanted.prompts.len() * wanted.n)?;
         let card = self.card(&wanted.request.model).await?;
         if card.purpose != Purpose::Text {
-            return Err(wrong_purpose(
-                &card.id,
-                "writes no texts; use /v1/embeddings",
-            ));
+            return Err(wrong_purpose(&card.id, "writes no texts"));
         }
         let Model::Text(model) = self.engine.load(card).await? else {
             return Err(ApiError::internal("the model is of another kind"));
@@ -195,8 +193,33 @@ impl Service {
         }
         match self.engine.load(card).await? {
             Model::Embedding(model) => Ok((model, place)),
-            Model::Text(_) => Err(ApiError::internal("the model is of another kind")),
+            _ => Err(ApiError::internal("the model is of another kind")),
         }
+    }
+
+    /// Loads a model that draws; what is given back with it is a place in the queue.
+    pub(crate) async fn painter(
+        &self,
+        id: &str,
+    ) -> Answer<(Arc<dyn ImageGenerator>, OwnedSemaphorePermit)> {
+        let place = self.places(1)?;
+        let card = self.card(id).await?;
+        if card.purpose != Purpose::Image {
+            return Err(wrong_purpose(&card.id, "draws no pictures"));
+        }
+        match self.engine.load(card).await? {
+            Model::Image(model) => Ok((model, place)),
+            _ => Err(ApiError::internal("the model is of another kind")),
+        }
+    }
+
+    /// Draws what a completed request asks for.
+    pub(crate) async fn draw(
+        &self,
+        generator: Arc<dyn ImageGenerator>,
+        request: ImageRequest,
+    ) -> Answer<Images> {
+        self.engine.draw(generator, request).await
     }
 
     /// One vector for each text.

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use medley_engine::{EmbeddingModel, LoadOptions, Resolved, Store, TextModel};
+use medley_engine::image::{self, Companion, ImageGenerator, Sources};
+use medley_engine::{
+    Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store, TextModel,
+};
 use medley_types::{ErrorCode, ErrorReport, Medium};
 
 /// What a model is asked to do.
@@ -14,6 +17,8 @@ pub enum Purpose {
     Text,
     /// Vectors of texts.
     Embedding,
+    /// Pictures.
+    Image,
 }
 
 /// A model that can be loaded.
@@ -36,6 +41,8 @@ pub enum Model {
     Text(Arc<TextModel>),
     /// Embeds.
     Embedding(Arc<EmbeddingModel>),
+    /// Draws.
+    Image(Arc<dyn ImageGenerator>),
 }
 
 /// Where a server has its models from. Requests name models, never files.
@@ -91,11 +98,14 @@ impl Shelf for StoreShelf {
         let mut cards: Vec<Card> = own.collect();
         for installed in self.store.installed().unwrap_or_default() {
             let known = cards.iter().any(|card| card.id == installed.name);
-            let other = installed.medium.is_some_and(|m| m != Medium::Text);
+            let served = |m| matches!(m, Medium::Text | Medium::Image);
+            let other = installed.medium.is_some_and(|m| !served(m));
             if known || other || installed.fault.is_some() {
                 continue;
             }
-            if let Ok(model) = self.store.resolve(&installed.name) {
+            if let Ok(model) = self.store.resolve(&installed.name)
+                && !is_upscaler(&model)
+            {
                 cards.push(card(&installed.name, &model));
             }
         }
@@ -113,6 +123,10 @@ impl Shelf for StoreShelf {
             }
         };
         let model = match card.purpose {
+            Purpose::Image => {
+                let named = |name: &str| Some(self.store.resolve(name).ok()?.path);
+                load_pictures(&path, &self.options.device, &named).map(Model::Image)
+            }
             Purpose::Text => {
                 TextModel::load(&path, &self.options).map(|m| Model::Text(Arc::new(m)))
             }
@@ -122,6 +136,46 @@ impl Shelf for StoreShelf {
         };
         model.map_err(|error| error.report())
     }
+}
+
+/// A model that draws, with all that stands beside it: inside its folder, or where `named` says.
+///
+/// # Errors
+/// Files that are missing or damaged.
+pub fn load_pictures(
+    path: &Path,
+    device: &Device,
+    named: &dyn Fn(&str) -> Option<PathBuf>,
+) -> Result<Arc<dyn ImageGenerator>, PipelineError> {
+    let config = image::read_config(path)?;
+    let beside = |name: &Option<String>| match image::companion(path, name.as_deref()?) {
+        Companion::Inside(folder) => Some(folder),
+        Companion::Named(name) => named(&name),
+    };
+    let sources = Sources {
+        model: path.to_owned(),
+        text_encoder: beside(&config.text_encoder),
+        vae: beside(&config.vae),
+        upscaler: beside(&config.upscaler),
+        loras: Vec::new(),
+    };
+    for (name, found) in [
+        (&config.text_encoder, &sources.text_encoder),
+        (&config.vae, &sources.vae),
+        (&config.upscaler, &sources.upscaler),
+    ] {
+        if let (Some(name), None) = (name, found) {
+            return Err(PipelineError::ModelConfig(format!(
+                "{name}, which it needs, is not on this machine"
+            )));
+        }
+    }
+    Ok(image::load(config, &sources, device)?.into())
+}
+
+fn is_upscaler(model: &Resolved) -> bool {
+    let entry = model.entry.as_ref();
+    entry.is_some_and(|entry| entry.architecture == "rrdb")
 }
 
 fn card(id: &str, model: &Resolved) -> Card {
@@ -143,6 +197,9 @@ fn card(id: &str, model: &Resolved) -> Card {
 
 /// What a model does, by its catalog entry or its configuration.
 fn purpose(model: &Resolved) -> Purpose {
+    if model.medium == Some(Medium::Image) || model.path.is_dir() && draws(&model.path) {
+        return Purpose::Image;
+    }
     let encoder = match &model.entry {
         Some(entry) => entry.architecture == "bert",
         None => {
@@ -162,6 +219,13 @@ fn purpose(model: &Resolved) -> Purpose {
     } else {
         Purpose::Text
     }
+}
+
+/// Whether a folder is that of a picture model.
+fn draws(folder: &Path) -> bool {
+    let text = std::fs::read_to_string(folder.join("config.json"));
+    let config = text.ok().and_then(|text| serde_json::from_str(&text).ok());
+    config.is_some_and(|config: serde_json::Value| config["medium"] == "image")
 }
 
 /// Bytes of a file, or of the weights directly in a folder.

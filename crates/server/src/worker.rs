@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use medley_engine::batch::{Batch, BatchOptions, Happening, Prepared, SlotId};
-use medley_engine::{CancelToken, EmbeddingModel, TextModel};
-use medley_types::Event;
+use medley_engine::image::{ImageGenerator, ImageInputs, Images};
+use medley_engine::{CancelToken, EmbeddingModel, Run, TextModel};
+use medley_types::{Event, ImageRequest};
 use tokio::sync::oneshot;
 
 use crate::error::ApiError;
@@ -50,6 +51,7 @@ enum Command {
     },
     Write(Texts),
     Embed(Embedding),
+    Draw(Box<Drawing>),
 }
 
 /// The way to the thread, which ends when this is dropped.
@@ -65,6 +67,7 @@ impl Engine {
             loaded: Vec::new(),
             waiting: VecDeque::new(),
             embeddings: VecDeque::new(),
+            drawings: VecDeque::new(),
             clock: 0,
         };
         std::thread::Builder::new()
@@ -109,12 +112,37 @@ impl Engine {
     }
 }
 
+/// The rest of [`Engine`]: pictures.
+impl Engine {
+    /// Draws what a completed request asks for; dropping the future ends it.
+    pub(crate) async fn draw(
+        &self,
+        generator: Arc<dyn ImageGenerator>,
+        request: ImageRequest,
+    ) -> Result<Images, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Draw(Box::new(Drawing {
+            generator,
+            request,
+            reply,
+        })))?;
+        answer.await.map_err(|_| ApiError::gone())?
+    }
+}
+
 /// Texts that are being embedded.
 struct Embedding {
     model: Arc<EmbeddingModel>,
     texts: Vec<Vec<u32>>,
     vectors: Vec<Vec<f32>>,
     reply: oneshot::Sender<Vectors>,
+}
+
+/// Pictures that are to be drawn.
+struct Drawing {
+    generator: Arc<dyn ImageGenerator>,
+    request: ImageRequest,
+    reply: oneshot::Sender<Result<Images, ApiError>>,
 }
 
 /// A model in memory with what it does.
@@ -129,6 +157,7 @@ struct Loaded {
 enum Room {
     Text(Box<TextRoom>),
     Embedding(Arc<EmbeddingModel>),
+    Image(Arc<dyn ImageGenerator>),
 }
 
 /// The texts of one model.
@@ -145,6 +174,7 @@ struct Worker {
     /// Requests for models, in order of arrival; none overtakes another, so that each gets its turn.
     waiting: VecDeque<(Card, oneshot::Sender<Result<Model, ApiError>>)>,
     embeddings: VecDeque<Embedding>,
+    drawings: VecDeque<Box<Drawing>>,
     clock: u64,
 }
 
@@ -154,10 +184,16 @@ impl Worker {
             self.grant();
             self.step();
             self.embed();
+            self.draw(commands);
         }
     }
 
     fn is_busy(&self) -> bool {
+        self.writes() || !self.drawings.is_empty()
+    }
+
+    /// Whether there is something to do beside pictures.
+    fn writes(&self) -> bool {
         let writes = |l: &Loaded| matches!(&l.room, Room::Text(room) if !room.batch.is_idle());
         !self.embeddings.is_empty() || self.loaded.iter().any(writes)
     }
@@ -176,6 +212,11 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
+        self.look(commands)
+    }
+
+    /// Takes in all commands that are there; false at the end.
+    fn look(&mut self, commands: &Receiver<Command>) -> bool {
         loop {
             match commands.try_recv() {
                 Ok(command) => self.take_in(command),
@@ -185,14 +226,55 @@ impl Worker {
         }
     }
 
+    /// Draws the next pictures. Between two steps of it, texts and embeddings have as long as the last step took, so that
+    /// they go on at half their speed at worst.
+    fn draw(&mut self, commands: &Receiver<Command>) {
+        let Some(drawing) = self.drawings.pop_front() else {
+            return;
+        };
+        let Drawing {
+            generator,
+            request,
+            reply,
+        } = *drawing;
+        let cancel = CancelToken::default();
+        let mut since = Instant::now();
+        let drawn = catch_unwind(AssertUnwindSafe(|| {
+            let mut run = Run::new(cancel.clone(), |_| {
+                let until = Instant::now() + since.elapsed();
+                let mut going = self.look(commands);
+                self.grant();
+                while going && self.writes() && Instant::now() < until {
+                    self.step();
+                    self.embed();
+                    going = self.look(commands);
+                    self.grant();
+                }
+                if !going || reply.is_closed() {
+                    cancel.cancel();
+                }
+                since = Instant::now();
+            });
+            generator.generate(&request, &ImageInputs::default(), &mut run)
+        }));
+        // Held until here alone, so that the model can be put away for the next.
+        drop(generator);
+        let drawn = match drawn {
+            Ok(drawn) => drawn.map_err(|error| ApiError::of_pipeline(&error, "prompt")),
+            Err(_) => Err(ApiError::internal("drawing failed")),
+        };
+        drop(reply.send(drawn));
+    }
+
     fn take_in(&mut self, command: Command) {
         match command {
             Command::Load { card, reply } => self.waiting.push_back((card, reply)),
             Command::Embed(embedding) => self.embeddings.push_back(embedding),
+            Command::Draw(drawing) => self.drawings.push_back(drawing),
             Command::Write(texts) => {
                 let rooms = self.loaded.iter_mut().filter_map(|l| match &mut l.room {
                     Room::Text(room) => Some(room),
-                    Room::Embedding(_) => None,
+                    Room::Embedding(_) | Room::Image(_) => None,
                 });
                 let mut rooms = rooms.filter(|room| Arc::ptr_eq(&room.model, &texts.model));
                 match rooms.next() {
@@ -256,6 +338,7 @@ impl Worker {
         let room = match &model {
             Model::Text(model) => Room::Text(Box::new(TextRoom::new(model, &self.limits))),
             Model::Embedding(model) => Room::Embedding(model.clone()),
+            Model::Image(model) => Room::Image(model.clone()),
         };
         self.loaded.push(Loaded {
             id: card.id.clone(),
@@ -329,6 +412,7 @@ impl Room {
         match self {
             Self::Text(room) => Model::Text(room.model.clone()),
             Self::Embedding(model) => Model::Embedding(model.clone()),
+            Self::Image(model) => Model::Image(model.clone()),
         }
     }
 
@@ -338,6 +422,7 @@ impl Room {
             // The room and its batch.
             Self::Text(room) => room.batch.is_idle() && Arc::strong_count(&room.model) <= 2,
             Self::Embedding(model) => Arc::strong_count(model) <= 1,
+            Self::Image(model) => Arc::strong_count(model) <= 1,
         }
     }
 }

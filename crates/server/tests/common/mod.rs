@@ -7,6 +7,8 @@
 
 #[path = "../../../pipelines/tests/common/mod.rs"]
 mod models;
+#[path = "../../../cli/tests/models/mod.rs"]
+mod pictures;
 
 use std::collections::HashMap;
 
@@ -16,8 +18,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use medley_engine::EmbeddingModel;
-use medley_server::{Card, Limits, Model, Purpose, Service, Settings, Shelf, router};
+use medley_engine::{Device, EmbeddingModel};
+use medley_server::{
+    Card, Limits, Model, Purpose, Service, Settings, Shelf, load_pictures, router,
+};
 use medley_testkit::{Case, wordpiece};
 use medley_types::ErrorReport;
 use serde_json::{Value, json};
@@ -28,7 +32,7 @@ pub use models::{Kind, chatting};
 /// Bytes that each model is said to take.
 pub const MEMORY: u64 = 100;
 
-/// `tiny` and `other` chat, `plain` has no template, `encoder` embeds, `broken` cannot be loaded.
+/// `tiny` and `other` chat, `plain` has no template, `encoder` embeds, `icons` draws, `broken` cannot be loaded.
 #[derive(Default)]
 pub struct Tiny {
     pub loads: Mutex<HashMap<String, usize>>,
@@ -43,7 +47,8 @@ impl Shelf for Tiny {
             memory: MEMORY,
         };
         let text = ["tiny", "other", "plain", "broken"].map(|id| (id, Purpose::Text));
-        let all = text.into_iter().chain([("encoder", Purpose::Embedding)]);
+        let others = [("encoder", Purpose::Embedding), ("icons", Purpose::Image)];
+        let all = text.into_iter().chain(others);
         all.map(card).collect()
     }
 
@@ -53,6 +58,12 @@ impl Shelf for Tiny {
         match card.id.as_str() {
             "encoder" => Ok(Model::Embedding(Arc::new(encoder()))),
             "plain" => Ok(Model::Text(Arc::new(models::model(Kind::Plain, "tiny")))),
+            "icons" => {
+                let folder = tempfile::tempdir().unwrap();
+                let path = pictures::icons(folder.path());
+                let generator = load_pictures(&path, &Device::Cpu, &|_| None);
+                Ok(Model::Image(generator.unwrap()))
+            }
             "broken" => panic!("this file is damaged"),
             id => Ok(Model::Text(Arc::new(chatting(id)))),
         }
