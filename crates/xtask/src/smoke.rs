@@ -3,6 +3,7 @@
 //! A case is a function over [`Program`]; add it to [`CASES`]. Models are kept between runs in one `MEDLEY_HOME`.
 
 mod pictures;
+mod serve;
 mod vectors;
 
 use std::fs::File;
@@ -36,6 +37,7 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::text_speculation", text_speculation),
     ("smoke::text_refusals", text_refusals),
     ("smoke::embed", vectors::embed),
+    ("smoke::serve", serve::serve),
     ("smoke::image_refusals", pictures::refusals),
     ("smoke::image_draws", pictures::draws),
     ("smoke::image_walks", pictures::walks),
