@@ -51,11 +51,11 @@ pub fn write(
     })
 }
 
-/// As [`write`], with data that comes piece by piece: `each` is asked for one tensor after the other, and hands its
+/// As [`write()`], with data that comes piece by piece: `each` is asked for one tensor after the other, and hands its
 /// elements on, so that no more than a piece lies in memory.
 ///
 /// # Errors
-/// As [`write`], and those of `each`. Nothing is left behind.
+/// As [`write()`], and those of `each`. Nothing is left behind.
 pub fn write_with<E: From<FormatError>>(
     path: &Path,
     tensors: &[TensorInfo],
