@@ -126,7 +126,9 @@ impl ImageConfig {
             }
             return Ok(());
         }
-        if prompt.is_empty() && self.classes.is_empty() {
+        // A GAN draws without one too: some picture of all that it knows.
+        let needed = self.classes.is_empty() && self.kind()? != Kind::Gan;
+        if prompt.is_empty() && needed {
             return Err(PipelineError::EmptyPrompt);
         }
         if !self.classes.is_empty() && self.text_encoder.is_none() {
