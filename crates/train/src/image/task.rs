@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Denoising, Draw, ImageSettings, NoisyBatch, denoising_loss, draw};
 use crate::captions::CaptionEncoder;
-use crate::data::{Batch, Cursor, Dataset, Loader, Prefetch, Side};
+use crate::data::{Batch, Dataset, Loader, Side, Stream};
 use crate::files::write_whole;
 use crate::initial::{fresh, published, shape_of};
 use crate::optim::Optimiser;
@@ -31,8 +31,6 @@ const IN_A_ROW: usize = 8;
 const SAMPLE_STEPS: usize = 20;
 /// Bytes of encoded captions that are remembered.
 const CAPTION_MEMORY: usize = 512 << 20;
-/// Batches that are read ahead.
-const AHEAD: usize = 4;
 
 /// What is about to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +52,11 @@ pub struct ImageTask {
     settings: ImageSettings,
     network: Dit,
     rule: Denoising,
-    dataset: Arc<Dataset>,
-    pictures: Prefetch,
+    stream: Stream,
     captions: Option<CaptionEncoder>,
     encoder: Option<PathBuf>,
     held: Vec<NoisyBatch>,
     prompts: Vec<String>,
-    cursor: Cursor,
-    batches: u64,
-    complained: usize,
 }
 
 /// Makes everything that a run needs. `encoder` reads captions for models with text; `base` is the folder of a model of the
@@ -95,27 +89,21 @@ pub fn prepare(
     drop(tensors);
     let network = Dit::new(shape, &Weights::from_vars(parameters.vars(), &Device::Cpu))?;
     let trainer = Trainer::new(parameters, settings.step())?;
-    let loader = Loader::new(dataset.clone(), settings.loader()?)?;
-    let pictures = loader.pictures();
     let held = match settings.hold_out > 0.0 {
         true => held_out(settings, &dataset, &rule, captions.as_mut())?,
         false => Vec::new(),
     };
     let task = ImageTask {
         prompts: prompts(settings, &dataset)?,
-        cursor: loader.cursor(),
-        pictures: loader.prefetch(AHEAD)?,
+        stream: Stream::new(dataset, settings.loader()?)?,
         settings: settings.clone(),
         encoder: encoder.map(Path::to_owned),
         network,
         rule,
-        dataset,
         captions,
         held,
-        batches: 0,
-        complained: 0,
     };
-    let plan = task.plan(&trainer, pictures);
+    let plan = task.plan(&trainer);
     Ok((task, trainer, plan))
 }
 
@@ -184,7 +172,7 @@ impl Objective for ImageTask {
 }
 
 impl ImageTask {
-    fn plan(&self, trainer: &Trainer, pictures: usize) -> ImagePlan {
+    fn plan(&self, trainer: &Trainer) -> ImagePlan {
         let c = self.network.config();
         let parameters = trainer.parameters().count();
         let moments = Optimiser::bytes_for(&trainer.settings().optimiser, trainer.parameters());
@@ -207,7 +195,7 @@ impl ImageTask {
         let activations = 4 * self.settings.batch * (tokens * kept + stem);
         let encoder = self.captions.as_ref().map_or(0, |_| CAPTION_MEMORY);
         ImagePlan {
-            pictures,
+            pictures: self.stream.pictures(),
             parameters,
             tokens,
             pictures_per_step: self.settings.batch * self.settings.accumulate,
@@ -220,9 +208,9 @@ impl ImageTask {
         &self.network
     }
 
-    /// Noise and captions for a batch of pictures.
-    fn noisy(&mut self, batch: &Batch) -> Result<NoisyBatch> {
-        let (seed, number) = (self.settings.seed, self.batches);
+    /// Noise and captions for the batch of this number.
+    fn noisy(&mut self, batch: &Batch, number: u64) -> Result<NoisyBatch> {
+        let seed = self.settings.seed;
         let mut noisy = self
             .rule
             .mix(&batch.pixels, batch.shape(), (seed, number), false);
@@ -238,7 +226,6 @@ impl ImageTask {
                 .collect();
             noisy.text = Some(states(captions, &texts)?);
         }
-        self.batches += 1;
         Ok(noisy)
     }
 
@@ -284,9 +271,8 @@ impl Task for ImageTask {
     fn batches(&mut self) -> Result<Vec<NoisyBatch>> {
         (0..self.settings.accumulate)
             .map(|_| {
-                let batch = self.pictures.next_batch()?;
-                self.cursor = batch.cursor;
-                self.noisy(&batch)
+                let (batch, number) = self.stream.next_batch()?;
+                self.noisy(&batch, number)
             })
             .collect()
     }
@@ -296,7 +282,9 @@ impl Task for ImageTask {
     }
 
     fn state(&self) -> Value {
-        json!({ "settings": self.settings, "cursor": self.cursor, "batches": self.batches })
+        let mut state = self.stream.state();
+        state["settings"] = json!(self.settings);
+        state
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
@@ -313,12 +301,7 @@ impl Task for ImageTask {
                 "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
             ));
         }
-        self.cursor = serde_json::from_value(state["cursor"].clone()).map_err(wrong)?;
-        self.batches = serde_json::from_value(state["batches"].clone()).map_err(wrong)?;
-        let mut loader = Loader::new(self.dataset.clone(), self.settings.loader()?)?;
-        loader.seek(self.cursor)?;
-        self.pictures = loader.prefetch(AHEAD)?;
-        Ok(())
+        self.stream.restore(state)
     }
 
     fn evaluate(&mut self) -> Result<Vec<(&'static str, f64)>> {
@@ -372,10 +355,6 @@ impl Task for ImageTask {
     }
 
     fn complaints(&mut self) -> Vec<String> {
-        let bad = self.pictures.bad();
-        let news = bad.named.iter().skip(self.complained);
-        let lines: Vec<String> = news.map(|b| format!("{}: {}", b.name, b.reason)).collect();
-        self.complained = bad.named.len();
-        lines
+        self.stream.complaints()
     }
 }

@@ -12,7 +12,7 @@ use super::augment::augment;
 use super::open::numbers;
 use super::reader::{CaptionReader, Ids};
 use super::{SALT, ScorerSettings};
-use crate::data::{Batch, Cursor, Dataset, Loader, Prefetch, Side};
+use crate::data::{Batch, Dataset, Loader, Side, Stream};
 use crate::fidelity::retrieve;
 use crate::files::write_whole;
 use crate::initial::fresh;
@@ -26,8 +26,6 @@ const POOLS: usize = 4;
 /// Pictures whose likeliest captions are shown, and how many of these.
 const SHOWN: usize = 4;
 const SHOWN_CAPTIONS: usize = 3;
-/// Batches that are read ahead.
-const AHEAD: usize = 4;
 
 /// Pictures and their captions.
 pub struct ScorerBatch {
@@ -66,11 +64,8 @@ pub struct ScorerTask {
     network: Contrastive,
     reader: CaptionReader,
     dataset: Arc<Dataset>,
-    pictures: Prefetch,
+    stream: Stream,
     pools: Vec<Pool>,
-    cursor: Cursor,
-    batches: u64,
-    complained: usize,
 }
 
 /// Makes everything that a run needs. The vocabulary is written into `out`, or read from there where the run goes on.
@@ -98,24 +93,19 @@ pub fn prepare(
     let weights = Weights::from_vars(parameters.vars(), &Device::Cpu);
     let network = Contrastive::new(shape, &weights)?;
     let trainer = Trainer::new(parameters, settings.step())?;
-    let loader = Loader::new(dataset.clone(), settings.loader()?)?;
-    let pictures = loader.pictures();
     let pools = match settings.hold_out > 0.0 {
         true => pools(settings, &dataset, &reader)?,
         false => Vec::new(),
     };
     let task = ScorerTask {
-        cursor: loader.cursor(),
-        pictures: loader.prefetch(AHEAD)?,
+        stream: Stream::new(dataset.clone(), settings.loader()?)?,
         settings: settings.clone(),
         network,
         reader,
         dataset,
         pools,
-        batches: 0,
-        complained: 0,
     };
-    let plan = task.plan(&trainer, pictures);
+    let plan = task.plan(&trainer);
     Ok((task, trainer, plan))
 }
 
@@ -167,7 +157,7 @@ impl Objective for ScorerTask {
 }
 
 impl ScorerTask {
-    fn plan(&self, trainer: &Trainer, pictures: usize) -> ScorerPlan {
+    fn plan(&self, trainer: &Trainer) -> ScorerPlan {
         let (s, c) = (&self.settings, self.network.config());
         let parameters = trainer.parameters().count();
         let moments = Optimiser::bytes_for(&trainer.settings().optimiser, trainer.parameters());
@@ -181,7 +171,7 @@ impl ScorerTask {
         }
         let text = c.text_tokens * c.text_width * (16 * c.text_layers + 4);
         ScorerPlan {
-            pictures,
+            pictures: self.stream.pictures(),
             held_out: self.pools.first().map_or(0, |pool| pool.names.len()),
             vocab: c.vocab_size,
             parameters,
@@ -220,12 +210,10 @@ impl Task for ScorerTask {
     }
 
     fn batches(&mut self) -> Result<Vec<ScorerBatch>> {
-        let mut batch = self.pictures.next_batch()?;
-        self.cursor = batch.cursor;
+        let (mut batch, number) = self.stream.next_batch()?;
         let (shape, strength) = (batch.shape(), self.settings.augment);
-        let draws = (self.settings.seed, self.batches);
+        let draws = (self.settings.seed, number);
         augment(&mut batch.pixels, shape, strength, draws);
-        self.batches += 1;
         Ok(vec![batched(&self.dataset, &self.reader, &batch)?])
     }
 
@@ -234,7 +222,9 @@ impl Task for ScorerTask {
     }
 
     fn state(&self) -> Value {
-        json!({ "settings": self.settings, "cursor": self.cursor, "batches": self.batches })
+        let mut state = self.stream.state();
+        state["settings"] = json!(self.settings);
+        state
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
@@ -251,12 +241,7 @@ impl Task for ScorerTask {
                 "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
             ));
         }
-        self.cursor = serde_json::from_value(state["cursor"].clone()).map_err(wrong)?;
-        self.batches = serde_json::from_value(state["batches"].clone()).map_err(wrong)?;
-        let mut loader = Loader::new(self.dataset.clone(), self.settings.loader()?)?;
-        loader.seek(self.cursor)?;
-        self.pictures = loader.prefetch(AHEAD)?;
-        Ok(())
+        self.stream.restore(state)
     }
 
     fn evaluate(&mut self) -> Result<Vec<(&'static str, f64)>> {
@@ -319,10 +304,6 @@ impl Task for ScorerTask {
     }
 
     fn complaints(&mut self) -> Vec<String> {
-        let bad = self.pictures.bad();
-        let news = bad.named.iter().skip(self.complained);
-        let lines: Vec<String> = news.map(|b| format!("{}: {}", b.name, b.reason)).collect();
-        self.complained = bad.named.len();
-        lines
+        self.stream.complaints()
     }
 }
