@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 
 use medley_engine::train::adversarial::{AdversarialLoss, Augmentation};
-use medley_engine::train::data::{Dataset, Split, survey};
-use medley_engine::train::gan::{GanPlan, GanSettings, base_model, prepare};
+use medley_engine::train::gan::{GanSettings, base_model, prepare};
 use serde_json::json;
 
-use super::image::{encoder, hold_out, open, transform};
+use super::image::{dry_run, encoder, hold_out, open, transform};
 use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
 use crate::app::fresh_seed;
 use crate::args::Global;
-use crate::output::{Outcome, note, print_json, print_now};
+use crate::output::{Outcome, note};
 use crate::train_args::{TrainAdversarial, TrainGanArgs};
 
 fn settings(args: &TrainGanArgs, text: bool, hold_out: f64) -> Outcome<GanSettings> {
@@ -102,7 +101,15 @@ pub fn run(args: &TrainGanArgs, global: &Global) -> Outcome {
     );
     check_memory(plan.memory)?;
     if args.run.dry_run {
-        return dry_run(args, &settings, &dataset, plan, global);
+        let plan = json!({
+            "pictures_per_epoch": plan.pictures,
+            "generator_parameters": plan.generator,
+            "discriminator_parameters": plan.discriminator,
+            "pictures_per_step": settings.batch,
+            "memory_bytes": plan.memory,
+        });
+        let how = (settings.hold_out, &settings.transform);
+        return dry_run(&dataset, how, &args.run.out, plan, global);
     }
     drive(
         &mut task,
@@ -115,28 +122,4 @@ pub fn run(args: &TrainGanArgs, global: &Global) -> Outcome {
         ),
         global,
     )
-}
-
-/// Says what was found, and shows it on a sheet.
-fn dry_run(
-    args: &TrainGanArgs,
-    settings: &GanSettings,
-    dataset: &Dataset,
-    plan: GanPlan,
-    global: &Global,
-) -> Outcome {
-    let split = Split::new(settings.hold_out).map_err(|e| failure(e.into()))?;
-    let (report, sheet) =
-        survey(dataset, split, &settings.transform, &args.run.out).map_err(failure)?;
-    if global.json {
-        let plan = json!({
-            "pictures_per_epoch": plan.pictures,
-            "generator_parameters": plan.generator,
-            "discriminator_parameters": plan.discriminator,
-            "pictures_per_step": settings.batch,
-            "memory_bytes": plan.memory,
-        });
-        return print_json(&json!({ "found": report, "plan": plan, "contact_sheet": sheet }));
-    }
-    Ok(print_now(&format!("{report}\n"))?)
 }

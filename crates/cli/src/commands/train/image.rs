@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use medley_engine::train::OptimiserKind;
 use medley_engine::train::data::{Crop, Dataset, Side, Split, Transform, survey};
-use medley_engine::train::image::{ImagePlan, ImageSettings, Mixing, Times, base_model, prepare};
-use serde_json::json;
+use medley_engine::train::image::{ImageSettings, Mixing, Times, base_model, prepare};
+use serde_json::{Value, json};
 
 use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
 use crate::app::{fresh_seed, store};
@@ -197,7 +197,15 @@ pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
     );
     check_memory(plan.memory)?;
     if args.run.dry_run {
-        return dry_run(args, &settings, &dataset, plan, global);
+        let plan = json!({
+            "pictures_per_epoch": plan.pictures,
+            "parameters": plan.parameters,
+            "tokens_per_picture": plan.tokens,
+            "pictures_per_step": plan.pictures_per_step,
+            "memory_bytes": plan.memory,
+        });
+        let how = (settings.hold_out, &settings.transform);
+        return dry_run(&dataset, how, &args.run.out, plan, global);
     }
     drive(
         &mut task,
@@ -223,25 +231,17 @@ fn tell_bad(dataset: &Dataset, global: &Global) {
     }
 }
 
-/// Says what was found, and shows it on a sheet.
-fn dry_run(
-    args: &TrainImageArgs,
-    settings: &ImageSettings,
+/// Says what was found, shows it on a sheet in the folder `out`, and with `--json` what is planned.
+pub fn dry_run(
     dataset: &Dataset,
-    plan: ImagePlan,
+    (hold_out, transform): (f64, &Transform),
+    out: &Path,
+    plan: Value,
     global: &Global,
 ) -> Outcome {
-    let split = Split::new(settings.hold_out).map_err(|e| failure(e.into()))?;
-    let (report, sheet) =
-        survey(dataset, split, &settings.transform, &args.run.out).map_err(failure)?;
+    let split = Split::new(hold_out).map_err(|e| failure(e.into()))?;
+    let (report, sheet) = survey(dataset, split, transform, out).map_err(failure)?;
     if global.json {
-        let plan = json!({
-            "pictures_per_epoch": plan.pictures,
-            "parameters": plan.parameters,
-            "tokens_per_picture": plan.tokens,
-            "pictures_per_step": plan.pictures_per_step,
-            "memory_bytes": plan.memory,
-        });
         return print_json(&json!({ "found": report, "plan": plan, "contact_sheet": sheet }));
     }
     Ok(print_now(&format!("{report}\n"))?)

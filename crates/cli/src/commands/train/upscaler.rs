@@ -1,14 +1,14 @@
 //! `medley train upscaler`
 
-use medley_engine::train::data::{Dataset, Split, Transform, survey};
-use medley_engine::train::upscaler::{UpscalerPlan, UpscalerSettings, prepare};
+use medley_engine::train::data::Transform;
+use medley_engine::train::upscaler::{UpscalerSettings, prepare};
 use serde_json::json;
 
-use super::image::{hold_out, open};
+use super::image::{dry_run, hold_out, open};
 use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
 use crate::app::fresh_seed;
 use crate::args::Global;
-use crate::output::{Outcome, note, print_json, print_now};
+use crate::output::{Outcome, note};
 use crate::train_args::TrainUpscalerArgs;
 
 fn settings(args: &TrainUpscalerArgs, hold_out: f64) -> UpscalerSettings {
@@ -69,7 +69,15 @@ pub fn run(args: &TrainUpscalerArgs, global: &Global) -> Outcome {
     );
     check_memory(plan.memory)?;
     if args.run.dry_run {
-        return dry_run(args, &settings, &dataset, plan, global);
+        let plan = json!({
+            "pictures_per_epoch": plan.pictures,
+            "parameters": plan.parameters,
+            "discriminator_parameters": plan.discriminator,
+            "parts_per_step": settings.batch,
+            "memory_bytes": plan.memory,
+        });
+        let how = (settings.hold_out, &settings.transform);
+        return dry_run(&dataset, how, &args.run.out, plan, global);
     }
     drive(
         &mut task,
@@ -82,28 +90,4 @@ pub fn run(args: &TrainUpscalerArgs, global: &Global) -> Outcome {
         ),
         global,
     )
-}
-
-/// Says what was found, and shows it on a sheet.
-fn dry_run(
-    args: &TrainUpscalerArgs,
-    settings: &UpscalerSettings,
-    dataset: &Dataset,
-    plan: UpscalerPlan,
-    global: &Global,
-) -> Outcome {
-    let split = Split::new(settings.hold_out).map_err(|e| failure(e.into()))?;
-    let (report, sheet) =
-        survey(dataset, split, &settings.transform, &args.run.out).map_err(failure)?;
-    if global.json {
-        let plan = json!({
-            "pictures_per_epoch": plan.pictures,
-            "parameters": plan.parameters,
-            "discriminator_parameters": plan.discriminator,
-            "parts_per_step": settings.batch,
-            "memory_bytes": plan.memory,
-        });
-        return print_json(&json!({ "found": report, "plan": plan, "contact_sheet": sheet }));
-    }
-    Ok(print_now(&format!("{report}\n"))?)
 }
