@@ -7,12 +7,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use medley_engine::serving::Part;
 use medley_types::{FinishReason, TextWork, TokenLogprob};
 use serde_json::{Map, Value, json};
 
 use crate::ask::Ask;
-use crate::error::Answer;
-use crate::mailbox::Part;
+use crate::error::{Answer, ApiError};
 use crate::service::{Running, Service, TokenBytes};
 
 /// What every answer and every piece of it says of itself.
@@ -77,6 +77,11 @@ impl Head {
             created: now(),
             model: ask.wanted.request.model.clone(),
         }
+    }
+
+    /// The field that the prompt came in.
+    fn field(&self) -> &'static str {
+        if self.chat { "messages" } else { "prompt" }
     }
 
     fn object(&self, chunk: bool, choices: Value) -> Value {
@@ -164,7 +169,7 @@ async fn whole(head: &Head, mut running: Running, mut choices: Vec<Choice>) -> A
     let mut list = Vec::new();
     for (choice, part) in choices.iter_mut().zip(parts) {
         let Some(end) = part.end else { continue };
-        let work = end?;
+        let work = end.map_err(|error| ApiError::of_serving(&error, head.field()))?;
         written += work.tokens;
         let logprobs = choice.logprobs(head.chat, &part.tokens, &running.bytes);
         let text = std::mem::take(&mut choice.echo) + &part.text;
@@ -277,6 +282,7 @@ impl Stream {
             }
             Some(Err(error)) => {
                 // The status is sent already; clients take this as the error that it is.
+                let error = ApiError::of_serving(&error, self.head.field());
                 self.ready.push_back(error.body().to_string());
                 self.over = true;
             }

@@ -2,6 +2,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use medley_engine::PipelineError;
+use medley_engine::serving::ServingError;
 use medley_types::{ErrorCode, ErrorReport};
 use serde_json::{Value, json};
 
@@ -114,6 +115,18 @@ impl ApiError {
             )
             .about("model"),
             _ => Self::of_report(report),
+        }
+    }
+
+    /// What the engine says of a request whose prompt came in the field `prompt`.
+    pub(crate) fn of_serving(error: &ServingError, prompt: &str) -> Self {
+        match error {
+            ServingError::Gone => Self::gone(),
+            ServingError::TooLarge { .. } => {
+                Self::invalid(Some("insufficient_memory"), error.to_string()).about("model")
+            }
+            ServingError::Pipeline(error) => Self::of_pipeline(error, prompt),
+            _ => Self::of_report(error.report()),
         }
     }
 

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use medley_engine::PipelineError;
 use medley_engine::image::{self, Format, Images, Speed};
+use medley_engine::serving::Purpose;
 use medley_types::{ImageRequest, Request};
 use serde_json::{Value, json};
 
@@ -11,7 +12,6 @@ use crate::answer::now;
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
 use crate::service::Service;
-use crate::shelf::Purpose;
 
 /// Longest prompt, in characters.
 const PROMPT: usize = 32_000;

@@ -8,6 +8,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use medley_engine::serving::Card;
 use serde_json::{Value, json};
 
 use crate::answer;
@@ -17,7 +18,6 @@ use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
 use crate::images;
 use crate::service::Service;
-use crate::shelf::Card;
 
 /// Media whose generators are not there yet.
 const LATER: [&str; 6] = [

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use medley_engine::batch::Prepared;
 use medley_engine::image::{ImageGenerator, Images};
+use medley_engine::serving::{
+    Card, Compute, Limits, Mailbox, Model, Purpose, Reader, ServingError, Shelf, Texts,
+};
 use medley_engine::{CancelToken, EmbeddingModel, PipelineError, TextModel};
 use medley_types::{ErrorCode, ErrorReport, ImageRequest, Prompt, TextRequest};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Answer, ApiError};
-use crate::mailbox::{Mailbox, Reader};
-use crate::shelf::{Card, Model, Purpose, Shelf};
-use crate::worker::{Engine, Limits, Texts};
 
 /// How a server behaves.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ impl Default for Settings {
 /// A server without its sockets.
 pub struct Service {
     shelf: Arc<dyn Shelf>,
-    engine: Engine,
+    engine: Compute,
     /// SHA-256 of the keys.
     keys: Vec<[u8; 32]>,
     places: Arc<Semaphore>,
@@ -90,7 +90,7 @@ impl Service {
     pub fn new(shelf: Arc<dyn Shelf>, mut settings: Settings) -> std::io::Result<Arc<Self>> {
         let keys = std::mem::take(&mut settings.api_keys);
         Ok(Arc::new(Self {
-            engine: Engine::start(shelf.clone(), settings.limits.clone())?,
+            engine: Compute::start(shelf.clone(), settings.limits.clone())?,
             shelf,
             keys: keys.iter().map(|key| hash(key)).collect(),
             places: Arc::new(Semaphore::new(settings.queue)),
@@ -104,11 +104,12 @@ impl Service {
     /// A model that is not there, is damaged, or does not fit.
     pub fn warm(&self, id: &str) -> Result<(), ErrorReport> {
         let card = self.shelf.list().into_iter().find(|card| card.id == id);
+        let no_model = ErrorReport::new(ErrorCode::ModelNotFound, ApiError::no_model(id).message);
         let loaded = match card {
             Some(card) => self.engine.load_now(card).map(drop),
-            None => Err(ApiError::no_model(id)),
+            None => Err(ServingError::Load(no_model)),
         };
-        loaded.map_err(|error| ErrorReport::new(ErrorCode::InvalidModel, error.message))
+        loaded.map_err(|error| error.report())
     }
 
     /// Whether a request with this key is let in.
@@ -145,6 +146,11 @@ impl Service {
         places.map_err(|_| ApiError::busy())
     }
 
+    async fn load(&self, card: Card) -> Answer<Model> {
+        let loaded = self.engine.load(card).await;
+        loaded.map_err(|error| ApiError::of_serving(&error, "model"))
+    }
+
     /// Loads a language model, checks what is wanted of it and begins to write.
     pub(crate) async fn write(&self, wanted: Wanted) -> Answer<Running> {
         let places = self.places(wanted.prompts.len() * wanted.n)?;
@@ -152,9 +158,10 @@ impl Service {
         if card.purpose != Purpose::Text {
             return Err(wrong_purpose(&card.id, "writes no texts"));
         }
-        let Model::Text(model) = self.engine.load(card).await? else {
+        let Model::Text(model) = self.load(card).await? else {
             return Err(ApiError::internal("the model is of another kind"));
         };
+        let wanted_field = wanted.field;
         let preparing = tokio::task::spawn_blocking(move || prepare(model, &wanted));
         let prepared = preparing.await;
         let (model, prepared, prompt_tokens, prompts) =
@@ -166,12 +173,14 @@ impl Service {
             mailbox: mailbox.clone(),
             open: prepared.len(),
         };
-        self.engine.write(Texts {
+        let texts = Texts {
             model,
             prepared,
             mailbox,
             cancel,
-        })?;
+        };
+        let begun = self.engine.write(texts);
+        begun.map_err(|error| ApiError::of_serving(&error, wanted_field))?;
         Ok(Running {
             reader,
             prompt_tokens,
@@ -191,7 +200,7 @@ impl Service {
         if card.purpose != Purpose::Embedding {
             return Err(wrong_purpose(&card.id, "gives no embeddings"));
         }
-        match self.engine.load(card).await? {
+        match self.load(card).await? {
             Model::Embedding(model) => Ok((model, place)),
             _ => Err(ApiError::internal("the model is of another kind")),
         }
@@ -207,7 +216,7 @@ impl Service {
         if card.purpose != Purpose::Image {
             return Err(wrong_purpose(&card.id, "draws no pictures"));
         }
-        match self.engine.load(card).await? {
+        match self.load(card).await? {
             Model::Image(model) => Ok((model, place)),
             _ => Err(ApiError::internal("the model is of another kind")),
         }
@@ -219,7 +228,8 @@ impl Service {
         generator: Arc<dyn ImageGenerator>,
         request: ImageRequest,
     ) -> Answer<Images> {
-        self.engine.draw(generator, request).await
+        let drawn = self.engine.draw(generator, request).await;
+        drawn.map_err(|error| ApiError::of_serving(&error, "prompt"))
     }
 
     /// One vector for each text.
@@ -228,7 +238,8 @@ impl Service {
         model: Arc<EmbeddingModel>,
         texts: Vec<Vec<u32>>,
     ) -> Answer<Vec<Vec<f32>>> {
-        self.engine.embed(model, texts).await
+        let embedded = self.engine.embed(model, texts).await;
+        embedded.map_err(|error| ApiError::of_serving(&error, "input"))
     }
 }
 

@@ -1,8 +1,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use medley_engine::serving::StoreShelf;
 use medley_engine::{LoadOptions, available_memory};
-use medley_server::{Service, Settings, StoreShelf, serve};
+use medley_server::{Service, Settings, serve};
 use serde_json::json;
 
 use crate::app::{DEFAULT_TEXT, device, resolve, store};

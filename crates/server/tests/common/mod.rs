@@ -18,10 +18,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use medley_engine::serving::{Card, Limits, Model, Purpose, Shelf, load_pictures};
 use medley_engine::{Device, EmbeddingModel};
-use medley_server::{
-    Card, Limits, Model, Purpose, Service, Settings, Shelf, load_pictures, router,
-};
+use medley_server::{Service, Settings, router};
 use medley_testkit::{Case, wordpiece};
 use medley_types::ErrorReport;
 use serde_json::{Value, json};

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use medley_engine::image::{self, Companion, ImageGenerator, Sources};
-use medley_engine::{
-    Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store, TextModel,
-};
 use medley_types::{ErrorCode, ErrorReport, Medium};
+
+use crate::image::{self, Companion, ImageGenerator, Sources};
+use crate::{Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store, TextModel};
 
 /// What a model is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

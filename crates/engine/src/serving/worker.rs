@@ -1,4 +1,4 @@
-//! The engine's one thread: it loads models, steps through their texts and embeds, a little of everything in turn.
+//! The one thread that computes: it loads models, steps through their texts and embeds, a little of everything in turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use medley_engine::batch::{Batch, BatchOptions, Happening, Prepared, SlotId};
-use medley_engine::image::{ImageGenerator, ImageInputs, Images};
-use medley_engine::{CancelToken, EmbeddingModel, Run, TextModel};
 use medley_types::{Event, ImageRequest};
 use tokio::sync::oneshot;
 
-use crate::error::ApiError;
-use crate::mailbox::Mailbox;
-use crate::shelf::{Card, Model, Shelf};
+use super::error::ServingError;
+use super::mailbox::Mailbox;
+use super::shelf::{Card, Model, Shelf};
+use crate::batch::{Batch, BatchOptions, Happening, Prepared, SlotId};
+use crate::image::{ImageGenerator, ImageInputs, Images};
+use crate::{CancelToken, EmbeddingModel, Run, TextModel};
 
 /// How often the thread looks whether there is room for a model that waits for it.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const EMBEDDED_AT_ONCE: usize = 8;
 
 /// Vectors of texts, or why there are none.
-type Vectors = Result<Vec<Vec<f32>>, ApiError>;
+type Vectors = Result<Vec<Vec<f32>>, ServingError>;
 
 /// How much the engine may hold.
 #[derive(Clone, Debug)]
@@ -37,17 +37,21 @@ pub struct Limits {
 }
 
 /// Texts to be written.
-pub(crate) struct Texts {
-    pub(crate) model: Arc<TextModel>,
-    pub(crate) prepared: Vec<Prepared>,
-    pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) cancel: CancelToken,
+pub struct Texts {
+    /// The model, as [`Compute::load`] gave it.
+    pub model: Arc<TextModel>,
+    /// The requests, ready to be written.
+    pub prepared: Vec<Prepared>,
+    /// Where their texts go, by number.
+    pub mailbox: Arc<Mailbox>,
+    /// Ends them all.
+    pub cancel: CancelToken,
 }
 
 enum Command {
     Load {
         card: Card,
-        reply: oneshot::Sender<Result<Model, ApiError>>,
+        reply: oneshot::Sender<Result<Model, ServingError>>,
     },
     Write(Texts),
     Embed(Embedding),
@@ -55,11 +59,11 @@ enum Command {
 }
 
 /// The way to the thread, which ends when this is dropped.
-pub(crate) struct Engine(Sender<Command>);
+pub struct Compute(Sender<Command>);
 
-impl Engine {
+impl Compute {
     /// Starts the thread.
-    pub(crate) fn start(shelf: Arc<dyn Shelf>, limits: Limits) -> std::io::Result<Self> {
+    pub fn start(shelf: Arc<dyn Shelf>, limits: Limits) -> std::io::Result<Self> {
         let (sender, commands) = channel();
         let worker = Worker {
             shelf,
@@ -71,36 +75,36 @@ impl Engine {
             clock: 0,
         };
         std::thread::Builder::new()
-            .name("medley-engine".into())
+            .name("medley-compute".into())
             .spawn(move || worker.run(&commands))?;
         Ok(Self(sender))
     }
 
-    fn send(&self, command: Command) -> Result<(), ApiError> {
-        self.0.send(command).map_err(|_| ApiError::gone())
+    fn send(&self, command: Command) -> Result<(), ServingError> {
+        self.0.send(command).map_err(|_| ServingError::Gone)
     }
 
     /// A model in memory, which stays there as long as it is held.
-    pub(crate) async fn load(&self, card: Card) -> Result<Model, ApiError> {
+    pub async fn load(&self, card: Card) -> Result<Model, ServingError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Load { card, reply })?;
-        answer.await.map_err(|_| ApiError::gone())?
+        answer.await.map_err(|_| ServingError::Gone)?
     }
 
     /// As [`load`](Self::load), for a thread that may wait.
-    pub(crate) fn load_now(&self, card: Card) -> Result<Model, ApiError> {
+    pub fn load_now(&self, card: Card) -> Result<Model, ServingError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Load { card, reply })?;
-        answer.blocking_recv().map_err(|_| ApiError::gone())?
+        answer.blocking_recv().map_err(|_| ServingError::Gone)?
     }
 
     /// Begins to write.
-    pub(crate) fn write(&self, texts: Texts) -> Result<(), ApiError> {
+    pub fn write(&self, texts: Texts) -> Result<(), ServingError> {
         self.send(Command::Write(texts))
     }
 
     /// One vector for each text.
-    pub(crate) async fn embed(&self, model: Arc<EmbeddingModel>, texts: Vec<Vec<u32>>) -> Vectors {
+    pub async fn embed(&self, model: Arc<EmbeddingModel>, texts: Vec<Vec<u32>>) -> Vectors {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Embed(Embedding {
             model,
@@ -108,25 +112,25 @@ impl Engine {
             vectors: Vec::new(),
             reply,
         }))?;
-        answer.await.map_err(|_| ApiError::gone())?
+        answer.await.map_err(|_| ServingError::Gone)?
     }
 }
 
-/// The rest of [`Engine`]: pictures.
-impl Engine {
+/// The rest of [`Compute`]: pictures.
+impl Compute {
     /// Draws what a completed request asks for; dropping the future ends it.
-    pub(crate) async fn draw(
+    pub async fn draw(
         &self,
         generator: Arc<dyn ImageGenerator>,
         request: ImageRequest,
-    ) -> Result<Images, ApiError> {
+    ) -> Result<Images, ServingError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Draw(Box::new(Drawing {
             generator,
             request,
             reply,
         })))?;
-        answer.await.map_err(|_| ApiError::gone())?
+        answer.await.map_err(|_| ServingError::Gone)?
     }
 }
 
@@ -142,7 +146,7 @@ struct Embedding {
 struct Drawing {
     generator: Arc<dyn ImageGenerator>,
     request: ImageRequest,
-    reply: oneshot::Sender<Result<Images, ApiError>>,
+    reply: oneshot::Sender<Result<Images, ServingError>>,
 }
 
 /// A model in memory with what it does.
@@ -172,7 +176,7 @@ struct Worker {
     limits: Limits,
     loaded: Vec<Loaded>,
     /// Requests for models, in order of arrival; none overtakes another, so that each gets its turn.
-    waiting: VecDeque<(Card, oneshot::Sender<Result<Model, ApiError>>)>,
+    waiting: VecDeque<(Card, oneshot::Sender<Result<Model, ServingError>>)>,
     embeddings: VecDeque<Embedding>,
     drawings: VecDeque<Box<Drawing>>,
     clock: u64,
@@ -260,8 +264,8 @@ impl Worker {
         // Held until here alone, so that the model can be put away for the next.
         drop(generator);
         let drawn = match drawn {
-            Ok(drawn) => drawn.map_err(|error| ApiError::of_pipeline(&error, "prompt")),
-            Err(_) => Err(ApiError::internal("drawing failed")),
+            Ok(drawn) => drawn.map_err(ServingError::from),
+            Err(_) => Err(ServingError::failed("drawing failed")),
         };
         drop(reply.send(drawn));
     }
@@ -280,7 +284,7 @@ impl Worker {
                 match rooms.next() {
                     Some(room) => room.enter(texts),
                     None => {
-                        let lost = ApiError::internal("the model failed and was put away");
+                        let lost = ServingError::failed("the model failed and was put away");
                         for text in 0..texts.prepared.len() {
                             texts
                                 .mailbox
@@ -309,22 +313,18 @@ impl Worker {
     }
 
     /// A model, loaded where it is not; `None` as long as others that are in use leave no room for it.
-    fn model(&mut self, card: &Card) -> Option<Result<Model, ApiError>> {
+    fn model(&mut self, card: &Card) -> Option<Result<Model, ServingError>> {
         self.clock += 1;
         if let Some(loaded) = self.loaded.iter_mut().find(|l| l.id == card.id) {
             loaded.used = self.clock;
             return Some(Ok(loaded.room.model()));
         }
         if card.memory > self.limits.memory {
-            let message = format!(
-                "{} needs about {} MiB of memory, but all models together may take {} MiB here",
-                card.id,
-                card.memory >> 20,
-                self.limits.memory >> 20
-            );
-            return Some(Err(
-                ApiError::invalid(Some("insufficient_memory"), message).about("model")
-            ));
+            return Some(Err(ServingError::TooLarge {
+                model: card.id.clone(),
+                needed: card.memory,
+                limit: self.limits.memory,
+            }));
         }
         if !self.make_room(card.memory) {
             return None;
@@ -332,8 +332,8 @@ impl Worker {
         let loading = catch_unwind(AssertUnwindSafe(|| self.shelf.load(card)));
         let model = match loading {
             Ok(Ok(model)) => model,
-            Ok(Err(report)) => return Some(Err(ApiError::of_report(report))),
-            Err(_) => return Some(Err(ApiError::internal("loading the model failed"))),
+            Ok(Err(report)) => return Some(Err(ServingError::Load(report))),
+            Err(_) => return Some(Err(ServingError::failed("loading the model failed"))),
         };
         let room = match &model {
             Model::Text(model) => Room::Text(Box::new(TextRoom::new(model, &self.limits))),
@@ -369,7 +369,7 @@ impl Worker {
             Room::Text(room) if !room.batch.is_idle() => {
                 let stepped = catch_unwind(AssertUnwindSafe(|| room.step()));
                 if stepped.is_err() {
-                    room.fail(&ApiError::internal("writing the text failed"));
+                    room.fail(&ServingError::failed("writing the text failed"));
                 }
                 stepped.is_ok()
             }
@@ -400,8 +400,8 @@ impl Worker {
                 }
                 return;
             }
-            Ok(Err(error)) => ApiError::of_pipeline(&error, "input"),
-            Err(_) => ApiError::internal("embedding failed"),
+            Ok(Err(error)) => error.into(),
+            Err(_) => ServingError::failed("embedding failed"),
         };
         drop(embedding.reply.send(Err(error)));
     }
@@ -457,7 +457,7 @@ impl TextRoom {
                     continue;
                 }
                 Happening::Finished(work) => Ok(work),
-                Happening::Failed(error) => Err(ApiError::internal(error.to_string())),
+                Happening::Failed(error) => Err(ServingError::failed(error.to_string())),
             };
             if let Some((mailbox, text)) = self.readers.remove(&slot) {
                 mailbox.put(text, |part| part.end = Some(end));
@@ -466,7 +466,7 @@ impl TextRoom {
     }
 
     /// Ends all texts with an error.
-    fn fail(&mut self, error: &ApiError) {
+    fn fail(&mut self, error: &ServingError) {
         for (_, (mailbox, text)) in self.readers.drain() {
             mailbox.put(text, |part| part.end = Some(Err(error.clone())));
         }

@@ -1,17 +1,17 @@
-//! Between the engine's thread and one client. The engine never waits: what the client has not taken yet lies here, joined
+//! Between the engine's thread and one client. The engine's thread never waits: what the client has not taken yet lies here, joined
 //! together, and is never more than its own works.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use medley_engine::CancelToken;
 use medley_types::{TextWork, TokenLogprob};
 use tokio::sync::Notify;
 
-use crate::error::ApiError;
+use super::error::ServingError;
+use crate::CancelToken;
 
 /// What a client has not taken yet.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
+pub struct Mailbox {
     parts: Mutex<Vec<Part>>,
     news: Notify,
     cancel: CancelToken,
@@ -19,11 +19,13 @@ pub(crate) struct Mailbox {
 
 /// What came of one text.
 #[derive(Debug, Default)]
-pub(crate) struct Part {
-    pub(crate) text: String,
-    pub(crate) tokens: Vec<TokenLogprob>,
+pub struct Part {
+    /// Whole characters, in order.
+    pub text: String,
+    /// Its tokens, where their log-probabilities were asked for.
+    pub tokens: Vec<TokenLogprob>,
     /// Its end; the last that comes of it.
-    pub(crate) end: Option<Result<TextWork, ApiError>>,
+    pub end: Option<Result<TextWork, ServingError>>,
 }
 
 impl Part {
@@ -34,7 +36,7 @@ impl Part {
 
 impl Mailbox {
     /// For so many texts, which `cancel` ends.
-    pub(crate) fn new(texts: usize, cancel: CancelToken) -> Self {
+    pub fn new(texts: usize, cancel: CancelToken) -> Self {
         Self {
             parts: Mutex::new((0..texts).map(|_| Part::default()).collect()),
             news: Notify::new(),
@@ -47,7 +49,7 @@ impl Mailbox {
     }
 
     /// Adds to the text of this number.
-    pub(crate) fn put(&self, text: usize, add: impl FnOnce(&mut Part)) {
+    pub fn put(&self, text: usize, add: impl FnOnce(&mut Part)) {
         if let Some(part) = self.parts().get_mut(text) {
             add(part);
         }
@@ -55,7 +57,7 @@ impl Mailbox {
     }
 
     /// All that came since the last call, by number of the text; waits until there is something.
-    pub(crate) async fn take(&self) -> Vec<(usize, Part)> {
+    pub async fn take(&self) -> Vec<(usize, Part)> {
         loop {
             {
                 let mut parts = self.parts();
@@ -72,15 +74,16 @@ impl Mailbox {
 
 /// The client's end of a mailbox: what is dropped with the connection ends the texts.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    pub(crate) mailbox: std::sync::Arc<Mailbox>,
+pub struct Reader {
+    /// What is read from.
+    pub mailbox: std::sync::Arc<Mailbox>,
     /// Texts that are not at their end.
-    pub(crate) open: usize,
+    pub open: usize,
 }
 
 impl Reader {
     /// What came since the last call; `None` where all texts are at their end.
-    pub(crate) async fn next(&mut self) -> Option<Vec<(usize, Part)>> {
+    pub async fn next(&mut self) -> Option<Vec<(usize, Part)>> {
         if self.open == 0 {
             return None;
         }

@@ -1,0 +1,14 @@
+//! Models at work: one thread that computes for many requests at once, within a limit of memory.
+//!
+//! [`Compute`] loads models from a [`Shelf`], writes the texts of all requests together step by step, embeds, and draws.
+//! Nobody who reads slowly holds up the others: what was not taken yet lies in a [`Mailbox`].
+
+mod error;
+mod mailbox;
+mod shelf;
+mod worker;
+
+pub use error::ServingError;
+pub use mailbox::{Mailbox, Part, Reader};
+pub use shelf::{Card, Model, Purpose, Shelf, StoreShelf, load_pictures};
+pub use worker::{Compute, Limits, Texts};
