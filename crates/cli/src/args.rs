@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use medley_types::LatentShare;
 
 /// One program for text, code, pictures, sound and film, on this machine.
 #[derive(Parser, Debug)]
@@ -401,6 +402,9 @@ pub struct ImageArgs {
     /// Frames of a walk through a GAN's pictures, as GIF or animated PNG
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub walk: Option<u32>,
+    /// Draw what lies between the pictures of these seeds of a GAN, such as 1:0.7 2:0.3
+    #[arg(long, value_name = "SEED:WEIGHT", num_args = 1.., value_parser = parse_share)]
+    pub mix: Vec<LatentShare>,
     /// Write what is seen after every N steps to name-step-N.png
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub previews: Option<u32>,
@@ -414,6 +418,16 @@ pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
     let (width, height) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
     let side = |text: &str| text.trim().parse().map_err(|_| wrong());
     Ok([side(width)?, side(height)?])
+}
+
+/// A seed and how much of it, 1 without a number.
+fn parse_share(text: &str) -> Result<LatentShare, String> {
+    let (seed, weight) = text.split_once(':').unwrap_or((text, "1"));
+    let wrong = || format!("{text:?} is not of the form SEED:WEIGHT, such as 7:0.5");
+    Ok(LatentShare {
+        seed: seed.parse().map_err(|_| wrong())?,
+        weight: weight.parse().map_err(|_| wrong())?,
+    })
 }
 
 /// `medley embed`

@@ -27,6 +27,15 @@ pub struct LoraUse {
     pub weight: f64,
 }
 
+/// A share of a seed's latent vector in a mixture.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatentShare {
+    /// The seed.
+    pub seed: u64,
+    /// How much of its vector; 1 for one seed alone.
+    pub weight: f64,
+}
+
 fn one() -> u32 {
     1
 }
@@ -89,6 +98,9 @@ pub struct ImageRequest {
     /// Frames of a closed walk through a GAN's latent space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub walk: Option<u32>,
+    /// Where between the latent vectors of other seeds a GAN's picture lies, instead of `seed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mix: Vec<LatentShare>,
 }
 
 /// Where the time went, in seconds.

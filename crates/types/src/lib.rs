@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ErrorCode, ErrorReport};
 pub use image::{
-    ImagePlan, ImageRequest, ImageTimings, ImageWork, InitPicture, InputFile, LoraUse,
+    ImagePlan, ImageRequest, ImageTimings, ImageWork, InitPicture, InputFile, LatentShare, LoraUse,
 };
 pub use text::{
     Constraint, FinishReason, Message, Prompt, Sampling, Speculation, TextRequest, TextTimings,

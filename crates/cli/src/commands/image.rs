@@ -79,6 +79,7 @@ fn request(args: &ImageArgs) -> Outcome<ImageRequest> {
         upscale: args.upscale,
         truncation: args.truncation,
         walk: args.walk,
+        mix: args.mix.clone(),
     })
 }
 

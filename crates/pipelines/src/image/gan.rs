@@ -5,7 +5,7 @@ use std::time::Instant;
 use medley_media::Picture;
 use medley_nn::Device;
 use medley_sampling::diffusion::TorchRng;
-use medley_types::{Event, ImagePlan, ImageRequest, ImageTimings};
+use medley_types::{Event, ImagePlan, ImageRequest, ImageTimings, LatentShare};
 
 use super::config::ImageConfig;
 use super::inputs::ImageInputs;
@@ -105,6 +105,9 @@ impl GanGenerator {
             let (from, to) = (rng.normal(width), rng.normal(width));
             return (circle(&from, &to, frames as usize), vec![request.seed]);
         }
+        if !request.mix.is_empty() {
+            return (vec![mixed(&request.mix, width)], vec![request.seed]);
+        }
         let seeds: Vec<u64> = (0..u64::from(request.count))
             .map(|index| request.seed.wrapping_add(index))
             .collect();
@@ -137,5 +140,42 @@ impl GanGenerator {
         let latent = tensor(latent, &[1, self.network.latent_width()], &self.device)?;
         let pixels = self.network.synthesize(&latent, conditioning, truncation)?;
         Ok(Picture::from_planes(&numbers(&pixels)?, width, height)?)
+    }
+}
+
+/// Σ weight · z over √(Σ weight²), `width` numbers: as likely as any other vector of independent normal numbers, and the
+/// seed's own where one has all the weight.
+fn mixed(mix: &[LatentShare], width: usize) -> Vec<f32> {
+    let norm = mix.iter().map(|share| share.weight.powi(2)).sum::<f64>();
+    let mut sum = vec![0.0f64; width];
+    for share in mix {
+        let vector = TorchRng::new(share.seed).normal(width);
+        for (sum, z) in sum.iter_mut().zip(vector) {
+            *sum += share.weight / norm.sqrt() * f64::from(z);
+        }
+    }
+    sum.into_iter().map(|z| z as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mix_keeps_the_spread_and_one_seed_alone_is_itself() {
+        let share = |seed, weight| LatentShare { seed, weight };
+        assert_eq!(
+            mixed(&[share(3, 1.0), share(4, 0.0)], 8),
+            TorchRng::new(3).normal(8)
+        );
+        let quarter = [
+            share(1, 0.5),
+            share(2, 0.25),
+            share(3, 0.125),
+            share(4, 0.125),
+        ];
+        let vector = mixed(&quarter, 4096);
+        let variance = vector.iter().map(|z| z * z).sum::<f32>() / 4096.0;
+        assert!((variance - 1.0).abs() < 0.1, "{variance}");
     }
 }
