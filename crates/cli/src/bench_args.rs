@@ -90,9 +90,10 @@ pub struct BenchFidelityArgs {
     /// Captioned pictures that it was trained on, held-out ones among them
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Folder of the scorer that medley train scorer made; numbers compare only with those of the same one
-    #[arg(long, value_name = "DIR")]
-    pub scorer: PathBuf,
+    /// What scores: a name of the catalog or a folder that medley train scorer made; numbers compare only with those of
+    /// the same one
+    #[arg(long, value_name = "M", default_value = "icon-scorer")]
+    pub scorer: String,
     /// Pictures that are drawn of held-out captions, and again of captions of the training
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     pub count: u32,

@@ -36,19 +36,26 @@ pub fn recipe_name(model: &Resolved) -> String {
     format!("./{name}")
 }
 
+/// The architecture that compares pictures with captions and draws none.
+pub const SCORER: &str = "contrastive";
+
 /// Refuses a model of the catalog that makes something else, before it is fetched.
 ///
 /// # Errors
 /// [`EngineError::WrongMedium`].
 pub fn check_medium(store: &Store, model: &str) -> Result<()> {
-    match store.catalog().get(model) {
-        Some(entry) if entry.medium != Medium::Image => Err(EngineError::WrongMedium {
-            name: model.to_owned(),
-            medium: format!("{:?}", entry.medium).to_lowercase(),
-            wanted: "pictures",
-        }),
-        _ => Ok(()),
-    }
+    let makes = match store.catalog().get(model) {
+        Some(entry) if entry.medium != Medium::Image => {
+            format!("{:?}", entry.medium).to_lowercase()
+        }
+        Some(entry) if entry.architecture == SCORER => "scores of pictures".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(EngineError::WrongMedium {
+        name: model.to_owned(),
+        medium: makes,
+        wanted: "pictures",
+    })
 }
 
 /// A picture that a request starts from, with what the recipe keeps of it.

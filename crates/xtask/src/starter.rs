@@ -25,9 +25,11 @@ pub struct StarterArgs {
     set: Vec<String>,
 }
 
+/// What a run calls its copy of the encoder of captions, which the starters have once, as a model of the catalog.
+const ENCODER: [&str; 2] = ["encoder.gguf", "icon-encoder"];
+
 /// Files that are copied as they are, where they exist.
-const COPIED: [&str; 4] = [
-    "encoder.gguf",
+const COPIED: [&str; 3] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "generation_config.json",
@@ -47,6 +49,14 @@ pub fn run(args: &StarterArgs) -> Result<()> {
         }
     }
     let mut config = json(&args.run.join("config.json"))?;
+    if config["text_encoder"] == ENCODER[0] {
+        ensure!(
+            std::fs::read(args.run.join(ENCODER[0]))? == std::fs::read(encoder())?,
+            "the run read captions with another encoder than starter/{}",
+            ENCODER[1]
+        );
+        config["text_encoder"] = ENCODER[1].into();
+    }
     for pair in &args.set {
         set(&mut config, pair)?;
     }
@@ -63,6 +73,12 @@ pub fn run(args: &StarterArgs) -> Result<()> {
     );
     println!("{all} bytes in all starters");
     Ok(())
+}
+
+/// The encoder that all starters share.
+fn encoder() -> PathBuf {
+    let [file, name] = ENCODER;
+    process::root().join("starter").join(name).join(file)
 }
 
 fn json(path: &Path) -> Result<Value> {

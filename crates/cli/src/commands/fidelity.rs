@@ -12,7 +12,7 @@ use medley_types::{ErrorCode, ImageRequest};
 use serde_json::{Value, json};
 
 use super::image::{Files, find, load};
-use crate::app::{Bar, DEFAULT_IMAGE, cancel_token};
+use crate::app::{Bar, DEFAULT_IMAGE, cancel_token, resolve};
 use crate::args::Global;
 use crate::bench_args::BenchFidelityArgs;
 use crate::output::{Failure, Outcome, peak_rss, print_json, print_now};
@@ -47,7 +47,7 @@ pub fn run(args: &BenchFidelityArgs, global: &Global) -> Outcome {
     if let Some(sheet) = &args.sheet {
         image::check_output(sheet, &ImageRequest::default())?;
     }
-    let scorer = Scorer::open(&args.scorer).map_err(trained)?;
+    let scorer = Scorer::open(&resolve(&args.scorer, global)?.path).map_err(trained)?;
     let model = find(args.model.as_deref().unwrap_or(DEFAULT_IMAGE), global)?;
     let hold_out = args
         .hold_out

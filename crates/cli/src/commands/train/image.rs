@@ -124,6 +124,9 @@ fn settings(args: &TrainImageArgs, text: bool, hold_out: f64) -> Outcome<ImageSe
     })
 }
 
+/// Reads captions where nothing else is asked for.
+const ICON_ENCODER: &str = "icon-encoder";
+
 /// The encoder of captions that is asked for.
 pub fn encoder(name: Option<&str>) -> Outcome<Option<PathBuf>> {
     match name {
@@ -133,13 +136,13 @@ pub fn encoder(name: Option<&str>) -> Outcome<Option<PathBuf>> {
             "--encoder {file}: there is no such file; give the GGUF file of a sentence encoder, or none"
         ))),
         None => {
-            let bundled = store()?.home().bundled("icons");
-            match bundled.map(|folder| folder.join("encoder.gguf")) {
-                Some(file) if file.is_file() => Ok(Some(file)),
-                _ => Err(Failure::usage(
-                    "--encoder is missing: the bundled icons, whose encoder is used otherwise, are not there",
-                )),
-            }
+            let bundled = store()?.resolve(ICON_ENCODER).map(|model| model.path);
+            let missing = |error| {
+                Failure::usage(format!(
+                    "--encoder is missing, and the bundled one cannot be used: {error}"
+                ))
+            };
+            bundled.map(Some).map_err(missing)
         }
     }
 }
