@@ -145,8 +145,8 @@ pub struct TrainImageArgs {
     /// Model folder to go on from
     #[arg(long, value_name = "DIR")]
     pub base: Option<std::path::PathBuf>,
-    /// What reads captions: a GGUF file of a sentence encoder, or `none` for pictures without prompts [default: that of
-    /// the bundled icons]
+    /// What reads captions: a GGUF file of a sentence encoder, or `none` for pictures without prompts [default:
+    /// the bundled icon-encoder]
     #[arg(long, value_name = "FILE")]
     pub encoder: Option<String>,
     /// Most tokens of a caption
@@ -227,8 +227,8 @@ pub struct TrainGanArgs {
     /// Folder of an earlier run whose networks this one goes on with
     #[arg(long, value_name = "DIR")]
     pub base: Option<std::path::PathBuf>,
-    /// What reads captions: a GGUF file of a sentence encoder, or `none` for pictures without prompts [default: that of
-    /// the bundled icons]
+    /// What reads captions: a GGUF file of a sentence encoder, or `none` for pictures without prompts [default:
+    /// the bundled icon-encoder]
     #[arg(long, value_name = "FILE")]
     pub encoder: Option<String>,
     /// Most tokens of a caption
@@ -354,6 +354,13 @@ pub struct TrainUpscalerArgs {
     /// Weight of a discriminator's judgement beside the error of pixels; 0 for no discriminator
     #[arg(long, value_name = "W", default_value_t = 0.0)]
     pub adversarial: f64,
+    /// Scorer whose view of pictures is to be met too: a name of the catalog, such as icon-scorer, or a folder that
+    /// `medley train scorer` made [default: none]
+    #[arg(long, value_name = "M")]
+    pub perceptual: Option<String>,
+    /// Weight of that scorer's view beside the error of pixels
+    #[arg(long, value_name = "W", default_value_t = 0.1, requires = "perceptual")]
+    pub perceptual_weight: f64,
     /// Weight of the penalty on the discriminator's slope (R1's gamma)
     #[arg(long, value_name = "X", default_value_t = 0.1)]
     pub penalty: f64,

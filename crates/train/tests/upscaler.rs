@@ -212,9 +212,13 @@ fn features_of_another_network_count_with_their_weight() {
     let batch = Loader::new(dataset, spec).unwrap().next_batch().unwrap();
     let pairs = UpscalerBatch::of(&batch, &settings, 0).unwrap();
     let loss = |weight: Option<f64>| {
+        let settings = UpscalerSettings {
+            perceptual: weight.unwrap_or(0.0),
+            ..settings.clone()
+        };
         let (mut task, _) = prepared(data.path(), &settings).unwrap();
-        if let Some(weight) = weight {
-            task = task.with_perceptual(Box::new(Means), weight);
+        if weight.is_some() {
+            task = task.with_perceptual(Box::new(Means));
         }
         task.loss(&pairs).unwrap().to_scalar::<f32>().unwrap()
     };

@@ -2,6 +2,7 @@
 //!
 //! A case is a function over [`Program`]; add it to [`CASES`]. Models are kept between runs in one `MEDLEY_HOME`.
 
+mod lessons;
 mod pictures;
 mod serve;
 mod vectors;
@@ -42,6 +43,9 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::image_draws", pictures::draws),
     ("smoke::image_walks", pictures::walks),
     ("smoke::image_learns", pictures::learns),
+    ("smoke::text_learns", lessons::text),
+    ("smoke::text_lora", lessons::lora),
+    ("smoke::upscaler_learns", lessons::upscaler),
 ];
 
 /// The program under test.

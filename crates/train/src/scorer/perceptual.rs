@@ -7,6 +7,7 @@ use medley_nn::Tensor;
 
 use super::open::{network, read_config};
 use crate::Result;
+use crate::upscaler::Perceive;
 
 /// Added to squared lengths of states.
 const EPS: f64 = 1e-6;
@@ -65,6 +66,13 @@ impl Perceptual {
             sum / mine.len() as f64
         };
         Ok(sum().map_err(medley_nn::Error::from)?)
+    }
+}
+
+impl Perceive for Perceptual {
+    fn features(&self, pictures: &Tensor) -> Result<Vec<Tensor>> {
+        let signed = pictures.affine(2.0, -1.0).map_err(medley_nn::Error::from)?;
+        Perceptual::features(self, &signed)
     }
 }
 

@@ -27,6 +27,9 @@ pub struct UpscalerSettings {
     pub noise: f64,
     /// Weight of the adversarial loss beside the pixels'; 0 for no discriminator.
     pub adversarial: f64,
+    /// Weight of how differently a scorer sees pictures, beside the pixels'; 0 for none.
+    #[serde(default)]
+    pub perceptual: f64,
     /// γ of the penalty on the discriminator's gradient, taken at each eighth step.
     pub penalty: f64,
     /// Steps.
@@ -76,6 +79,7 @@ impl UpscalerSettings {
         }
         let weights = [
             ("weight of the adversarial loss", self.adversarial),
+            ("weight of the perceptual loss", self.perceptual),
             ("weight of the penalty", self.penalty),
         ];
         for (name, weight) in weights {

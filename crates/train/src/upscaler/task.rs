@@ -62,7 +62,7 @@ pub struct UpscalerTask {
     /// The same without gradients.
     still: Rrdb,
     opponent: Option<Opponent>,
-    perceptual: Option<(Box<dyn Perceive>, f64)>,
+    perceptual: Option<Box<dyn Perceive>>,
     stream: Stream,
     held: Vec<Picture>,
 }
@@ -151,10 +151,11 @@ impl Objective for UpscalerTask {
         let made = self.network.forward(&batch.small)?;
         let apart = |a: &Tensor, b: &Tensor| (a - b)?.abs()?.mean_all();
         let mut loss = apart(&made, &batch.large).map_err(nn)?;
-        if let Some((network, weight)) = &self.perceptual {
+        if let Some(network) = &self.perceptual {
             let (found, wanted) = (network.features(&made)?, network.features(&batch.large)?);
             for (found, wanted) in found.iter().zip(&wanted) {
-                let far = apart(found, &wanted.detach()).and_then(|far| far * *weight);
+                let far =
+                    apart(found, &wanted.detach()).and_then(|far| far * self.settings.perceptual);
                 loss = (loss + far.map_err(nn)?).map_err(nn)?;
             }
         }
@@ -193,9 +194,9 @@ impl Objective for Judge<'_> {
 }
 
 impl UpscalerTask {
-    /// Lets pictures look alike to `network` too, with this weight beside the pixels'.
-    pub fn with_perceptual(mut self, network: Box<dyn Perceive>, weight: f64) -> Self {
-        self.perceptual = Some((network, weight));
+    /// Lets pictures look alike to `network` too, with the weight of the settings beside the pixels'.
+    pub fn with_perceptual(mut self, network: Box<dyn Perceive>) -> Self {
+        self.perceptual = Some(network);
         self
     }
 

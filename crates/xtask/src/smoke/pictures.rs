@@ -71,6 +71,15 @@ pub fn walks(program: &Program) -> Result<()> {
         walk["files"][0]["frames"] == 8,
         "no walk of 8 frames: {walk}"
     );
+    // Between two seeds; the recipe in the file says where.
+    let (mixed, again) = (file.replace(".gif", ".png"), file.replace(".gif", "-2.png"));
+    let mix = ["image", "--model", "icon-gan", "--mix", "1:0.7", "2:0.3"];
+    program.json(&[&mix[..], &["--seed", "9", "-o", &mixed]].concat())?;
+    program.json(&["remake", &mixed, "-o", &again])?;
+    ensure!(
+        std::fs::read(&mixed)? == std::fs::read(&again)?,
+        "the mixture that was made again has other bytes"
+    );
     Ok(())
 }
 
@@ -89,7 +98,9 @@ pub fn learns(program: &Program) -> Result<()> {
     std::fs::write(at("data/broken.png"), b"\x89PNG but no more")?;
     std::fs::write(at("data/broken.txt"), "nothing")?;
     let (data, out) = (at("data"), at("run"));
-    let text = process::root().join("starter/icons/encoder.gguf").is_file();
+    let text = process::root()
+        .join("starter/icon-encoder/encoder.gguf")
+        .is_file();
     let mut train = vec!["train", "image", "--data", &data, "--out", &out];
     let dry = program.json(&[&train[..], &["--encoder", "none", "--dry-run"]].concat())?;
     ensure!(

@@ -1,14 +1,15 @@
 //! `medley train upscaler`
 
 use medley_engine::train::data::Transform;
+use medley_engine::train::scorer::Perceptual;
 use medley_engine::train::upscaler::{UpscalerSettings, prepare};
 use serde_json::json;
 
 use super::image::{dry_run, hold_out, open};
 use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
-use crate::app::fresh_seed;
+use crate::app::{fresh_seed, resolve};
 use crate::args::Global;
-use crate::output::{Outcome, note};
+use crate::output::{Failure, Outcome, note};
 use crate::train_args::TrainUpscalerArgs;
 
 fn settings(args: &TrainUpscalerArgs, hold_out: f64) -> UpscalerSettings {
@@ -26,6 +27,10 @@ fn settings(args: &TrainUpscalerArgs, hold_out: f64) -> UpscalerSettings {
         patch: args.patch,
         noise: args.noise,
         adversarial: args.adversarial,
+        perceptual: match args.perceptual {
+            Some(_) => args.perceptual_weight,
+            None => 0.0,
+        },
         penalty: args.penalty,
         steps,
         batch: args.batch,
@@ -55,6 +60,18 @@ pub fn run(args: &TrainUpscalerArgs, global: &Global) -> Outcome {
     };
     let (mut task, mut trainer, plan) =
         prepare(&settings, dataset.clone(), args.base.as_deref()).map_err(failure)?;
+    match &args.perceptual {
+        Some(name) => {
+            let network = Perceptual::open(&resolve(name, global)?.path).map_err(failure)?;
+            task = task.with_perceptual(Box::new(network));
+        }
+        None if settings.perceptual > 0.0 => {
+            let missing =
+                "--perceptual is missing: the run began with a scorer, which it needs to go on";
+            return Err(Failure::usage(missing));
+        }
+        None => {}
+    }
     note(
         global,
         &format!(
