@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use medley_types::{ErrorCode, ErrorReport, Medium};
 
-use crate::image::{self, Companion, ImageGenerator, Sources};
+use crate::image::{self, Companion, ImageGenerator, SCORER, Sources};
 use crate::{Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store, TextModel};
 
 /// What a model is asked to do.
@@ -103,7 +103,7 @@ impl Shelf for StoreShelf {
                 continue;
             }
             if let Ok(model) = self.store.resolve(&installed.name)
-                && !is_upscaler(&model)
+                && serves(&model)
             {
                 cards.push(card(&installed.name, &model));
             }
@@ -172,9 +172,10 @@ pub fn load_pictures(
     Ok(image::load(config, &sources, device)?.into())
 }
 
-fn is_upscaler(model: &Resolved) -> bool {
+/// Whether requests can be made of it: what enlarges or scores pictures only stands beside others.
+fn serves(model: &Resolved) -> bool {
     let entry = model.entry.as_ref();
-    entry.is_some_and(|entry| entry.architecture == "rrdb")
+    entry.is_none_or(|entry| !["rrdb", SCORER].contains(&entry.architecture.as_str()))
 }
 
 fn card(id: &str, model: &Resolved) -> Card {
