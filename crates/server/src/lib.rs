@@ -13,6 +13,7 @@ mod images;
 mod router;
 mod serve;
 mod service;
+mod studio;
 
 pub use error::ApiError;
 pub use router::router;

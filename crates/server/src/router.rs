@@ -18,6 +18,7 @@ use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
 use crate::images;
 use crate::service::Service;
+use crate::studio;
 
 /// Media whose generators are not there yet.
 const LATER: [&str; 6] = [
@@ -47,6 +48,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(service.clone(), with_key))
         .route("/health", get(health))
+        .merge(studio::routes())
         .layer(from_fn_with_state(service.clone(), from_here))
         .layer(body)
         .with_state(service)

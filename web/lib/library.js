@@ -1,0 +1,37 @@
+// The works of the server.
+import { call, send } from './api.js';
+import { download, fileName } from './format.js';
+import { filePath } from '../ui/picture.js';
+import { go } from './route.js';
+
+export async function listWorks({ q = '', medium = '', tag = '', after = '', limit = 48 } = {}) {
+  const given = Object.entries({ q, medium, tag, after, limit }).filter(([, value]) => value !== '');
+  return call(`v1/library?${new URLSearchParams(given)}`);
+}
+
+export const getWork = (id) => call(`v1/library/${id}`);
+export const changeWork = (id, part) => call(`v1/library/${id}`, { method: 'PATCH', body: part });
+export const removeWork = (id) => call(`v1/library/${id}`, { method: 'DELETE' });
+
+const EXTENSIONS = {
+  'image/png': 'png', 'image/jpeg': 'jpg', 'image/webp': 'webp', 'image/gif': 'gif', 'text/plain': 'txt', 'text/markdown': 'md',
+  'audio/wav': 'wav', 'audio/flac': 'flac', 'video/mp4': 'mp4', 'application/json': 'json',
+};
+
+export async function saveWork(work) {
+  const answer = await send(filePath(work));
+  download(fileName(work.title || work.prompt, EXTENSIONS[work.mime] ?? 'bin'), await answer.blob());
+}
+
+/** Opens the page that makes works of this medium, with this one's recipe. */
+export function reuse(work) {
+  sessionStorage.setItem('medley.reuse', JSON.stringify(work.recipe));
+  go(`${work.medium === 'image' ? 'draw' : 'chat'}?reuse=${work.id}`);
+}
+
+/** The recipe that was given to `reuse`, once. */
+export function takeRecipe() {
+  const text = sessionStorage.getItem('medley.reuse');
+  sessionStorage.removeItem('medley.reuse');
+  return text ? JSON.parse(text) : null;
+}

@@ -1,0 +1,10 @@
+// The pages of the studio. A new page is a file that exports `Page`, and one line here: its name in the address, its
+// word, its icon, where its file is. On phones the first four are in the bar, the others under "More".
+export const pages = [
+  { id: 'chat', label: 'Chat', icon: 'chat', load: () => import('./pages/chat/page.js') },
+  { id: 'draw', label: 'Draw', icon: 'draw', load: () => import('./pages/draw/page.js') },
+  { id: 'library', label: 'Library', icon: 'library', load: () => import('./pages/library.js') },
+  { id: 'jobs', label: 'Jobs', icon: 'jobs', load: () => import('./pages/jobs.js') },
+  { id: 'models', label: 'Models', icon: 'models', load: () => import('./pages/models.js') },
+  { id: 'settings', label: 'Settings', icon: 'settings', load: () => import('./pages/settings.js') },
+];

@@ -1,0 +1,110 @@
+// What lies on the desk: the request as it is being written, and the job that was last asked for.
+import { ApiError, send } from '../../lib/api.js';
+import { randomSeed } from '../../lib/format.js';
+import { jobs, outcome, submit } from '../../lib/jobs.js';
+import { kept, state } from '../../lib/state.js';
+
+export const usualForm = {
+  model: '', prompt: '', negative: '', width: null, height: null, steps: null, guidance: null, sampler: '', seed: '', count: 1,
+  grid: false, upscale: null, truncation: null, walk: null, strength: 0.6, tab: 'picture',
+};
+
+export const form = kept('draw', usualForm);
+
+/** The picture that is begun with, and its mask: `{blob, url, width, height, mask: blob or null, maskUrl}`. */
+export const start = state(null);
+
+/** The job whose works are on the page: `{id, works, waiting}`. */
+export const shown = state({ id: null });
+
+/** The form as a request. What the model decides for itself is left out. */
+export function requestOf(values, gan) {
+  const request = { medium: 'image', model: values.model, seed: values.seed === '' ? randomSeed() : Number(values.seed) };
+  if (values.prompt.trim()) request.prompt = values.prompt.trim();
+  if (values.width && values.height) request.size = [values.width, values.height];
+  if (values.count > 1) request.count = values.count;
+  if (values.count > 1 && values.grid) request.grid = true;
+  if (values.upscale) request.upscale = values.upscale;
+  if (gan) {
+    if (values.truncation != null) request.truncation = values.truncation;
+    if (values.walk) request.walk = values.walk;
+  } else {
+    if (values.negative.trim()) request.negative = values.negative.trim();
+    for (const name of ['steps', 'guidance']) if (values[name] != null) request[name] = values[name];
+    if (values.sampler) request.sampler = values.sampler;
+  }
+  return request;
+}
+
+/** A recipe back in the form. */
+export function fill(recipe) {
+  const [width = null, height = null] = recipe.size ?? [];
+  const { model, prompt = '', negative = '', steps = null, guidance = null, sampler = '', seed, count = 1, grid = false } = recipe;
+  const { upscale = null, truncation = null, walk = null } = recipe;
+  form.change({ model, prompt, negative, width, height, steps, guidance, sampler, seed: String(seed ?? ''), count, grid, upscale, truncation, walk, tab: 'picture' });
+}
+
+/** A picture that is begun with goes as a form, as `/v1/images/edits` has it. */
+async function edit(request, { blob, mask }, strength) {
+  const body = new FormData();
+  body.set('model', request.model);
+  body.set('prompt', request.prompt ?? '');
+  body.set('image', blob, 'image.png');
+  if (mask) body.set('mask', mask, 'mask.png');
+  if (request.size) body.set('size', request.size.join('x'));
+  const named = { n: request.count, seed: request.seed, steps: request.steps, guidance: request.guidance, negative_prompt: request.negative, strength };
+  for (const [name, value] of Object.entries(named)) if (value != null) body.set(name, String(value));
+  return (await send('v1/images/edits', { form: body })).json();
+}
+
+/** Draws without jobs, where a server has none: the pictures come at once, and are in no library. */
+async function atOnce(request) {
+  const body = {
+    model: request.model, prompt: request.prompt ?? '', n: request.count ?? 1, seed: request.seed,
+    steps: request.steps, guidance: request.guidance, negative_prompt: request.negative,
+    size: request.size ? request.size.join('x') : undefined,
+  };
+  return (await send('v1/images/generations', { body })).json();
+}
+
+const asPictures = (answer) => answer.data.map((one) => `data:image/${answer.output_format ?? 'png'};base64,${one.b64_json}`);
+
+/** The job that began since `before` and is none of this page's: how an edit is watched while its answer is waited for. */
+function watchEdit(before) {
+  return jobs.listen((all) => {
+    for (const job of all.values()) {
+      if (!before.has(job.id) && job.medium !== 'text' && job.kind !== 'pull') {
+        shown.set((now) => (now.id ? now : { ...now, id: job.id }));
+      }
+    }
+  });
+}
+
+/** Asks for what is in the form. */
+export async function draw(request, strength) {
+  const begin = start.get();
+  const mine = { id: null, waiting: true, request, begun: Date.now() };
+  shown.set(mine);
+  const set = (part) => shown.set((now) => (now.begun === mine.begun ? { ...now, ...part } : now));
+  try {
+    if (begin) {
+      const stop = watchEdit(new Set(jobs.get().keys()));
+      try {
+        set({ pictures: asPictures(await edit(request, begin, strength)), waiting: false });
+      } finally {
+        stop();
+      }
+      return;
+    }
+    const job = await submit(request);
+    set({ id: job.id, waiting: false });
+    await outcome(job.id);
+  } catch (error) {
+    if (error instanceof ApiError && error.missing && !begin) {
+      set({ pictures: asPictures(await atOnce(request)), waiting: false });
+      return;
+    }
+    set({ waiting: false, failed: error.message });
+    throw error;
+  }
+}
