@@ -54,11 +54,14 @@ export async function cancel(id) {
   if (job?.id) put([job]);
 }
 
-async function refresh(id) {
+/** Asks for a job anew; whether it is there. */
+export async function refresh(id) {
   try {
     put([await call(`v1/jobs/${id}`)]);
+    return true;
   } catch {
     // It was deleted meanwhile.
+    return false;
   }
 }
 

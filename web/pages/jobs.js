@@ -45,8 +45,7 @@ function Row({ job }) {
     <div class="job-line">
       ${job.works?.[0] && job.medium === 'image' && html`<a class="job-thumb" href=${`#/library/${job.works[0]}`} aria-label="Open the work"><${Picture} path=${thumbnailPath({ id: job.works[0] })} loading="lazy" /></a>`}
       <div class="grow"><p class="job-title">${title(job)}</p>
-        <small class="muted">${[job.model, ago(job.created_at), took(job), job.priority ? `priority ${job.priority}` : null].filter(Boolean).join(' · ')}</small></div>
-      <span class="tag ${kind}">${STATES[job.state] ?? job.state}</span>
+        <small class="muted"><span class="tag ${kind}">${STATES[job.state] ?? job.state}</span> ${[job.model, ago(job.created_at), took(job), job.priority ? `priority ${job.priority}` : null].filter(Boolean).join(' · ')}</small></div>
       ${job.state === 'queued' && job.request && html`<button type="button" class="quiet" title="Before the others" aria-label=${`Before the others: ${title(job)}`} onClick=${() => first().catch(complain)}><${Icon} name="send" size="17" /></button>`}
       ${!over && html`<button type="button" class="quiet" title="Cancel" aria-label=${`Cancel: ${title(job)}`} onClick=${() => cancel(job.id).catch(complain)}><${Icon} name="stop" size="17" /></button>`}
       ${over && job.request && html`<button type="button" class="quiet" title="Once more" aria-label=${`Once more: ${title(job)}`} onClick=${again}><${Icon} name="again" size="17" /></button>`}

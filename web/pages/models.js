@@ -31,8 +31,7 @@ function Row({ model, pull, get }) {
     model.memory_bytes ? `${bytes(model.memory_bytes)} of memory` : null, model.own ? 'yours' : null];
   return html`<li class="model"><div class="job-line"><span class="model-icon"><${Icon} name=${ICONS[model.medium] ?? 'models'} size="20" /></span>
       <div class="grow"><p class="job-title">${model.name}</p><small class="muted">${facts.filter(Boolean).join(' · ')}</small></div>
-      ${model.loaded && html`<span class="tag good">in memory</span>`}
-      ${model.installed ? html`<span class="tag">here</span>` : pulling
+      ${model.loaded ? html`<span class="tag good">in memory</span>` : model.installed ? html`<span class="tag">here</span>` : pulling
         ? html`<button type="button" onClick=${() => cancel(pull.id).catch(complain)}><${Icon} name="stop" size="16" />Stop</button>`
         : html`<button type="button" onClick=${() => get(model.name)} aria-label=${`Get ${model.name}`}><${Icon} name="download" size="17" />Get</button>`}</div>
     ${pulling && html`<div class="job-far"><${Progress} share=${progress?.total ? progress.done / progress.total : null} label=${`Getting ${model.name}`} />

@@ -15,7 +15,8 @@ export const form = kept('draw', usualForm);
 export const start = state(null);
 
 /** The job whose works are on the page: `{id, works, waiting}`. */
-export const shown = state({ id: null });
+export const shown = state({ id: sessionStorage.getItem('medley.shown') });
+shown.listen(({ id }) => id && sessionStorage.setItem('medley.shown', id));
 
 /** The form as a request. What the model decides for itself is left out. */
 export function requestOf(values, gan) {

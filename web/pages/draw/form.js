@@ -71,6 +71,8 @@ export function Form({ painters, go, busy }) {
   const gan = isGan(model);
   const set = (name) => (value) => form.change({ [name]: value });
   const prompt = useRef();
+  // On phones the picture comes before what else can be said of it.
+  const [open, setOpen] = useState(!matchMedia('(max-width: 820px)').matches);
   useEffect(() => { if (matchMedia('(pointer: fine)').matches) prompt.current.focus(); }, []);
   const keys = (event) => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); go(); }
@@ -78,10 +80,11 @@ export function Form({ painters, go, busy }) {
   const submit = (event) => { event.preventDefault(); go(); };
   return html`<form class="draw-form" aria-label="What to draw" onSubmit=${submit} onKeyDown=${keys}>
     <${Field} label="Prompt">${(id) => html`<${Growing} id=${id} field=${prompt} data-main value=${values.prompt} change=${set('prompt')} placeholder="A red apple" />`}<//>
-    ${!gan && html`<${Text} label="Not to be seen" value=${values.negative} change=${set('negative')} placeholder="blurry, text" />`}
     <${Select} label="Model" value=${values.model} options=${painters.map((one) => [one.name, one.name])} change=${set('model')} />
     <div class="row draw-go"><button class="primary grow" disabled=${busy || !model}><${Icon} name="draw" size="18" />Draw</button></div>
-    <div class="pair"><${Range} label="Pictures" min=${1} max=${9} usual=${1} value=${values.count} change=${(count) => form.change({ count: count ?? 1 })} /></div>
+    <details class="options" open=${open} onToggle=${(event) => setOpen(event.currentTarget.open)}><summary>Options</summary><div class="stack">
+    ${!gan && html`<${Text} label="Not to be seen" value=${values.negative} change=${set('negative')} placeholder="blurry, text" />`}
+    <${Range} label="Pictures" min=${1} max=${9} usual=${1} value=${values.count} change=${(count) => form.change({ count: count ?? 1 })} />
     ${values.count > 1 && html`<${Switch} label="All in one file" on=${values.grid} change=${set('grid')} />`}
     <${Seed} value=${values.seed} />
     ${!gan && html`
@@ -96,5 +99,6 @@ export function Form({ painters, go, busy }) {
       <button type="button" onClick=${() => form.change({ ...usualForm, model: values.model, prompt: values.prompt, tab: values.tab })}>All as usual</button>
     </div></details>
     ${!gan && html`<${Start} values=${values} />`}
+    </div></details>
   </form>`;
 }

@@ -96,7 +96,7 @@ export function Page() {
     <section class="easel" aria-label="The picture">
       ${gan && html`<${Choice} label="What is shown" value=${values.tab} change=${(tab) => form.change({ tab })} options=${[['picture', 'Picture'], ['map', 'Latent map']]} />`}
       ${map ? html`<${LatentMap} model=${model} />` : html`
-        ${now.id || now.begun ? html`<${Result} shown=${now} />` : html`<div class="easel-empty"><${Empty} icon="image" title="Nothing drawn yet"><p>Say what is to be seen, then press Ctrl Enter.</p><//></div>`}
+        ${now.id || now.begun ? html`<${Result} shown=${now} />` : html`<div class="easel-empty"><${Empty} icon="image" title="Nothing drawn yet"><p>Say what is to be seen, then press Draw.</p><//></div>`}
         <${Before} works=${works} current=${now.id} compare=${setComparing} />`}
     </section>
     ${comparing && html`<${Compare} works=${comparing} close=${() => setComparing(null)} />`}

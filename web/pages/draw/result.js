@@ -1,7 +1,7 @@
 // What was asked for: how it comes, what came, and the steps on the way.
 import { html, useEffect, useState } from '../../lib/html.js';
 import { seconds } from '../../lib/format.js';
-import { cancel, ended, jobs, previews, wayOf } from '../../lib/jobs.js';
+import { cancel, ended, jobs, previews, refresh, wayOf } from '../../lib/jobs.js';
 import { getWork, reuse, saveWork } from '../../lib/library.js';
 import { Icon } from '../../lib/icons.js';
 import { useValue } from '../../lib/state.js';
@@ -68,7 +68,12 @@ export function Result({ shown }) {
   const way = useWay(shown.id);
   const [at, setAt] = useState(Infinity);
   const [opened, setOpened] = useState(null);
-  useEffect(() => setAt(Infinity), [shown.id]);
+  const [gone, setGone] = useState(false);
+  useEffect(() => {
+    setAt(Infinity);
+    setGone(false);
+    if (shown.id && !jobs.get().get(shown.id)?.request) refresh(shown.id).then((found) => setGone(!found));
+  }, [shown.id]);
   const over = ended(job) || Boolean(shown.pictures) || Boolean(shown.failed);
   const request = job?.request ?? shown.request ?? {};
   const frames = way ? [...way.values()][0]?.length ?? 0 : 0;
@@ -79,6 +84,7 @@ export function Result({ shown }) {
     if (!list?.length || (over && place >= frames)) return null;
     return list[Math.min(Math.max(place, 0), list.length - 1)];
   };
+  if (gone && !works.length) return html`<p class="muted centred">This job is no longer on the server.</p>`;
   if (shown.pictures) {
     return html`<div class="works-big n${Math.min(shown.pictures.length, 9)}">${shown.pictures.map((source) => html`<figure class="work-big"><img src=${source} alt=${request.prompt || ''} /></figure>`)}</div>`;
   }
