@@ -10,6 +10,8 @@ use crate::{PipelineError, Run};
 
 /// Longest side that is enlarged in one pass.
 const TILE: u32 = 192;
+/// Pixels around a picture that repeat its border; even, for networks that take two by two at a time.
+const RIM: u32 = 2;
 /// Pixels around a tile that are computed with it and left out again, so that no seams show.
 const MARGIN: u32 = 16;
 
@@ -63,8 +65,8 @@ impl Upscaler {
         run: &mut Run,
     ) -> Result<Picture, PipelineError> {
         let own = self.network.factor();
-        let (width, height) = (picture.width(), picture.height());
-        let planes = picture.to_planes();
+        let (width, height) = (picture.width() + 2 * RIM, picture.height() + 2 * RIM);
+        let planes = with_rim(picture);
         let (w, h) = (width as usize, height as usize);
         let (large_w, large_h) = (w * own as usize, h * own as usize);
         let mut out = vec![0.0; 3 * large_w * large_h];
@@ -81,10 +83,16 @@ impl Upscaler {
         }
         run.check()?;
         let large = Picture::from_planes(&out, large_w as u32, large_h as u32)?;
+        let (rim, inner) = (
+            RIM * own,
+            [picture.width(), picture.height()].map(|s| s * own),
+        );
+        let large = large.crop(rim, rim, inner[0], inner[1])?;
         if own == factor {
             return Ok(large);
         }
-        Ok(large.resize(width * factor, height * factor, Filter::Lanczos)?)
+        let (width, height) = (picture.width() * factor, picture.height() * factor);
+        Ok(large.resize(width, height, Filter::Lanczos)?)
     }
 
     pub(super) fn plan(&self, plan: &mut Plan, width: u32, height: u32, factor: u32, count: f64) {
@@ -92,6 +100,7 @@ impl Upscaler {
             return;
         }
         plan.weights(self.network.weight_bytes());
+        let (width, height) = (width + 2 * RIM, height + 2 * RIM);
         for (_, tall) in tiles(height) {
             for (_, wide) in tiles(width) {
                 let side = |length: u32, whole: u32| (length + 2 * MARGIN).min(whole) as usize;
@@ -102,6 +111,23 @@ impl Upscaler {
             }
         }
     }
+}
+
+/// The planes of a picture with its outermost pixels repeated around it: the network's convolutions see zeros beyond the
+/// border, which it takes for dark corners.
+fn with_rim(picture: &Picture) -> Vec<f32> {
+    let planes = picture.to_planes();
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let rim = RIM as usize;
+    let inside = |at: usize, side: usize| at.saturating_sub(rim).min(side - 1);
+    let mut wide = Vec::with_capacity(3 * (width + 2 * rim) * (height + 2 * rim));
+    for plane in planes.chunks_exact(width * height) {
+        for y in 0..height + 2 * rim {
+            let row = &plane[inside(y, height) * width..][..width];
+            wide.extend((0..width + 2 * rim).map(|x| row[inside(x, width)]));
+        }
+    }
+    wide
 }
 
 /// Where tiles begin along a side, and their lengths.
