@@ -12,6 +12,9 @@ use medley_nn::{Device, Weights};
 use medley_tokenize::{TokenizeError, Tokenizer};
 use medley_types::{ErrorCode, ErrorReport};
 
+/// Name of the encoder in the folder of a model.
+pub const ENCODER: &str = "encoder.gguf";
+
 /// Captions that are encoded together at most.
 const TOGETHER: usize = 32;
 

@@ -10,6 +10,7 @@ use medley_formats::safetensors::{TensorData, write};
 use medley_formats::{DType, WeightFile};
 use medley_kernels::BlockType;
 use medley_nn::{Parameter, tensor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,6 +22,29 @@ pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
 const STATE: &str = "medley.training";
 const VERSION: u32 = 1;
+
+/// What a task cannot read of the state that it kept.
+pub(crate) fn unreadable(error: serde_json::Error) -> Error {
+    Error::State(format!("the checkpoint: {error}"))
+}
+
+/// Refuses to go on with other settings than the `settings` of a task's state. More steps, which `steps` finds in them, are
+/// no other run; everything else would be.
+pub(crate) fn same_settings<S: DeserializeOwned + Clone + PartialEq>(
+    state: &Value,
+    now: &S,
+    steps: impl Fn(&mut S) -> &mut u64,
+) -> Result<()> {
+    let mut before: S = serde_json::from_value(state["settings"].clone()).map_err(unreadable)?;
+    *steps(&mut before) = *steps(&mut now.clone());
+    if before == *now {
+        return Ok(());
+    }
+    Err(Error::State(
+        "the checkpoint was made with other settings; resume without them, or start a new folder"
+            .into(),
+    ))
+}
 
 #[derive(Serialize, Deserialize)]
 struct State {

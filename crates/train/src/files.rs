@@ -7,8 +7,11 @@ use medley_formats::DType;
 use medley_formats::safetensors::{TensorData, write};
 use medley_kernels::BlockType;
 use medley_nn::Parameters;
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::{Error, Result};
+use crate::captions::ENCODER;
+use crate::{Error, Result, Trainer};
 
 /// Writes a file under a temporary name in its folder, and renames it when it is on disk.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -47,4 +50,32 @@ pub fn write_weights(parameters: &Parameters, path: &Path) -> Result<()> {
         })
         .collect();
     Ok(write(path, &tensors, &[("format", "pt")])?)
+}
+
+/// Writes the folder of a picture model: its weights, `config.json`, and `training.json` with what it was made by.
+pub fn write_model(
+    trainer: &Trainer,
+    folder: &Path,
+    config: &Value,
+    settings: &impl Serialize,
+) -> Result<()> {
+    write_weights(trainer.parameters(), &folder.join("model.safetensors"))?;
+    let json = |name: &str, value: &Value| {
+        write_whole(&folder.join(name), format!("{value:#}\n").as_bytes())
+    };
+    json("config.json", config)?;
+    let recipe = json!({ "medium": "image", "training": settings, "steps_made": trainer.steps() });
+    json("training.json", &recipe)
+}
+
+/// Puts the encoder of captions into a model's folder, where it is not there yet.
+pub fn copy_encoder(encoder: Option<&Path>, folder: &Path) -> Result<()> {
+    let target = folder.join(ENCODER);
+    match encoder {
+        Some(encoder) if !target.exists() => {
+            let bytes = std::fs::read(encoder).map_err(|e| Error::io(encoder, "read", e))?;
+            write_whole(&target, &bytes)
+        }
+        _ => Ok(()),
+    }
 }

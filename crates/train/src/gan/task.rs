@@ -11,16 +11,13 @@ use serde_json::{Value, json};
 use super::pair::latents;
 use super::{GanBatch, GanSettings, Judge, Pair};
 use crate::adversarial::{Adaptive, Distortion, Judged};
-use crate::captions::CaptionEncoder;
-use crate::checkpoint::CHECKPOINT;
+use crate::captions::{CaptionEncoder, ENCODER};
+use crate::checkpoint::{CHECKPOINT, same_settings, unreadable};
 use crate::data::{Batch, Dataset, Loader, Side, Stream};
-use crate::files::{write_weights, write_whole};
+use crate::files::{copy_encoder, write_model, write_whole};
 use crate::initial::{fresh, published, shape_of};
 use crate::optim::Optimiser;
 use crate::{Error, Objective, Result, StepReport, Task, Trainer};
-
-/// Name of the encoder in the folder of a model.
-pub const ENCODER: &str = "encoder.gguf";
 
 /// Held-out pictures that an evaluation looks at, and how many at a time.
 const EVALUATED: usize = 256;
@@ -371,20 +368,8 @@ impl Task for GanTask {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let wrong = |e: serde_json::Error| Error::State(format!("the checkpoint: {e}"));
-        let before: GanSettings =
-            serde_json::from_value(state["settings"].clone()).map_err(wrong)?;
-        // More steps are no other run; everything else would be.
-        let now = GanSettings {
-            steps: before.steps,
-            ..self.settings.clone()
-        };
-        if before != now {
-            return Err(Error::State(
-                "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
-            ));
-        }
-        self.adaptive = serde_json::from_value(state["adaptive"].clone()).map_err(wrong)?;
+        same_settings(state, &self.settings, |settings| &mut settings.steps)?;
+        self.adaptive = serde_json::from_value(state["adaptive"].clone()).map_err(unreadable)?;
         self.stream.restore(&state["data"])
     }
 
@@ -436,22 +421,8 @@ impl Task for GanTask {
     }
 
     fn export(&mut self, trainer: &Trainer, folder: &Path) -> Result<()> {
-        write_weights(trainer.parameters(), &folder.join("model.safetensors"))?;
-        let json = |name: &str, value: &Value| {
-            write_whole(&folder.join(name), format!("{value:#}\n").as_bytes())
-        };
-        if let Some(encoder) = &self.encoder {
-            let target = folder.join(ENCODER);
-            if !target.exists() {
-                let bytes = std::fs::read(encoder).map_err(|e| Error::io(encoder, "read", e))?;
-                write_whole(&target, &bytes)?;
-            }
-        }
-        json("config.json", &self.config())?;
-        let recipe = json!({
-            "medium": "image", "training": self.settings, "steps_made": trainer.steps(),
-        });
-        json("training.json", &recipe)
+        copy_encoder(self.encoder.as_deref(), folder)?;
+        write_model(trainer, folder, &self.config(), &self.settings)
     }
 
     fn complaints(&mut self) -> Vec<String> {

@@ -9,17 +9,15 @@ use medley_nn::{Device, Parameters, Tensor, Weights};
 use serde_json::{Value, json};
 
 use super::{Denoising, Draw, ImageSettings, NoisyBatch, denoising_loss, draw};
-use crate::captions::CaptionEncoder;
+use crate::captions::{CaptionEncoder, ENCODER};
+use crate::checkpoint::same_settings;
 use crate::data::{Batch, Dataset, Loader, Side, Stream};
-use crate::files::write_whole;
+use crate::files::{copy_encoder, write_model, write_whole};
 use crate::initial::{fresh, published, shape_of};
 use crate::optim::Optimiser;
 use crate::random::{Purpose, unit};
 use crate::step::scalar;
 use crate::{Error, Objective, Result, Task, Trainer};
-
-/// Name of the encoder in the folder of a model.
-pub const ENCODER: &str = "encoder.gguf";
 
 /// Held-out pictures that an evaluation looks at, and how many at a time.
 const EVALUATED: usize = 256;
@@ -288,19 +286,7 @@ impl Task for ImageTask {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let wrong = |e: serde_json::Error| Error::State(format!("the checkpoint: {e}"));
-        let before: ImageSettings =
-            serde_json::from_value(state["settings"].clone()).map_err(wrong)?;
-        // More steps are no other run; everything else would be.
-        let now = ImageSettings {
-            steps: before.steps,
-            ..self.settings.clone()
-        };
-        if before != now {
-            return Err(Error::State(
-                "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
-            ));
-        }
+        same_settings(state, &self.settings, |settings| &mut settings.steps)?;
         self.stream.restore(state)
     }
 
@@ -336,22 +322,8 @@ impl Task for ImageTask {
     }
 
     fn export(&mut self, trainer: &Trainer, folder: &Path) -> Result<()> {
-        crate::files::write_weights(trainer.parameters(), &folder.join("model.safetensors"))?;
-        let json = |name: &str, value: &Value| {
-            write_whole(&folder.join(name), format!("{value:#}\n").as_bytes())
-        };
-        if let Some(encoder) = &self.encoder {
-            let target = folder.join(ENCODER);
-            if !target.exists() {
-                let bytes = std::fs::read(encoder).map_err(|e| Error::io(encoder, "read", e))?;
-                write_whole(&target, &bytes)?;
-            }
-        }
-        json("config.json", &self.config())?;
-        let recipe = json!({
-            "medium": "image", "training": self.settings, "steps_made": trainer.steps(),
-        });
-        json("training.json", &recipe)
+        copy_encoder(self.encoder.as_deref(), folder)?;
+        write_model(trainer, folder, &self.config(), &self.settings)
     }
 
     fn complaints(&mut self) -> Vec<String> {

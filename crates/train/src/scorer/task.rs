@@ -12,9 +12,10 @@ use super::augment::augment;
 use super::open::numbers;
 use super::reader::{CaptionReader, Ids};
 use super::{SALT, ScorerSettings};
+use crate::checkpoint::same_settings;
 use crate::data::{Batch, Dataset, Loader, Side, Stream};
 use crate::fidelity::retrieve;
-use crate::files::write_whole;
+use crate::files::write_model;
 use crate::initial::fresh;
 use crate::optim::Optimiser;
 use crate::random::of_text;
@@ -228,19 +229,7 @@ impl Task for ScorerTask {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let wrong = |e: serde_json::Error| Error::State(format!("the checkpoint: {e}"));
-        let before: ScorerSettings =
-            serde_json::from_value(state["settings"].clone()).map_err(wrong)?;
-        // More steps are no other run; everything else would be.
-        let now = ScorerSettings {
-            steps: before.steps,
-            ..self.settings.clone()
-        };
-        if before != now {
-            return Err(Error::State(
-                "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
-            ));
-        }
+        same_settings(state, &self.settings, |settings| &mut settings.steps)?;
         self.stream.restore(state)
     }
 
@@ -292,15 +281,7 @@ impl Task for ScorerTask {
     }
 
     fn export(&mut self, trainer: &Trainer, folder: &Path) -> Result<()> {
-        crate::files::write_weights(trainer.parameters(), &folder.join("model.safetensors"))?;
-        let json = |name: &str, value: &Value| {
-            write_whole(&folder.join(name), format!("{value:#}\n").as_bytes())
-        };
-        json("config.json", &self.config())?;
-        let recipe = json!({
-            "medium": "image", "training": self.settings, "steps_made": trainer.steps(),
-        });
-        json("training.json", &recipe)
+        write_model(trainer, folder, &self.config(), &self.settings)
     }
 
     fn complaints(&mut self) -> Vec<String> {

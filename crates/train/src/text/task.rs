@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::data::{Bad, Encoder, HoldOut, Kinds, Packer, Place, TextSource};
 use super::lora::{self, ADAPTER, Below, LoraSettings};
 use super::{DecoderShape, NextToken, TokenBatch, vocabulary};
+use crate::checkpoint::{same_settings, unreadable};
 use crate::files::{write_weights, write_whole};
 use crate::optim::Optimiser;
 use crate::step::scalar;
@@ -493,19 +494,7 @@ impl Task for TextTask {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let wrong = |e: serde_json::Error| Error::State(format!("the checkpoint: {e}"));
-        let before: TextSettings =
-            serde_json::from_value(state["settings"].clone()).map_err(wrong)?;
-        // More steps are no other run; everything else would be.
-        let now = TextSettings {
-            steps: before.steps,
-            ..self.settings.clone()
-        };
-        if before != now {
-            return Err(Error::State(
-                "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
-            ));
-        }
+        same_settings(state, &self.settings, |settings| &mut settings.steps)?;
         if let Made::Adapter(below) = &self.made
             && state["base"] != json!(below.digest)
         {
@@ -513,7 +502,7 @@ impl Task for TextTask {
                 "the checkpoint's adapter was trained over another model than --base".into(),
             ));
         }
-        let place: Place = serde_json::from_value(state["place"].clone()).map_err(wrong)?;
+        let place: Place = serde_json::from_value(state["place"].clone()).map_err(unreadable)?;
         self.packer.seek(place)
     }
 

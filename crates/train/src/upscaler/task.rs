@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::pairs::{psnr, smaller, tensor, unit_planes};
 use super::{UpscalerBatch, UpscalerSettings};
 use crate::adversarial::{AdversarialLoss, Critic, Judged};
-use crate::checkpoint::CHECKPOINT;
+use crate::checkpoint::{CHECKPOINT, same_settings};
 use crate::data::{Dataset, Loader, Stream};
-use crate::files::{write_weights, write_whole};
+use crate::files::write_model;
 use crate::initial::{fresh, published};
 use crate::optim::Optimiser;
 use crate::{Error, Objective, Result, StepReport, Task, Trainer};
@@ -308,19 +308,7 @@ impl Task for UpscalerTask {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let wrong = |e: serde_json::Error| Error::State(format!("the checkpoint: {e}"));
-        let before: UpscalerSettings =
-            serde_json::from_value(state["settings"].clone()).map_err(wrong)?;
-        // More steps are no other run; everything else would be.
-        let now = UpscalerSettings {
-            steps: before.steps,
-            ..self.settings.clone()
-        };
-        if before != now {
-            return Err(Error::State(
-                "the checkpoint was made with other settings; resume without them, or start a new folder".into(),
-            ));
-        }
+        same_settings(state, &self.settings, |settings| &mut settings.steps)?;
         self.stream.restore(&state["data"])
     }
 
@@ -360,10 +348,6 @@ impl Task for UpscalerTask {
     }
 
     fn export(&mut self, trainer: &Trainer, folder: &Path) -> Result<()> {
-        write_weights(trainer.parameters(), &folder.join("model.safetensors"))?;
-        let json = |name: &str, value: &Value| {
-            write_whole(&folder.join(name), format!("{value:#}\n").as_bytes())
-        };
         let s = &self.settings;
         let config = json!({
             "medium": "image",
@@ -371,9 +355,7 @@ impl Task for UpscalerTask {
             "model": s.shape().to_json(),
             "size": [s.transform.width, s.transform.height],
         });
-        json("config.json", &config)?;
-        let recipe = json!({ "medium": "image", "training": s, "steps_made": trainer.steps() });
-        json("training.json", &recipe)
+        write_model(trainer, folder, &config, &self.settings)
     }
 
     fn complaints(&mut self) -> Vec<String> {
