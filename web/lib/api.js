@@ -22,14 +22,18 @@ export class ApiError extends Error {
 /** The question for a key, where one is open: `{wrong, answer(key or null)}`. */
 export const keyQuestion = state(null);
 let asking = null;
+let declined = false;
 
-function askForKey(wrong) {
+/** `quiet` requests, which nobody asked for just now, do not ask a second time. */
+function askForKey(wrong, quiet) {
+  if (declined && quiet) return Promise.resolve(false);
   asking ??= new Promise((resolve) => {
     keyQuestion.set({
       wrong,
       answer(key) {
         asking = null;
         keyQuestion.set(null);
+        declined = !key;
         if (key) settings.change({ key });
         resolve(Boolean(key));
       },
@@ -45,7 +49,7 @@ export const online = state(true);
  * A response that is well; everything else is an `ApiError`. `body` is sent as JSON, `form` as it is. Where the server
  * asks for a key, so does this.
  */
-export async function send(path, { method, body, form, signal, headers = {} } = {}) {
+export async function send(path, { method, body, form, signal, headers = {}, quiet = false } = {}) {
   const key = settings.get().key;
   const init = { method: method || (body || form ? 'POST' : 'GET'), signal, headers: { ...headers } };
   if (key) init.headers.Authorization = `Bearer ${key}`;
@@ -67,8 +71,8 @@ export async function send(path, { method, body, form, signal, headers = {} } = 
   if (response.ok) return response;
   if (response.status === 401) {
     // Another request may have asked meanwhile.
-    const again = settings.get().key !== key || (await askForKey(Boolean(key)));
-    if (again) return send(path, { method, body, form, signal, headers });
+    const again = settings.get().key !== key || (await askForKey(Boolean(key), quiet));
+    if (again) return send(path, { method, body, form, signal, headers, quiet });
   }
   const told = await response.json().catch(() => ({}));
   throw new ApiError(response.status, told.error);

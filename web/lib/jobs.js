@@ -131,7 +131,7 @@ export async function wayOf(id) {
 async function watch() {
   for (let wait = 1000; ; wait = Math.min(wait * 2, 20_000)) {
     try {
-      const stream = await send('v1/jobs/events');
+      const stream = await send('v1/jobs/events', { quiet: true });
       haveJobs.set(true);
       await loadJobs();
       for await (const { event, data } of events(stream)) {

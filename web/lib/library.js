@@ -29,6 +29,13 @@ export function reuse(work) {
   go(`${work.medium === 'image' ? 'draw' : 'chat'}?reuse=${work.id}`);
 }
 
+/** Opens the page that draws, with this picture to begin with. */
+export async function begin(work) {
+  const [answer, { beginWith }] = await Promise.all([send(filePath(work)), import('../pages/draw/desk.js')]);
+  await beginWith(await answer.blob(), work.sha256);
+  go('draw');
+}
+
 /** The recipe that was given to `reuse`, once. */
 export function takeRecipe() {
   const text = sessionStorage.getItem('medley.reuse');

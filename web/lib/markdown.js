@@ -1,6 +1,6 @@
 // Markdown as elements. No text becomes HTML: what looks like a tag is shown as it was written.
 import { Lexer } from '../vendor/marked.js';
-import { html, useState } from './html.js';
+import { html, useMemo, useState } from './html.js';
 import { highlight } from './highlight.js';
 import { Icon } from './icons.js';
 
@@ -108,13 +108,15 @@ function blocks(tokens, tight = false) {
   });
 }
 
-/** A text as models write it. */
-export function Markdown({ text }) {
-  let tokens;
+function elements(text) {
   try {
-    tokens = new Lexer({ gfm: true, breaks: true }).lex(text);
+    return blocks(new Lexer({ gfm: true, breaks: true }).lex(text));
   } catch {
-    return html`<div class="prose"><p>${text}</p></div>`;
+    return html`<p>${text}</p>`;
   }
-  return html`<div class="prose">${blocks(tokens)}</div>`;
+}
+
+/** A text as models write it; read anew only when it is another one. */
+export function Markdown({ text }) {
+  return html`<div class="prose">${useMemo(() => elements(text), [text])}</div>`;
 }

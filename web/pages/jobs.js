@@ -14,7 +14,9 @@ const STATES = { queued: 'waiting', running: 'running', done: 'done', failed: 'f
 function title(job) {
   if (job.kind === 'pull') return `Get ${job.model}`;
   const { request } = job;
-  const prompt = typeof request?.prompt === 'string' ? request.prompt : request?.messages?.at?.(-1)?.content;
+  // A text's prompt is what was said, or the text to go on with.
+  const asked = request?.prompt;
+  const prompt = typeof asked === 'string' ? asked : asked?.messages?.at(-1)?.content ?? asked?.raw;
   return prompt || (request?.mix ? 'A mixture of seeds' : `${job.model ?? 'Job'}, seed ${request?.seed ?? '–'}`);
 }
 

@@ -47,7 +47,7 @@ export function Page() {
   const pulls = [...all.values()].filter((job) => job.kind === 'pull').sort((a, b) => (a.created_at > b.created_at ? 1 : -1));
   const pullOf = Object.fromEntries(pulls.map((job) => [job.model, job]));
   const settled = [...all.values()].filter(ended).length;
-  const look = () => call('v1/memory').then(setMemory, (error) => {
+  const look = () => call('v1/memory', { quiet: true }).then(setMemory, (error) => {
     if (!(error instanceof ApiError && error.missing)) complain(error);
   });
   useEffect(() => { loadModels().catch(complain); look(); }, [settled]);

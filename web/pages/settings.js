@@ -19,7 +19,7 @@ function Server() {
   const [well, setWell] = useState(null);
   useEffect(() => {
     call('health').then((answer) => setWell(answer.status), () => setWell('not reachable'));
-    call('v1/memory').then(setMemory, () => {});
+    call('v1/memory', { quiet: true }).then(setMemory, () => {});
   }, []);
   const base = new URL('v1', location.href.split('#')[0]).href;
   const served = (useValue(models) ?? []).filter((model) => model.served);

@@ -3,8 +3,7 @@ import { html, useEffect, useState } from '../lib/html.js';
 import { Icon } from '../lib/icons.js';
 
 /** A slider through the steps; `at` is a step's place, the last of all being the work itself. */
-export function Steps({ way, at, setAt }) {
-  const frames = [...way.values()][0] ?? [];
+export function Steps({ frames, at, setAt }) {
   const [playing, setPlaying] = useState(false);
   const last = frames.length;
   useEffect(() => {

@@ -1,10 +1,10 @@
 // A work with its recipe, and two works side by side.
 import { html, useEffect, useRef, useState } from '../lib/html.js';
-import { send } from '../lib/api.js';
+import { call, send } from '../lib/api.js';
 import { ago, bytes, moment, seconds } from '../lib/format.js';
 import { wayOf } from '../lib/jobs.js';
 import { Icon } from '../lib/icons.js';
-import { changeWork, removeWork, reuse, saveWork } from '../lib/library.js';
+import { begin, changeWork, removeWork, reuse, saveWork } from '../lib/library.js';
 import { CopyButton } from '../lib/markdown.js';
 import { Dialog, ask, confirm } from './dialog.js';
 import { Picture, filePath } from './picture.js';
@@ -27,23 +27,29 @@ function Written({ work }) {
   return html`<div class="work-text">${text ?? '…'}</div>`;
 }
 
+/** The pictures on the way to this one, which may have been drawn with others. */
+async function framesOf(work) {
+  const way = await wayOf(work.job);
+  if (!way || way.size === 1) return way && [...way.values()][0];
+  const job = await call(`v1/jobs/${work.job}`);
+  return way.get(job.works.indexOf(work.id)) ?? null;
+}
+
 function Shown({ work }) {
-  const [way, setWay] = useState(null);
+  const [frames, setFrames] = useState(null);
   const [at, setAt] = useState(Infinity);
   useEffect(() => {
     setAt(Infinity);
-    setWay(null);
-    if (work.job) wayOf(work.job).then(setWay, () => {});
+    setFrames(null);
+    if (work.job) framesOf(work).then(setFrames, () => {});
   }, [work.id]);
   if (work.mime.startsWith('text/')) return html`<${Written} work=${work} />`;
   if (work.mime.startsWith('audio/')) return html`<p class="muted">Sound cannot be shown here yet.</p>`;
-  // The steps of a job with one picture are this picture's; of several it is not known here which.
-  const frames = way?.size === 1 ? [...way.values()][0] : null;
   const frame = frames && at < frames.length ? frames[at] : null;
   return html`<div class="work-stage">${frame
     ? html`<img class="pixels" src=${frame.image} alt="" style=${{ aspectRatio: `${work.width} / ${work.height}` }} />`
     : html`<${Picture} path=${filePath(work)} alt=${work.prompt || work.title} width=${work.width} height=${work.height} />`}
-    ${frames && html`<${Steps} way=${way} at=${Math.min(at, frames.length)} setAt=${setAt} />`}</div>`;
+    ${frames && html`<${Steps} frames=${frames} at=${Math.min(at, frames.length)} setAt=${setAt} />`}</div>`;
 }
 
 function Tags({ work, changed }) {
@@ -86,6 +92,7 @@ export function WorkDialog({ work: given, close, changed = () => {}, among = [] 
       <div class="stack">
         <div class="row"><button type="button" class="primary" onClick=${() => { close(); reuse(work); }}><${Icon} name="again" size="17" />Reuse the recipe</button>
           <button type="button" onClick=${() => saveWork(work).catch(complain)}><${Icon} name="download" size="17" />Download</button>
+          ${work.mime.startsWith('image/') && html`<button type="button" onClick=${() => { close(); begin(work).catch(complain); }}><${Icon} name="image" size="17" />Begin with it</button>`}
           <button type="button" onClick=${rename}><${Icon} name="edit" size="17" />Rename</button>
           <button type="button" class="danger" onClick=${remove}><${Icon} name="trash" size="17" />Delete</button></div>
         ${work.prompt && work.prompt !== work.title && html`<p>${work.prompt}</p>`}

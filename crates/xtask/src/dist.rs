@@ -81,7 +81,8 @@ fn stage_files(root: &Path, binary: &Path, program: &str) -> Result<()> {
     )
 }
 
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+/// A folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
@@ -112,22 +113,27 @@ fn third_party(packages: &[&Package]) -> String {
             let _ = write!(text, " · {repository}");
         }
         text.push('\n');
-        for (file, licence) in licence_files(package) {
-            let _ = write!(
-                text,
-                "\n### {file}\n\n```text\n{}\n```\n",
-                licence.trim_end()
-            );
+        if let Some(folder) = package.manifest_path.parent() {
+            add_licences(&mut text, folder);
         }
     }
+    text.push_str("\n## Libraries of the studio's pages\n\nPreact, htm and marked.\n");
+    add_licences(&mut text, &process::root().join("web/vendor"));
     text
 }
 
-/// Licence and notice files in a package's folder, sorted by name.
-fn licence_files(package: &Package) -> Vec<(String, String)> {
-    let Some(folder) = package.manifest_path.parent() else {
-        return Vec::new();
-    };
+fn add_licences(text: &mut String, folder: &Path) {
+    for (file, licence) in licence_files(folder) {
+        let _ = write!(
+            text,
+            "\n### {file}\n\n```text\n{}\n```\n",
+            licence.trim_end()
+        );
+    }
+}
+
+/// Licence and notice files in a folder, sorted by name.
+fn licence_files(folder: &Path) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()

@@ -11,10 +11,13 @@ use crate::bench::llama::Llama;
 use crate::bench::machine::Description;
 use crate::bench::text::{self, TextArgs};
 use crate::bench::train::{self, TrainArgs};
+use crate::dist::copy_folder;
 use crate::docs::{BENCH_TEXT, BENCH_TRAIN};
 use crate::process;
 use crate::python::Venv;
 use crate::smoke::Program;
+use crate::smoke::serve::Server;
+use crate::smoke::studio::Browser;
 
 #[derive(Args)]
 pub struct ProveArgs {
@@ -59,6 +62,11 @@ const PROOFS: &[Proof] = &[
         name: "bench-image",
         claim: "sampling and upscaling of pictures beside PyTorch",
         run: bench_image,
+    },
+    Proof {
+        name: "studio",
+        claim: "every page of the studio does what it is for, in a browser against `medley serve`",
+        run: studio,
     },
 ];
 
@@ -185,6 +193,34 @@ fn lora(file: &Path) -> Result<()> {
             .arg(file)
             .current_dir(process::root()),
     )
+}
+
+/// The model that the studio is shown with.
+const STUDIO_MODEL: &str = "smollm2-135m";
+
+/// All pages, over a home that holds one language model beside what comes with the program; the others are got there.
+/// Pictures of the pages are left in `target/studio`.
+fn studio(file: &Path) -> Result<()> {
+    let (program, browser) = (Program::build()?, Browser::open()?);
+    let weights = program.weights(STUDIO_MODEL)?;
+    let model = weights.parent().context("weights lie in a folder")?;
+    let home = tempfile::tempdir().context("cannot make a temporary folder")?;
+    copy_folder(model, &home.path().join("models").join(STUDIO_MODEL))?;
+    let shots = process::target_dir().join("studio");
+    let server = Server::start(&program, home.path(), &[])?;
+    let shown = shots.to_string_lossy();
+    let found = browser.drive(&server, &["--all", "--shots", &shown])?;
+    server.end()?;
+    println!("    pictures of the pages: {shown}");
+    let record = json!({
+        "command": "cargo xtask prove studio",
+        "machine": Description::read(),
+        "chromium": found["chromium"],
+        "seconds": found["seconds"],
+        "found": found["found"],
+    });
+    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 
 mod lessons;
 mod pictures;
-mod serve;
+pub mod serve;
+pub mod studio;
 mod vectors;
 
 use std::fs::File;
@@ -39,6 +40,7 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::text_refusals", text_refusals),
     ("smoke::embed", vectors::embed),
     ("smoke::serve", serve::serve),
+    ("smoke::studio", studio::studio),
     ("smoke::image_refusals", pictures::refusals),
     ("smoke::image_draws", pictures::draws),
     ("smoke::image_walks", pictures::walks),
@@ -208,6 +210,11 @@ impl Program {
     /// The program itself.
     pub fn binary(&self) -> &Path {
         &self.binary
+    }
+
+    /// Folder of its models.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// The text that the starter model writes for these arguments.

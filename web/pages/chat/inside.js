@@ -74,7 +74,7 @@ export function Tokens({ tokens }) {
   };
   return html`<div class="tokens" ref=${root} onPointerOver=${look} onFocusIn=${look} onClick=${look} onKeyDown=${keys}
     onPointerLeave=${(event) => event.pointerType === 'mouse' && setActive(null)} onFocusOut=${() => setActive(null)}>
-    <p class="token-text" aria-label="Tokens; arrow keys go from one to the next" aria-describedby=${active == null ? null : 'token-others'}>${spans}</p>
+    <div class="token-text" role="group" aria-label="Tokens; arrow keys go from one to the next" aria-describedby=${active == null ? null : 'token-others'}>${spans}</div>
     ${active != null && tokens[active] && html`<${Others} token=${tokens[active]} text=${written[active]} place=${place} />`}
   </div>`;
 }

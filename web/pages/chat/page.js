@@ -3,6 +3,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from '../../lib/ht
 import { settings } from '../../lib/api.js';
 import { ago, download, fileName } from '../../lib/format.js';
 import { Icon } from '../../lib/icons.js';
+import { getWork, takeRecipe } from '../../lib/library.js';
 import { loadModels, models, serving } from '../../lib/models.js';
 import { go, route } from '../../lib/route.js';
 import { useValue } from '../../lib/state.js';
@@ -11,12 +12,12 @@ import { ask, confirm } from '../../ui/dialog.js';
 import { complain } from '../../ui/toast.js';
 import { Message } from './message.js';
 import { Panel } from './panel.js';
-import { asMarkdown, change, loadTalks, newTalk, path, removeTalk, talkOf, talks } from './talks.js';
-import { say, stop, writing } from './write.js';
+import { asMarkdown, change, loadTalks, newTalk, ofRecipe, path, removeTalk, talkOf, talks } from './talks.js';
+import { answer, say, stop, writing } from './write.js';
 
 const STARTS = [
   'Explain in two sentences why bread rises.',
-  'Write a haiku about rain on a tin roof.',
+  'Explain photosynthesis to a child.',
   'Give me five names for a small bakery.',
   'Write a Python function that reverses a string.',
 ];
@@ -112,12 +113,24 @@ export function Page() {
   const known = useValue(models);
   const chosen = useValue(settings);
   const busyTalks = useValue(writing);
-  const { rest } = useValue(route);
+  const { rest, query } = useValue(route);
   const [drawer, setDrawer] = useState(false);
   const [panel, setPanel] = useState(false);
   const [draft, setDraft] = useState(() => newTalk(''));
   const thread = useRef();
   useEffect(() => { loadTalks().catch(complain); loadModels().catch(complain); }, []);
+
+  useEffect(() => {
+    const work = query.get('reuse');
+    if (!work) return;
+    const again = async () => {
+      await loadTalks();
+      const talk = ofRecipe(takeRecipe() ?? (await getWork(work)).recipe);
+      answer(talk, talk.leaf);
+      go(`chat/${talk.id}`, { replace: true });
+    };
+    again().catch(complain);
+  }, [query]);
 
   const id = rest[0];
   const talk = (id && talkOf(id)) || null;

@@ -8,7 +8,7 @@ import { usual, usualSampling } from './talks.js';
 /** `talk` may be one that nobody has written in yet; `change` takes what is new of it. */
 export function Panel({ talk, change, close }) {
   const { sampling } = talk;
-  const set = (name) => (value) => change({ sampling: { ...sampling, [name]: value } });
+  const set = (name) => (value) => change({ sampling: { ...sampling, [name]: value ?? usualSampling[name] } });
   const range = (name, label, rest) => html`<${Range} label=${label} value=${sampling[name]} change=${set(name)} ...${rest} />`;
   const asUsual = () => {
     usual.set({ sampling, system: talk.system });
@@ -24,7 +24,7 @@ export function Panel({ talk, change, close }) {
       ${range('top_k', 'Top k', { min: 0, max: 200, step: 1, usual: 40, hint: '0 keeps all.' })}
       ${range('min_p', 'Min p', { min: 0, max: 1, step: 0.01, usual: 0.05 })}
       ${range('repeat_penalty', 'Repeat penalty', { min: 1, max: 2, step: 0.01, usual: 1 })}
-      ${range('max_tokens', 'Tokens at most', { min: 16, max: 4096, step: 16 })}
+      ${range('max_tokens', 'Tokens at most', { min: 16, max: 4096, step: 16, usual: 1024 })}
       <${Text} label="Seed" value=${sampling.seed} inputmode="numeric" placeholder="random" change=${(text) => set('seed')(text.replace(/\D/g, ''))} />
       <${Text} label="Stop at" lines="2" value=${sampling.stop} change=${set('stop')} hint="Up to four texts, one a line." />
       <h3>Answer</h3>

@@ -4,9 +4,9 @@ import { keep } from '../../lib/keep.js';
 import { freshId } from '../../lib/format.js';
 import { kept, state } from '../../lib/state.js';
 
-/** What every conversation begins with; null is the server's default. */
+/** What every conversation begins with; null is the server's default. Small models may never come to an end by themselves. */
 export const usualSampling = {
-  temperature: null, top_p: null, top_k: null, min_p: null, repeat_penalty: null, max_tokens: null, seed: '', stop: '',
+  temperature: null, top_p: null, top_k: null, min_p: null, repeat_penalty: null, max_tokens: 1024, seed: '', stop: '',
   format: 'text', schema: '', record: true,
 };
 
@@ -107,6 +107,19 @@ export function removeNode(talk, node) {
   drop(node.id);
   talk.leaf = others.length ? deepest(talk, others.at(-1)) : node.parent;
   save(talk);
+}
+
+/** A conversation that asks what the recipe of a text asks. */
+export function ofRecipe({ model, prompt, sampling = {}, max_tokens = null, seed, stop = [] }) {
+  const talk = newTalk(model);
+  const messages = prompt.messages ?? [{ role: 'user', content: prompt.raw ?? String(prompt) }];
+  talk.system = messages.find(({ role }) => role === 'system')?.content ?? '';
+  for (const { role, content } of messages) if (role !== 'system') addNode(talk, role, content, talk.leaf);
+  talk.title = titled(messages.at(-1).content);
+  const known = Object.keys(usualSampling).filter((name) => name in sampling);
+  Object.assign(talk.sampling, Object.fromEntries(known.map((name) => [name, sampling[name]])));
+  Object.assign(talk.sampling, { max_tokens, seed: String(seed ?? ''), stop: stop.join('\n') });
+  return talk;
 }
 
 /** A conversation's first words as its title. */

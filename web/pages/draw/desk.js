@@ -6,12 +6,16 @@ import { kept, state } from '../../lib/state.js';
 
 export const usualForm = {
   model: '', prompt: '', negative: '', width: null, height: null, steps: null, guidance: null, sampler: '', seed: '', count: 1,
-  grid: false, upscale: null, truncation: null, walk: null, strength: 0.6, tab: 'picture',
+  grid: false, upscale: null, truncation: null, walk: null, strength: 0.6, tab: 'picture', also: null,
 };
 
 export const form = kept('draw', usualForm);
 
-/** The picture that is begun with, and its mask: `{blob, url, width, height, mask: blob or null, maskUrl}`. */
+/** The fields of recipes that the form has no control for; they are kept until they are removed. */
+const ALSO = ['init', 'mask', 'mix', 'loras'];
+
+/** The picture that is begun with, and its mask: `{blob, url, width, height, sha256, mask: blob or null, maskUrl}`;
+ * `sha256` of one out of the library. */
 export const start = state(null);
 
 /** The job whose works are on the page: `{id, works, waiting}`. */
@@ -34,7 +38,7 @@ export function requestOf(values, gan) {
     for (const name of ['steps', 'guidance']) if (values[name] != null) request[name] = values[name];
     if (values.sampler) request.sampler = values.sampler;
   }
-  return request;
+  return { ...request, ...values.also };
 }
 
 /** A recipe back in the form. */
@@ -42,7 +46,9 @@ export function fill(recipe) {
   const [width = null, height = null] = recipe.size ?? [];
   const { model, prompt = '', negative = '', steps = null, guidance = null, sampler = '', seed, count = 1, grid = false } = recipe;
   const { upscale = null, truncation = null, walk = null } = recipe;
-  form.change({ model, prompt, negative, width, height, steps, guidance, sampler, seed: String(seed ?? ''), count, grid, upscale, truncation, walk, tab: 'picture' });
+  const also = Object.fromEntries(ALSO.filter((name) => recipe[name] != null).map((name) => [name, recipe[name]]));
+  form.change({ model, prompt, negative, width, height, steps, guidance, sampler, seed: String(seed ?? ''), count, grid, upscale, truncation, walk, tab: 'picture', also });
+  if (recipe.init) start.set(null);
 }
 
 /** A picture that is begun with goes as a form, as `/v1/images/edits` has it. */
@@ -81,6 +87,21 @@ function watchEdit(before) {
   });
 }
 
+/** Takes a file as the picture to begin with: at most 2048 pixels a side, in PNG. */
+export async function beginWith(file, sha256 = null) {
+  const bitmap = await createImageBitmap(file).catch(() => { throw new Error('This file is no picture that the browser can read.'); });
+  const scale = Math.min(1, 2048 / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale))];
+  const canvas = Object.assign(document.createElement('canvas'), { width, height });
+  canvas.getContext('2d').drawImage(bitmap, 0, 0, width, height);
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+  const old = start.get();
+  if (old) URL.revokeObjectURL(old.url);
+  start.set({ blob, url: URL.createObjectURL(blob), width, height, sha256, mask: null, maskUrl: null });
+  const { init, mask, ...also } = form.get().also ?? {};
+  form.change({ also });
+}
+
 /** Asks for what is in the form. */
 export async function draw(request, strength) {
   const begin = start.get();
@@ -88,7 +109,8 @@ export async function draw(request, strength) {
   shown.set(mine);
   const set = (part) => shown.set((now) => (now.begun === mine.begun ? { ...now, ...part } : now));
   try {
-    if (begin) {
+    if (begin?.sha256 && !begin.mask) request = { ...request, init: { sha256: begin.sha256, strength } };
+    else if (begin) {
       const stop = watchEdit(new Set(jobs.get().keys()));
       try {
         set({ pictures: asPictures(await edit(request, begin, strength)), waiting: false });

@@ -6,30 +6,17 @@ import { useValue } from '../../lib/state.js';
 import { randomSeed } from '../../lib/format.js';
 import { Field, Growing, Range, Select, Switch, Text } from '../../ui/controls.js';
 import { complain } from '../../ui/toast.js';
-import { form, start, usualForm } from './desk.js';
+import { beginWith, form, start, usualForm } from './desk.js';
 import { Mask } from './mask.js';
 
 const SAMPLERS = ['flow_euler', 'flow_heun', 'dpmpp_2m', 'dpmpp_2m_sde', 'unipc', 'euler', 'euler_a', 'heun', 'dpm2', 'dpmpp_2s_a', 'ddim', 'ddpm', 'lcm'];
-
-/** A file as a picture of at most 2048 pixels a side, in PNG. */
-export async function asStart(file) {
-  const bitmap = await createImageBitmap(file).catch(() => { throw new Error('This file is no picture that the browser can read.'); });
-  const scale = Math.min(1, 2048 / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale))];
-  const canvas = Object.assign(document.createElement('canvas'), { width, height });
-  canvas.getContext('2d').drawImage(bitmap, 0, 0, width, height);
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
-  const old = start.get();
-  if (old) URL.revokeObjectURL(old.url);
-  start.set({ blob, url: URL.createObjectURL(blob), width, height, mask: null, maskUrl: null });
-}
 
 function Start({ values }) {
   const begin = useValue(start);
   const [over, setOver] = useState(false);
   const [painting, setPainting] = useState(false);
   const input = useRef();
-  const take = (file) => file && asStart(file).catch(complain);
+  const take = (file) => file && beginWith(file).catch(complain);
   const drop = (event) => {
     event.preventDefault();
     setOver(false);
@@ -46,6 +33,16 @@ function Start({ values }) {
         onDragLeave=${() => setOver(false)} onDrop=${drop}><${Icon} name="upload" size="18" />Choose or drop a picture</button>`}
     ${painting && html`<${Mask} close=${() => setPainting(false)} />`}
   </div>`;
+}
+
+const ALSO = { init: 'a picture that it begins with', mask: 'a mask', mix: 'a mixture of seeds', loras: 'adapters' };
+
+/** What of a recipe is kept though nothing here shows it. */
+function Also({ values }) {
+  const names = Object.keys(values.also ?? {});
+  if (!names.length) return null;
+  return html`<p class="also hint"><span class="grow">From the recipe: ${names.map((name) => ALSO[name] ?? name).join(', ')}.</span>
+    <button type="button" class="quiet tiny" onClick=${() => form.change({ also: null })}>remove</button></p>`;
 }
 
 function Seed({ value }) {
@@ -82,6 +79,7 @@ export function Form({ painters, go, busy }) {
     <${Field} label="Prompt">${(id) => html`<${Growing} id=${id} field=${prompt} data-main value=${values.prompt} change=${set('prompt')} placeholder="A red apple" />`}<//>
     <${Select} label="Model" value=${values.model} options=${painters.map((one) => [one.name, one.name])} change=${set('model')} />
     <div class="row draw-go"><button class="primary grow" disabled=${busy || !model}><${Icon} name="draw" size="18" />Draw</button></div>
+    <${Also} values=${values} />
     <details class="options" open=${open} onToggle=${(event) => setOpen(event.currentTarget.open)}><summary>Options</summary><div class="stack">
     ${!gan && html`<${Text} label="Not to be seen" value=${values.negative} change=${set('negative')} placeholder="blurry, text" />`}
     <${Range} label="Pictures" min=${1} max=${9} usual=${1} value=${values.count} change=${(count) => form.change({ count: count ?? 1 })} />

@@ -9,7 +9,7 @@ const PAINT = 'rgb(224, 70, 60)';
 
 /** Half of all or nothing: the edge of a stroke has no half-drawn pixels. */
 function painted(canvas) {
-  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const { data } = canvas.getContext('2d', { willReadFrequently: true }).getImageData(0, 0, canvas.width, canvas.height);
   return { data, any: data.some((value, index) => index % 4 === 3 && value > 127) };
 }
 
@@ -94,7 +94,7 @@ export function Mask({ close }) {
   return html`<${Dialog} title="What is to be drawn anew" wide close=${close}>
     <div class="mask" onKeyDown=${keys}>
       <div class="mask-tools"><${Choice} label="Tool" value=${tool} change=${setTool} options=${[['paint', 'Paint'], ['erase', 'Erase']]} />
-        <div class="grow"><${Range} label="Brush" min=${1} max=${60} value=${size} change=${(value) => setSize(value ?? 12)} /></div>
+        <div class="grow"><${Range} label="Brush" min=${1} max=${60} usual=${12} value=${size} change=${(value) => setSize(value ?? 12)} /></div>
         <div class="row"><button type="button" onClick=${undo}><${Icon} name="again" size="16" />Undo</button><button type="button" onClick=${invert}>Invert</button><button type="button" onClick=${clear}>Clear</button></div></div>
       <div class="mask-stage" style=${{ aspectRatio: `${width} / ${height}`, maxWidth: `calc((100dvh - 290px) * ${width / height})` }}>
         <img src=${url} alt="" class=${width <= 96 ? 'pixels' : ''} />

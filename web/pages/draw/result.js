@@ -43,6 +43,13 @@ function Going({ job, begun }) {
     const timer = setInterval(() => tick((n) => n + 1), 500);
     return () => clearInterval(timer);
   }, []);
+  useEffect(() => {
+    const stop = (event) => {
+      if (event.key === 'Escape' && job && !document.querySelector('dialog[open]')) cancel(job.id).catch(complain);
+    };
+    addEventListener('keydown', stop);
+    return () => removeEventListener('keydown', stop);
+  }, [job?.id]);
   const progress = job?.progress;
   const share = progress?.total ? progress.done / progress.total : null;
   let words = 'Asking';
@@ -98,7 +105,7 @@ export function Result({ shown }) {
       ${Array.from({ length: count }, (_, index) => html`<${One} key=${index} work=${works[index]} frame=${frameOf(index)} alt=${request.prompt || ''} open=${setOpened} />`)}</div>`}
     ${!over && html`<${Going} job=${job} begun=${shown.begun ?? (job?.created_at ?? 0) * 1000} />`}
     ${job?.state === 'cancelled' && html`<p class="muted" role="status">Stopped.</p>`}
-    ${over && way && frames > 1 && html`<${Steps} way=${way} at=${place} setAt=${setAt} />`}
+    ${over && way && frames > 1 && html`<${Steps} frames=${[...way.values()][0]} at=${place} setAt=${setAt} />`}
     ${over && works.length > 0 && html`<div class="result-line"><p class="hint">${describe(works[0], works.length)}</p>
       <div class="row">${works.length === 1 && html`<button type="button" onClick=${() => saveWork(works[0]).catch(complain)}><${Icon} name="download" size="17" />Download</button>`}
         <button type="button" onClick=${() => reuse(works[0])}><${Icon} name="again" size="17" />Reuse the recipe</button>

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::Program;
 
-const KEY: &str = "smoke";
+/// The key that the server of these cases asks for.
+pub const KEY: &str = "smoke";
 
 const QUESTION: &str = "Name three rivers.";
 
@@ -23,32 +25,79 @@ const ENDING: Duration = Duration::from_secs(20);
 pub fn serve(program: &Program) -> Result<()> {
     let flags = ["--temperature", "0", "--max-tokens", "16"];
     let alone = program.json(&[&["text", QUESTION], &flags[..]].concat())?;
-    let mut server = Command::new(&program.binary)
-        .args(["serve", "--port", "0", "--json", "--api-key", KEY])
-        .env("MEDLEY_HOME", &program.home)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("`medley serve` does not start")?;
-    let talked = talk(&mut server, &alone["text"]);
-    let ended = talked.and_then(|()| end(&mut server));
-    if ended.is_err() {
-        let _ = server.kill();
-        let _ = server.wait();
+    let server = Server::start(program, program.home(), &["--api-key", KEY])?;
+    talk(&server, &alone["text"])?;
+    server.end()
+}
+
+/// `medley serve` on a port of its own; it ends with this.
+pub struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    /// Starts it with its models in `home`, and waits until it answers.
+    pub fn start(program: &Program, home: &Path, flags: &[&str]) -> Result<Self> {
+        let child = Command::new(program.binary())
+            .args(["serve", "--port", "0", "--json"])
+            .args(flags)
+            .env("MEDLEY_HOME", home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("`medley serve` does not start")?;
+        let mut server = Self {
+            child,
+            url: String::new(),
+        };
+        let mut line = String::new();
+        let output = server.child.stdout.as_mut().context("it has no output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        let started: Value =
+            serde_json::from_str(&line).context("`medley serve --json` said no JSON")?;
+        let url = started["url"].as_str().context("it named no url")?;
+        server.url = url.trim_end_matches("/v1").to_owned();
+        Ok(server)
     }
-    ended
+
+    /// Where its pages are: `http://HOST:PORT`.
+    pub fn address(&self) -> &str {
+        &self.url
+    }
+
+    /// Ctrl-C, to which the server answers by ending well.
+    pub fn end(mut self) -> Result<()> {
+        let signalled = Command::new("sh")
+            .args(["-c", "kill -INT \"$0\"", &self.child.id().to_string()])
+            .status()?;
+        ensure!(signalled.success(), "the server is gone already");
+        let since = Instant::now();
+        while since.elapsed() < ENDING {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(
+                    status.success(),
+                    "after Ctrl-C the server ended with {status}"
+                );
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("the server does not end after Ctrl-C")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed, which is no harm.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// `expected` is what the model writes where it is asked alone.
-fn talk(server: &mut Child, expected: &Value) -> Result<()> {
-    let mut line = String::new();
-    let output = server.stdout.as_mut().context("it has no output")?;
-    BufReader::new(output).read_line(&mut line)?;
-    let started: Value =
-        serde_json::from_str(&line).context("`medley serve --json` said no JSON")?;
-    let url = started["url"].as_str().context("it named no url")?;
-    let address = url.trim_start_matches("http://").trim_end_matches("/v1");
-
+fn talk(server: &Server, expected: &Value) -> Result<()> {
+    let address = server.address().trim_start_matches("http://");
     let (status, _) = ask(address, "GET /health", None, None)?;
     ensure!(status == 200, "/health answers {status}");
     let (status, _) = ask(address, "GET /v1/models", None, None)?;
@@ -124,24 +173,4 @@ fn ask(
         .and_then(|status| status.parse().ok());
     let status = status.with_context(|| format!("no status in {head:?}"))?;
     Ok((status, body.to_owned()))
-}
-
-/// Ctrl-C, to which the server answers by ending well.
-fn end(server: &mut Child) -> Result<()> {
-    let signalled = Command::new("sh")
-        .args(["-c", "kill -INT \"$0\"", &server.id().to_string()])
-        .status()?;
-    ensure!(signalled.success(), "the server is gone already");
-    let since = Instant::now();
-    while since.elapsed() < ENDING {
-        if let Some(status) = server.try_wait()? {
-            ensure!(
-                status.success(),
-                "after Ctrl-C the server ended with {status}"
-            );
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    bail!("the server does not end after Ctrl-C")
 }

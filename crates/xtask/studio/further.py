@@ -1,0 +1,223 @@
+"""What only the proof does: drawing, its steps and map, library, jobs, models, themes."""
+
+import re
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+
+def name_of_draw(page):
+    return page.get_by_role("button", name="Draw", exact=True)
+
+
+def draw(studio):
+    """A picture comes step by step, and its steps can be gone through."""
+    page = studio.page
+    studio.open("draw")
+    page.get_by_label("Prompt").fill("a red apple")
+    page.get_by_label("Model").select_option("icons")
+    page.get_by_label("Seed", exact=True).fill("7")
+    page.get_by_label("Prompt").press("Control+Enter")
+    # On the way there are other pictures than at the end.
+    expect(page.locator(".going-line")).to_be_visible()
+    expect(page.locator(".result-line")).to_be_visible()
+    work = page.locator(".work-big img").get_attribute("src")
+    slider = page.get_by_label("Denoising step")
+    steps = int(slider.get_attribute("max"))
+    assert steps >= 10, f"{steps} steps were kept"
+    seen = set()
+    for at in (0, steps // 2, steps - 1):
+        slider.fill(str(at))
+        seen.add(page.locator(".work-big img").get_attribute("src"))
+    assert len(seen) == 3 and work not in seen, "the slider shows the same picture at several steps"
+    slider.fill(str(steps * 2 // 3))
+    studio.shot("draw-step")
+    slider.fill(str(steps))
+    expect(page.locator(".work-big img")).to_have_attribute("src", work)
+    sides = page.locator(".work-big img").evaluate("(image) => [image.naturalWidth, image.naturalHeight]")
+    studio.found["draw"] = {"steps": steps, "pixels": sides}
+    studio.shot("draw")
+
+
+def draw_several(studio):
+    page = studio.page
+    page.get_by_label("Prompt").fill("a blue heart, flat")
+    page.get_by_label("Pictures, as a number").fill("4")
+    page.get_by_label("Pictures, as a number").press("Tab")
+    name_of_draw(page).click()
+    expect(page.locator(".going-line")).to_be_visible()
+    expect(page.locator(".result-line")).to_be_visible()
+    expect(page.locator(".work-big img")).to_have_count(4)
+    seeds = page.locator(".result-line .hint").inner_text()
+    assert "seed 7" in seeds, seeds
+    studio.shot("draw-several")
+    page.get_by_label("Pictures, as a number").fill("1")
+    page.get_by_label("Pictures, as a number").press("Tab")
+
+
+def compare(studio):
+    page = studio.page
+    page.get_by_role("button", name="Compare").click()
+    thumbs = page.locator(".strip .thumb")
+    thumbs.nth(0).click()
+    thumbs.nth(4).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("a red apple")
+    expect(dialog).to_contain_text("a blue heart, flat")
+    edge = dialog.get_by_label("Edge between the pictures")
+    edge.fill("30")
+    studio.shot("compare")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def latent_map(studio):
+    page = studio.page
+    page.get_by_label("Model").select_option("icon-gan")
+    page.get_by_label("Latent map").check()
+    cells = page.locator(".map img")
+    expect(cells).to_have_count(25, timeout=120_000)
+    corners = {cells.nth(at).get_attribute("src") for at in (0, 4, 20, 24)}
+    assert len(corners) == 4, "corners of the map are alike"
+    view = page.locator(".map-view img")
+    page.wait_for_timeout(600)
+    before = view.get_attribute("src")
+    page.locator(".map").focus()
+    page.keyboard.press("ArrowRight")
+    expect(view).not_to_have_attribute("src", before)
+    mixture = page.locator(".mix span").all_inner_texts()
+    assert sum(int(re.search(r"(\d+) %", text)[1]) for text in mixture) in range(98, 103), mixture
+    page.locator(".map").hover(position={"x": 190, "y": 140})
+    page.wait_for_timeout(900)
+    studio.shot("draw-map")
+    studio.found["map"] = {"pictures": 25, "mixture": mixture}
+    page.get_by_label("Picture", exact=True).check()
+    page.get_by_label("Model").select_option("icons")
+
+
+def library(studio):
+    page = studio.page
+    studio.open("library")
+    cards = page.locator(".work-card")
+    expect(cards).to_have_count(5)
+    studio.shot("library")
+    page.get_by_label("Search the works").fill("heart")
+    expect(cards).to_have_count(4)
+    page.get_by_label("Search the works").fill("apple")
+    expect(cards).to_have_count(1)
+    cards.first.get_by_role("button").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("New tag").fill("fruit")
+    dialog.get_by_label("New tag").press("Enter")
+    expect(dialog.locator(".tag")).to_contain_text("fruit")
+    studio.shot("work")
+    with page.expect_download() as download:
+        dialog.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "a-red-apple.png", download.value.suggested_filename
+    dialog.get_by_role("button", name="Reuse the recipe").click()
+    expect(page.get_by_label("Prompt")).to_have_value("a red apple")
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("7")
+    studio.open("library")
+    page.get_by_label("Search the works").fill("heart")
+    expect(cards).to_have_count(4)
+    cards.first.get_by_role("button").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog", name="Delete this work?").get_by_role("button", name="Delete").click()
+    expect(cards).to_have_count(3)
+    studio.found["library"] = "searched, tagged, downloaded, reused, deleted"
+
+
+def jobs(studio):
+    """A job that runs can be stopped, and one that waits can be cancelled."""
+    page = studio.page
+    studio.open("draw")
+    page.get_by_label("Prompt").fill("a green tree")
+    page.get_by_label("Pictures, as a number").fill("9")
+    page.get_by_label("Steps, as a number").fill("100")
+    page.get_by_label("Steps, as a number").press("Tab")
+    name_of_draw(page).click()
+    expect(page.locator(".going-line")).to_contain_text("Drawing")
+    name_of_draw(page).click()
+    page.wait_for_timeout(300)
+    studio.open("jobs")
+    page.get_by_label("Waiting and running").check()
+    expect(page.locator(".job")).to_have_count(2)
+    expect(page.get_by_role("progressbar")).to_have_count(1)
+    studio.shot("jobs")
+    page.get_by_role("button", name="Cancel: a green tree").last.click()
+    expect(page.locator(".job")).to_have_count(1)
+    page.get_by_role("button", name="Cancel: a green tree").first.click()
+    expect(page.locator(".job")).to_have_count(0)
+    page.get_by_label("All", exact=True).check()
+    expect(page.locator(".job").first).to_contain_text("cancelled")
+    studio.found["jobs"] = "a running one stopped, a waiting one cancelled"
+
+
+def pull(studio):
+    page = studio.page
+    studio.open("models")
+    page.get_by_role("button", name="Get minilm").click()
+    bar = page.get_by_role("progressbar", name="Getting minilm")
+    expect(bar).to_be_visible()
+    page.wait_for_function(
+        "() => Number(document.querySelector('.model [role=progressbar]')?.getAttribute('aria-valuenow')) > 0"
+    )
+    share = bar.get_attribute("aria-valuenow")
+    studio.shot("models-pull")
+    row = page.locator(".model", has_text="minilm")
+    expect(row).to_contain_text("here", timeout=300_000)
+    studio.found["pull"] = {"model": "minilm", "share_seen": share}
+
+
+def evict(studio):
+    page = studio.page
+    studio.open("models")
+    memory = page.get_by_label("Memory", exact=True)
+    expect(memory).to_contain_text("icons")
+    studio.shot("models")
+    memory.get_by_role("button", name="Take icons out of memory").click()
+    expect(memory.get_by_role("button", name="Take icons out of memory")).to_have_count(0)
+    studio.found["evict"] = "icons"
+
+
+def accessible(studio, where):
+    """What axe finds: names, roles, contrast, order."""
+    found = Axe().run(studio.page).response
+    problems = [f"{rule['id']} at {rule['nodes'][0]['target']}" for rule in found["violations"]]
+    assert not problems, f"{where}: {problems}"
+    assert len(found["passes"]) > 20, f"{where}: axe looked at {len(found['passes'])} rules only"
+    studio.found.setdefault("accessible", {})[where] = len(found["passes"])
+
+
+def light(studio):
+    """Every page for people who do not see it as others do."""
+    for name in ["chat", "draw", "library", "jobs", "models", "settings"]:
+        studio.open(name)
+        studio.page.wait_for_timeout(400)
+        accessible(studio, f"light {name}")
+
+
+def dark(studio):
+    """The same pages in the dark, for whoever looks at the pictures."""
+    page = studio.page
+    studio.open("chat")
+    page.locator(".talks li a").first.click()
+    expect(page.get_by_role("article").first).to_be_visible()
+    studio.theme("dark")
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert colour == "rgb(23, 22, 20)", colour
+    page.get_by_role("button", name="Look inside").click()
+    accessible(studio, "dark chat, inside")
+    studio.last_answer().locator(".token").nth(3).hover()
+    studio.shot("dark-chat")
+    page.get_by_role("button", name="Look inside").click()
+    for name in ["draw", "library", "jobs", "models", "settings"]:
+        studio.open(name)
+        page.wait_for_timeout(400)
+        studio.shot(f"dark-{name}")
+        accessible(studio, f"dark {name}")
+    studio.theme("light")
+    studio.found["themes"] = ["light", "dark"]
+
+
+FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, light, dark]
