@@ -14,9 +14,12 @@ const ICONS = { text: 'text', image: 'image' };
 
 function Memory({ memory, evict }) {
   if (!memory) return null;
-  const share = (value) => `${(value / memory.budget_bytes) * 100}%`;
-  return html`<section class="card memory" aria-label="Memory"><div class="row"><h2 class="grow">Memory</h2><span class="muted">${bytes(memory.used_bytes)} of ${bytes(memory.budget_bytes)}</span></div>
-    <div class="memory-bar" role="img" aria-label=${`${bytes(memory.used_bytes)} of ${bytes(memory.budget_bytes)} used`}>${memory.models.map((model, index) => html`<i key=${model.id} class=${`m${index % 5}`} style=${{ width: share(model.memory_bytes) }} title=${model.id}></i>`)}</div>
+  // Without a limit the bar shows shares of what is used.
+  const whole = memory.budget_bytes ?? Math.max(memory.used_bytes, 1);
+  const share = (value) => `${(value / whole) * 100}%`;
+  const words = memory.budget_bytes ? `${bytes(memory.used_bytes)} of ${bytes(memory.budget_bytes)}` : `${bytes(memory.used_bytes)}, no limit`;
+  return html`<section class="card memory" aria-label="Memory"><div class="row"><h2 class="grow">Memory</h2><span class="muted">${words}</span></div>
+    <div class="memory-bar" role="img" aria-label=${words}>${memory.models.map((model, index) => html`<i key=${model.id} class=${`m${index % 5}`} style=${{ width: share(model.memory_bytes) }} title=${model.id}></i>`)}</div>
     ${memory.models.length ? html`<ul>${memory.models.map((model, index) => html`<li key=${model.id}><i class=${`m${index % 5}`}></i><span class="grow">${model.id}</span><span class="muted">${bytes(model.memory_bytes)}</span>
       <span class="muted when">${model.idle ? (model.last_used ? `used ${ago(model.last_used)}` : 'idle') : 'at work'}</span>
       <button type="button" class="quiet" disabled=${!model.idle} title="Take it out of memory" aria-label=${`Take ${model.id} out of memory`} onClick=${() => evict(model.id)}><${Icon} name="eject" size="17" /></button></li>`)}</ul>`

@@ -28,7 +28,7 @@ function Server() {
       <div><dt>Address of the API</dt><dd><code>${base}</code><${CopyButton} small label="Copy the address" text=${base} /></dd></div>
       <div><dt>State</dt><dd>${well ?? '…'}</dd></div>
       <div><dt>Models</dt><dd>${served.map((model) => model.name).join(', ') || '…'}</dd></div>
-      ${memory && html`<div><dt>Memory for models</dt><dd>${bytes(memory.used_bytes)} of ${bytes(memory.budget_bytes)}</dd></div>`}
+      ${memory && html`<div><dt>Memory for models</dt><dd>${bytes(memory.used_bytes)}${memory.budget_bytes ? ` of ${bytes(memory.budget_bytes)}` : ''}</dd></div>`}
     </dl>
     <p class="hint">Any OpenAI client works with this address. What you write and draw stays on the machine that runs the server.</p>
   <//>`;
