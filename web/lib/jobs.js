@@ -21,7 +21,11 @@ export const ended = (job) => ENDED.has(job?.state);
 function put(list) {
   jobs.set((old) => {
     const all = new Map(old);
-    for (const job of list) all.set(job.id, { ...all.get(job.id), ...job });
+    for (const job of list) {
+      const known = all.get(job.id);
+      // The end of a quick job may come before the answer that it was taken.
+      all.set(job.id, ended(known) && !ended(job) ? { ...job, ...known } : { ...known, ...job });
+    }
     return all;
   });
   busyJobs.set([...jobs.get().values()].filter((job) => !ended(job)).length);
@@ -87,6 +91,8 @@ export function outcome(id, signal) {
 function take(kind, data) {
   const id = data.job;
   const known = jobs.get().get(id);
+  // A stream begins with how jobs stand; those that ended long ago are news to nobody.
+  if (ENDED.has(kind) && (!known || ended(known))) return;
   const news = { id };
   if (kind === 'queued') news.state = 'queued';
   if (kind === 'progress') Object.assign(news, { state: 'running', progress: { stage: data.stage, done: data.done, total: data.total } });
