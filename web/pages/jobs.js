@@ -23,7 +23,9 @@ function title(job) {
 function took(job) {
   if (!job.started_at) return null;
   const until = job.finished_at ? moment(job.finished_at) : Date.now();
-  return seconds((until - moment(job.started_at)) / 1000);
+  const time = (until - moment(job.started_at)) / 1000;
+  // The server tells whole seconds.
+  return time < 1 ? '< 1 s' : seconds(time);
 }
 
 function far(job) {

@@ -126,7 +126,7 @@ export function Compare({ works: [first, second], close }) {
     ${beside ? html`<div class="compare-beside">${picture(first)}${picture(second)}</div>` : html`<div class="compare" ref=${stage} onPointerDown=${drag} onPointerMove=${drag}>
       ${picture(first)}${picture(second, { style: { clipPath: `inset(0 0 0 ${edge}%)`, aspectRatio: `${first.width} / ${first.height}` } })}<i style=${{ left: `${edge}%` }}></i></div>
     <input type="range" aria-label="Edge between the pictures" min="0" max="100" value=${edge} onInput=${(event) => setEdge(event.target.valueAsNumber)} />`}
-    <div class="table"><table class="differences"><thead><tr><th>Recipe</th><th>${first.title || 'Left'}</th><th>${second.title || 'Right'}</th></tr></thead>
+    <div class="table"><table class="differences"><thead><tr><th>Recipe</th><th>${first.title || first.prompt || 'Left'}</th><th>${second.title || second.prompt || 'Right'}</th></tr></thead>
       <tbody>${differences.map(([name, a, b]) => html`<tr><td>${name}</td><td><code>${a ?? '–'}</code></td><td><code>${b ?? '–'}</code></td></tr>`)}
         ${differences.length === 0 && html`<tr><td colspan="3">The recipes are the same.</td></tr>`}</tbody></table></div>
   <//>`;

@@ -61,7 +61,8 @@ def draw(page, url):
         expect(page.locator(".going-line")).to_be_visible()
         expect(page.locator(".result-line")).to_be_visible(timeout=60_000)
     slider = page.get_by_label("Denoising step")
-    slider.fill(str(int(slider.get_attribute("max")) * 3 // 5))
+    slider.fill(str(int(slider.get_attribute("max")) // 4))
+    slider.blur()
     keep(page, "studio-draw.png")
 
 
@@ -69,7 +70,7 @@ def main():
     url, chromium, *only = sys.argv[1:]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_context(viewport={"width": 1180, "height": 700}).new_page()
+        page = browser.new_context(viewport={"width": 1180, "height": 740}).new_page()
         for picture in (chat, draw):
             if not only or picture.__name__ in only:
                 picture(page, url.rstrip("/"))

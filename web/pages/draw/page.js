@@ -46,7 +46,7 @@ function Before({ works, current, compare }) {
     }
   };
   if (!works.length) return null;
-  return html`<section class="before" aria-label="Drawn before"><div class="row"><h3>Drawn before</h3>
+  return html`<section class="before" aria-label="Drawn before"><div class="row"><h2>Drawn before</h2>
       <button type="button" class="quiet tiny toggle" aria-pressed=${Boolean(picking)} onClick=${() => setPicking(picking ? null : [])}><${Icon} name="compare" size="16" />${picking ? 'Pick two' : 'Compare'}</button></div>
     <div class="strip">${works.map((work) => html`<button type="button" key=${work.id} class="thumb" aria-pressed=${picking ? picking.some((other) => other.id === work.id) : work.job === current}
       title=${work.title || work.prompt} aria-label=${work.title || work.prompt || 'A picture'} onClick=${() => pick(work)}><${Picture} path=${thumbnailPath(work)} loading="lazy" width=${work.width} height=${work.height} /></button>`)}</div></section>`;

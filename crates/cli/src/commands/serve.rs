@@ -53,7 +53,9 @@ pub fn run(args: &ServeArgs, global: &Global) -> Outcome {
         let base = format!("http://{address}/v1");
         note(
             global,
-            &format!("{name} and the other models that are here: {base} (Ctrl-C ends)"),
+            &format!(
+                "{name} and the other models that are here: {base}; the studio: http://{address}/ (Ctrl-C ends)"
+            ),
         );
         if global.json {
             told = print_json(&json!({ "url": base, "model": name }));
