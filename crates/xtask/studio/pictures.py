@@ -54,7 +54,7 @@ def chat(page, url):
 
 def draw(page, url):
     page.goto(f"{url}/#/draw")
-    for text, seed in [("a blue heart, flat", "5"), ("a green tree", "4"), ("a yellow star", "2"), ("a red apple", "7")]:
+    for text, seed in [("a yellow sun", "2"), ("a red apple", "7"), ("a green tree", "4"), ("a blue heart, flat", "5")]:
         page.get_by_label("Prompt").fill(text)
         page.get_by_label("Seed", exact=True).fill(seed)
         page.get_by_label("Prompt").press("Control+Enter")
