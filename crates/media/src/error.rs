@@ -1,10 +1,10 @@
-//! What can be wrong with a picture, each in one line that says what would be right.
+//! What can be wrong with a picture or a sound, each in one line that says what would be right.
 
 use std::path::{Path, PathBuf};
 
 use crate::format::Format;
 
-/// Why a picture could not be read or written.
+/// Why a picture or a sound could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MediaError {
@@ -77,8 +77,31 @@ pub enum MediaError {
         /// Why not.
         reason: String,
     },
+    /// The bytes are those of no sound format that is read.
+    #[error("this is no sound that can be read: use WAV, FLAC, MP3, Ogg Vorbis or AAC")]
+    UnknownSound,
+    /// A file name whose ending stands for no sound format that is written.
+    #[error("{name:?} ends in no sound format that is written; use .wav")]
+    UnknownSoundExtension {
+        /// The name that was given.
+        name: String,
+    },
+    /// A sound file's contents are damaged or hostile.
+    #[error("the sound is damaged: {reason}")]
+    DamagedSound {
+        /// What the decoder stumbled over.
+        reason: String,
+    },
+    /// A sample that no loudspeaker can play: the model's output is broken.
+    #[error("sample {index} of the sound is {value}: it must be finite")]
+    SampleNotFinite {
+        /// Where, counted over all channels.
+        index: usize,
+        /// `NaN`, `inf` or `-inf`.
+        value: String,
+    },
     /// A recipe longer than any request.
-    #[error("the recipe has {bytes} bytes, but at most {allowed} are written into a picture")]
+    #[error("the recipe has {bytes} bytes, but at most {allowed} are written into a file")]
     RecipeTooLong {
         /// Its length.
         bytes: usize,
@@ -99,6 +122,12 @@ impl MediaError {
     pub(crate) fn damaged(format: Format, reason: impl ToString) -> Self {
         Self::Damaged {
             format,
+            reason: one_line(&reason.to_string()),
+        }
+    }
+
+    pub(crate) fn damaged_sound(reason: impl ToString) -> Self {
+        Self::DamagedSound {
             reason: one_line(&reason.to_string()),
         }
     }

@@ -1,14 +1,16 @@
-//! Files people open: pictures and animations, read within limits, written whole, with the recipe and
+//! Files people open: pictures, animations and sound, read within limits, written whole, with the recipe and
 //! the mark of synthetic media inside.
 //!
 //! - [`Picture`]: pixels; cropping, resizing, sheets of several.
 //! - [`read`], [`decode`], [`decode_frames`]: PNG, JPEG, WebP and GIF, safe on hostile files.
 //! - [`encode`], [`encode_lossy`], [`encode_animation`]: the same four, and GIF or animated PNG; [`write_file`] puts bytes
 //!   into their place whole or not at all.
+//! - [`Audio`]: samples; [`audio::read`] takes WAV, FLAC, MP3, Vorbis and AAC, [`audio::encode_wav`] writes WAV.
 //! - [`Origin`] says what is written inside, [`Label::of`] reads it.
 //!
 //! The same picture and recipe give the same bytes, always.
 
+pub mod audio;
 mod error;
 mod file;
 mod format;
@@ -20,6 +22,7 @@ mod resize;
 mod sheet;
 mod write;
 
+pub use audio::Audio;
 pub use error::MediaError;
 pub use file::write_file;
 pub use format::Format;

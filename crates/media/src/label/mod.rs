@@ -5,11 +5,14 @@
 //! with the value `trainedAlgorithmicMedia`, in an XMP packet where each format keeps one
 //! ([XMP specification, part 3](https://github.com/adobe/XMP-Toolkit-SDK/blob/main/docs/XMPSpecificationPart3.pdf)).
 //! The recipe is JSON text: in PNG an `iTXt` chunk with the keyword `medley`, in JPEG and GIF comments that
-//! begin with `medley:`, in WebP (which has no comments) a property in the XMP packet.
+//! begin with `medley:`, in WebP (which has no comments) a property in the XMP packet, in WAV the comment of the
+//! `INFO` list, again after `medley:`.
 
 mod gif;
 mod jpeg;
 mod png;
+mod riff;
+mod wav;
 mod webp;
 mod xmp;
 
@@ -24,7 +27,7 @@ pub const MAX_RECIPE: usize = 1 << 20;
 /// What the recipe's comments begin with.
 const COMMENT: &[u8] = b"medley:";
 
-/// How a picture came to be: what is written into its file.
+/// How a picture or a sound came to be: what is written into its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin<'a> {
     /// A model made it: the file carries the mark of synthetic media and, unless it is left out, the
@@ -47,7 +50,7 @@ pub struct Label {
 }
 
 impl Label {
-    /// Reads the label of a PNG, JPEG, WebP or GIF file. Damaged files and those of other formats have
+    /// Reads the label of a PNG, JPEG, WebP, GIF or WAV file. Damaged files and those of other formats have
     /// none, or what could be read of it.
     pub fn of(bytes: &[u8]) -> Self {
         let found = match Format::of_bytes(bytes) {
@@ -55,6 +58,7 @@ impl Label {
             Some(Format::Jpeg) => jpeg::read(bytes),
             Some(Format::WebP) => webp::read(bytes),
             Some(Format::Gif) => gif::read(bytes),
+            None if wav::is_wav(bytes) => wav::read(bytes),
             None => Found::default(),
         };
         let recipe = found
@@ -95,13 +99,7 @@ pub(crate) fn embed(
     let Origin::Generated { recipe } = origin else {
         return Ok(bytes);
     };
-    let length = recipe.map_or(0, str::len);
-    if length > MAX_RECIPE {
-        return Err(MediaError::RecipeTooLong {
-            bytes: length,
-            allowed: MAX_RECIPE,
-        });
-    }
+    check_length(recipe)?;
     let written = match format {
         Format::Png => png::write(&bytes, recipe, &xmp::packet(None)),
         Format::Jpeg => jpeg::write(&bytes, recipe, &xmp::packet(None)),
@@ -109,6 +107,29 @@ pub(crate) fn embed(
         Format::Gif => gif::write(&bytes, recipe, &xmp::packet(None)),
     };
     written.ok_or_else(|| MediaError::encode(format, "its encoder wrote an unexpected header"))
+}
+
+/// The chunks of a WAV file that hold its label.
+pub(crate) fn wav_chunks(origin: Origin<'_>) -> Result<Vec<u8>, MediaError> {
+    let Origin::Generated { recipe } = origin else {
+        return Ok(Vec::new());
+    };
+    check_length(recipe)?;
+    wav::chunks(recipe, &xmp::packet(None)).ok_or(MediaError::RecipeTooLong {
+        bytes: recipe.map_or(0, str::len),
+        allowed: MAX_RECIPE,
+    })
+}
+
+fn check_length(recipe: Option<&str>) -> Result<(), MediaError> {
+    let bytes = recipe.map_or(0, str::len);
+    if bytes > MAX_RECIPE {
+        return Err(MediaError::RecipeTooLong {
+            bytes,
+            allowed: MAX_RECIPE,
+        });
+    }
+    Ok(())
 }
 
 /// The next `count` bytes at `*at`, which moves on; none if they are not there.

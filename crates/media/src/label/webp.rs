@@ -1,9 +1,9 @@
 //! WebP: an `XMP ` chunk, which asks for the extended form of the file
 //! ([container specification](https://developers.google.com/speed/webp/docs/riff_container)).
 
-use super::{Found, take};
+use super::Found;
+use super::riff::{RIFF_HEADER, chunks as riff_chunks, push_chunk};
 
-const RIFF_HEADER: usize = 12;
 const HAS_ALPHA: u8 = 0x10;
 const HAS_XMP: u8 = 0x04;
 
@@ -51,29 +51,13 @@ fn sides(chunk: &[u8]) -> Option<(bool, u32, u32)> {
     }
 }
 
-fn push_chunk(out: &mut Vec<u8>, name: &[u8; 4], data: &[u8]) -> Option<()> {
-    out.extend_from_slice(name);
-    out.extend_from_slice(&u32::try_from(data.len()).ok()?.to_le_bytes());
-    out.extend_from_slice(data);
-    if data.len() % 2 == 1 {
-        out.push(0);
-    }
-    Some(())
-}
-
 pub(super) fn read(bytes: &[u8]) -> Found {
     let mut found = Found::default();
-    let mut at = RIFF_HEADER;
-    while let Some(head) = take(bytes, &mut at, 8) {
-        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
-        let Some(data) = take(bytes, &mut at, length) else {
-            break;
-        };
+    for (name, data) in riff_chunks(bytes.get(RIFF_HEADER..).unwrap_or_default()) {
         // Some writers leave out the blank.
-        if head.starts_with(b"XMP") {
+        if name.starts_with(b"XMP") {
             found.packet = Some(data.to_vec());
         }
-        at = at.saturating_add(length % 2);
     }
     found
 }
