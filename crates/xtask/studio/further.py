@@ -1,5 +1,6 @@
 """What only the proof does: drawing, its steps and map, library, jobs, models, themes."""
 
+import json
 import re
 
 from axe_playwright_python.sync_playwright import Axe
@@ -180,6 +181,53 @@ def evict(studio):
     studio.found["evict"] = "icons"
 
 
+def begin_with(studio):
+    """A picture out of the library is begun with: all of it, then what a brush has painted over."""
+    page = studio.page
+    studio.open("library")
+    page.get_by_label("Search the works").fill("apple")
+    page.locator(".work-card").first.get_by_role("button").click()
+    page.get_by_role("dialog").get_by_role("button", name="Begin with it").click()
+    expect(page.locator(".begin-picture img")).to_be_visible()
+    page.get_by_label("Prompt").fill("a green apple")
+    for name, value in [("Pictures", "1"), ("Steps", "10"), ("Strength", "0.8")]:
+        page.get_by_label(f"{name}, as a number").fill(value)
+        page.get_by_label(f"{name}, as a number").press("Tab")
+    recipe = drawn_recipe(studio)
+    assert recipe["init"]["strength"] == 0.8 and "mask" not in recipe, recipe
+    page.get_by_role("button", name="Paint a mask").click()
+    canvas = page.get_by_label("Paint here")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.6, steps=6)
+    page.mouse.up()
+    studio.shot("mask")
+    page.get_by_role("button", name="Use this mask").click()
+    recipe = drawn_recipe(studio)
+    assert "mask" in recipe, recipe
+    studio.shot("draw-masked")
+    page.get_by_role("button", name="remove").click()
+    studio.found["begin"] = "with a picture of the library, with a mask"
+
+
+def drawn_recipe(studio):
+    """Draws, and reads the recipe of what came."""
+    page = studio.page
+    before = page.locator(".result-line").count()
+    name_of_draw(page).click()
+    if before:
+        expect(page.locator(".result-line")).to_have_count(0)
+    expect(page.locator(".result-line")).to_be_visible()
+    page.get_by_role("button", name="Details").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Recipe", exact=True).click()
+    recipe = json.loads(dialog.locator("pre").inner_text())
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    return recipe
+
+
 def accessible(studio, where):
     """What axe finds: names, roles, contrast, order."""
     found = Axe().run(studio.page).response
@@ -220,4 +268,4 @@ def dark(studio):
     studio.found["themes"] = ["light", "dark"]
 
 
-FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, light, dark]
+FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, light, dark]

@@ -1,12 +1,12 @@
 // What lies on the desk: the request as it is being written, and the job that was last asked for.
 import { ApiError, send } from '../../lib/api.js';
 import { randomSeed } from '../../lib/format.js';
-import { jobs, outcome, submit } from '../../lib/jobs.js';
+import { outcome, submit } from '../../lib/jobs.js';
 import { kept, state } from '../../lib/state.js';
 
 export const usualForm = {
   model: '', prompt: '', negative: '', width: null, height: null, steps: null, guidance: null, sampler: '', seed: '', count: 1,
-  grid: false, upscale: null, truncation: null, walk: null, strength: 0.6, tab: 'picture', also: null,
+  grid: false, upscale: null, truncation: null, walk: null, strength: null, tab: 'picture', also: null,
 };
 
 export const form = kept('draw', usualForm);
@@ -18,7 +18,7 @@ const ALSO = ['init', 'mask', 'mix', 'loras'];
  * `sha256` of one out of the library. */
 export const start = state(null);
 
-/** The job whose works are on the page: `{id, works, waiting}`. */
+/** What is on the page: the job by its id, or works that came without one by theirs. */
 export const shown = state({ id: sessionStorage.getItem('medley.shown') });
 shown.listen(({ id }) => id && sessionStorage.setItem('medley.shown', id));
 
@@ -51,7 +51,7 @@ export function fill(recipe) {
   if (recipe.init) start.set(null);
 }
 
-/** A picture that is begun with goes as a form, as `/v1/images/edits` has it. */
+/** A picture that is begun with goes as a form, as `/v1/images/edits` has it; what comes of it is kept in the library. */
 async function edit(request, { blob, mask }, strength) {
   const body = new FormData();
   body.set('model', request.model);
@@ -59,9 +59,11 @@ async function edit(request, { blob, mask }, strength) {
   body.set('image', blob, 'image.png');
   if (mask) body.set('mask', mask, 'mask.png');
   if (request.size) body.set('size', request.size.join('x'));
-  const named = { n: request.count, seed: request.seed, steps: request.steps, guidance: request.guidance, negative_prompt: request.negative, strength };
+  const named = { n: request.count, seed: request.seed, steps: request.steps, guidance: request.guidance, negative_prompt: request.negative, sampler: request.sampler, upscale: request.upscale, strength };
   for (const [name, value] of Object.entries(named)) if (value != null) body.set(name, String(value));
-  return (await send('v1/images/edits', { form: body })).json();
+  body.set('response_format', 'url');
+  const { data } = await (await send('v1/images/edits', { form: body })).json();
+  return data.map(({ url }) => new URL(url).pathname.split('/').at(-2));
 }
 
 /** Draws without jobs, where a server has none: the pictures come at once, and are in no library. */
@@ -76,32 +78,6 @@ async function atOnce(request) {
 
 const asPictures = (answer) => answer.data.map((one) => `data:image/${answer.output_format ?? 'png'};base64,${one.b64_json}`);
 
-/** The job that began since `before` and is none of this page's: how an edit is watched while its answer is waited for. */
-function watchEdit(before) {
-  return jobs.listen((all) => {
-    for (const job of all.values()) {
-      if (!before.has(job.id) && job.medium !== 'text' && job.kind !== 'pull') {
-        shown.set((now) => (now.id ? now : { ...now, id: job.id }));
-      }
-    }
-  });
-}
-
-/** Takes a file as the picture to begin with: at most 2048 pixels a side, in PNG. */
-export async function beginWith(file, sha256 = null) {
-  const bitmap = await createImageBitmap(file).catch(() => { throw new Error('This file is no picture that the browser can read.'); });
-  const scale = Math.min(1, 2048 / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale))];
-  const canvas = Object.assign(document.createElement('canvas'), { width, height });
-  canvas.getContext('2d').drawImage(bitmap, 0, 0, width, height);
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
-  const old = start.get();
-  if (old) URL.revokeObjectURL(old.url);
-  start.set({ blob, url: URL.createObjectURL(blob), width, height, sha256, mask: null, maskUrl: null });
-  const { init, mask, ...also } = form.get().also ?? {};
-  form.change({ also });
-}
-
 /** Asks for what is in the form. */
 export async function draw(request, strength) {
   const begin = start.get();
@@ -109,14 +85,9 @@ export async function draw(request, strength) {
   shown.set(mine);
   const set = (part) => shown.set((now) => (now.begun === mine.begun ? { ...now, ...part } : now));
   try {
-    if (begin?.sha256 && !begin.mask) request = { ...request, init: { sha256: begin.sha256, strength } };
+    if (begin?.sha256 && !begin.mask) request = { ...request, init: { sha256: begin.sha256, strength: strength ?? 0.6 } };
     else if (begin) {
-      const stop = watchEdit(new Set(jobs.get().keys()));
-      try {
-        set({ pictures: asPictures(await edit(request, begin, strength)), waiting: false });
-      } finally {
-        stop();
-      }
+      set({ works: await edit(request, begin, strength), waiting: false });
       return;
     }
     const job = await submit(request);

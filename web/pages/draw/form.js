@@ -12,6 +12,7 @@ import { Mask } from './mask.js';
 const SAMPLERS = ['flow_euler', 'flow_heun', 'dpmpp_2m', 'dpmpp_2m_sde', 'unipc', 'euler', 'euler_a', 'heun', 'dpm2', 'dpmpp_2s_a', 'ddim', 'ddpm', 'lcm'];
 
 function Start({ values }) {
+  const set = (name) => (value) => form.change({ [name]: value });
   const begin = useValue(start);
   const [over, setOver] = useState(false);
   const [painting, setPainting] = useState(false);
@@ -27,7 +28,7 @@ function Start({ values }) {
       ${begin && html`<button type="button" class="quiet tiny" onClick=${clear}>remove</button>`}</div>
     <input ref=${input} type="file" class="unseen" tabindex="-1" aria-label="A picture to begin with" accept="image/*" onChange=${(event) => { take(event.target.files[0]); event.target.value = ''; }} />
     ${begin ? html`<div class="begin"><div class="begin-picture"><img src=${begin.url} alt="The picture that is begun with" />${begin.maskUrl && html`<img class="over" src=${begin.maskUrl} alt="" />`}</div>
-        <div class="grow stack"><${Range} label="Strength" min=${0.05} max=${1} step=${0.05} value=${values.strength} usual=${0.6} change=${(strength) => form.change({ strength: strength ?? 0.6 })} />
+        <div class="grow stack"><${Range} label="Strength" min=${0.05} max=${1} step=${0.05} value=${values.strength} usual=${begin.mask ? 1 : 0.6} change=${set('strength')} />
         <button type="button" onClick=${() => setPainting(true)}><${Icon} name="brush" size="17" />${begin.mask ? 'Change the mask' : 'Paint a mask'}</button></div></div>`
       : html`<button type="button" class="drop ${over ? 'over' : ''}" onClick=${() => input.current.click()} onDragOver=${(event) => { event.preventDefault(); setOver(true); }}
         onDragLeave=${() => setOver(false)} onDrop=${drop}><${Icon} name="upload" size="18" />Choose or drop a picture</button>`}

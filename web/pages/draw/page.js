@@ -63,7 +63,7 @@ export function Page() {
   const model = painters.find((one) => one.name === values.model);
   const job = now.id ? all.get(now.id) : null;
   const busy = now.waiting === true;
-  const works = useRecent(job?.state);
+  const works = useRecent(`${job?.state} ${now.works}`);
   useEffect(() => { loadModels().catch(complain); }, []);
   useEffect(() => {
     const id = query.get('reuse');
