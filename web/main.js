@@ -39,13 +39,18 @@ const loaded = new Map();
 
 function Current({ page }) {
   const [found, setFound] = useState(() => loaded.get(page.id));
-  const [error, forget] = useErrorBoundary((problem) => console.error(problem));
+  const [failed, setFailed] = useState(null);
+  const [broken] = useErrorBoundary((problem) => console.error(problem));
+  const error = failed ?? broken;
   useEffect(() => {
     document.title = `${page.label} – Medley`;
     page.load().then((module) => {
       loaded.set(page.id, module.Page);
       setFound(() => module.Page);
-    }, forget);
+    }, (problem) => {
+      console.error(problem);
+      setFailed(problem);
+    });
   }, [page]);
   if (error) {
     return html`<main class="page"><div class="empty"><h2>This page has failed</h2><p class="muted">${error.message}</p>

@@ -91,7 +91,13 @@ def key(studio):
 
 
 def modules(studio):
-    """Events arrive cut anywhere; text of models never becomes HTML."""
+    """Every page can be read; events arrive cut anywhere; text of models never becomes HTML."""
+    pages = studio.page.evaluate("""async () => {
+        const { pages } = await import('/assets/pages.js');
+        const read = await Promise.all(pages.map((page) => page.load()));
+        return read.map(({ Page }, index) => [pages[index].id, typeof Page]);
+    }""")
+    assert [name for name, kind in pages if kind == "function"] == PAGES, pages
     read = studio.page.evaluate("""async () => {
         const { events } = await import('/assets/lib/api.js');
         const text = 'event: progress\\ndata: {"a":1}\\n\\n: nothing\\n\\ndata: one\\r\\ndata: two\\r\\n\\r\\ndata: ü🙂\\n\\n';
@@ -120,7 +126,7 @@ def modules(studio):
     }""")
     assert shown["bad"] == 0 and shown["strong"] == 1, shown
     assert "<img src=x onerror=alert(1)>" in shown["text"] and "<d>" in shown["text"], shown
-    studio.found["modules"] = "events cut anywhere, no HTML out of texts"
+    studio.found["modules"] = "all pages read, events cut anywhere, no HTML out of texts"
 
 
 def chat_streams(studio):

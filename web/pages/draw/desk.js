@@ -78,6 +78,21 @@ async function atOnce(request) {
 
 const asPictures = (answer) => answer.data.map((one) => `data:image/${answer.output_format ?? 'png'};base64,${one.b64_json}`);
 
+/** Takes a file as the picture to begin with: at most 2048 pixels a side, in PNG. */
+export async function beginWith(file, sha256 = null) {
+  const bitmap = await createImageBitmap(file).catch(() => { throw new Error('This file is no picture that the browser can read.'); });
+  const scale = Math.min(1, 2048 / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale))];
+  const canvas = Object.assign(document.createElement('canvas'), { width, height });
+  canvas.getContext('2d').drawImage(bitmap, 0, 0, width, height);
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+  const old = start.get();
+  if (old) URL.revokeObjectURL(old.url);
+  start.set({ blob, url: URL.createObjectURL(blob), width, height, sha256, mask: null, maskUrl: null });
+  const { init, mask, ...also } = form.get().also ?? {};
+  form.change({ also });
+}
+
 /** Asks for what is in the form. */
 export async function draw(request, strength) {
   const begin = start.get();
