@@ -187,7 +187,8 @@ def stop_works(studio):
     studio.say("Count from one to three hundred in words, one number on each line.")
     stop = page.get_by_role("button", name="Stop")
     expect(stop).to_be_visible()
-    page.wait_for_function("[...document.querySelectorAll('.message.assistant')].pop().innerText.length > 20")
+    # Words of the answer, not those that say it is on its way.
+    page.wait_for_function("() => ([...document.querySelectorAll('.message.assistant')].pop().querySelector('.prose')?.innerText.length ?? 0) > 60")
     begun = time.monotonic()
     stop.click()
     expect(studio.last_answer()).to_contain_text("Stopped.")
