@@ -3,6 +3,24 @@ import { html, useEffect, useState } from '../lib/html.js';
 import { send, settings } from '../lib/api.js';
 import { useValue } from '../lib/state.js';
 
+/** Pictures that were fetched with the key: path → promise of an address; files of works never change. */
+const fetched = new Map();
+const MOST = 300;
+
+function fetchOnce(path) {
+  if (!fetched.has(path)) {
+    const coming = send(path).then((answer) => answer.blob()).then((blob) => URL.createObjectURL(blob));
+    coming.catch(() => fetched.delete(path));
+    fetched.set(path, coming);
+    if (fetched.size > MOST) {
+      const [oldest, address] = fetched.entries().next().value;
+      fetched.delete(oldest);
+      address.then(URL.revokeObjectURL, () => {});
+    }
+  }
+  return fetched.get(path);
+}
+
 /** An address that can be shown for a path of the API, or null while it comes. */
 export function useSource(path) {
   const { key } = useValue(settings);
@@ -12,16 +30,9 @@ export function useSource(path) {
       setSource(path);
       return undefined;
     }
-    let url = null;
-    const controller = new AbortController();
-    send(path, { signal: controller.signal }).then((answer) => answer.blob()).then((blob) => {
-      url = URL.createObjectURL(blob);
-      setSource(url);
-    }, () => {});
-    return () => {
-      controller.abort();
-      if (url) URL.revokeObjectURL(url);
-    };
+    let here = true;
+    fetchOnce(path).then((address) => here && setSource(address), () => {});
+    return () => { here = false; };
   }, [path, key]);
   return source;
 }
