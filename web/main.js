@@ -15,7 +15,7 @@ import { Text } from './ui/controls.js';
 const IN_BAR = 4;
 
 function Link({ page, here, badge, onClick }) {
-  return html`<a href=${`#/${page.id}`} class="nav-link" aria-current=${here ? 'page' : null} onClick=${onClick}>
+  return html`<a href=${`#/${page.id}`} class="nav-link" title=${page.label} aria-current=${here ? 'page' : null} onClick=${onClick}>
     <${Icon} name=${page.icon} size="21" /><span>${page.label}</span>
     ${badge > 0 && html`<b class="badge" aria-label=${`${badge} running`}>${badge}</b>`}</a>`;
 }
