@@ -56,6 +56,7 @@ fn settings() -> UpscalerSettings {
         patch: 16,
         noise: 0.02,
         adversarial: 0.0,
+        perceptual: 0.0,
         penalty: 0.1,
         steps: 20,
         batch: 4,
