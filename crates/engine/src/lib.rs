@@ -44,10 +44,15 @@ pub use medley_pipelines::embed::EmbeddingModel;
 /// Many requests through one language model at the same time.
 #[cfg(feature = "generators")]
 pub use medley_pipelines::text::batch;
+/// How models write thoughts and calls of functions.
+#[cfg(feature = "generators")]
+pub use medley_pipelines::text::dialect;
 #[cfg(feature = "generators")]
 pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel, adapter_file};
 #[cfg(feature = "generators")]
 pub use medley_pipelines::{CancelToken, PipelineError, Run, TextGenerator};
+#[cfg(feature = "generators")]
+pub use medley_tokenize::Tokenizer;
 /// Training, as the command line drives it.
 #[cfg(feature = "generators")]
 pub use medley_train as train;

@@ -12,7 +12,7 @@ use std::time::Instant;
 use medley_pipelines::text::batch::{Batch, BatchOptions, Happening};
 use medley_pipelines::text::{LoadOptions, TextModel};
 use medley_pipelines::{CancelToken, PipelineError, Run, TextGenerator};
-use medley_types::{Message, Prompt, Sampling, Speculation, TextRequest, TextWork};
+use medley_types::{Message, Prompt, TextRequest, TextWork};
 
 const SYSTEM: &str = "You are a guide to the rivers of the world. You answer every question about them in a few friendly \
     sentences, name the countries that a river flows through, and say what a traveller should see there.";
@@ -22,19 +22,15 @@ const RIVERS: [&str; 8] = [
 
 fn request(river: &str, seed: u64) -> TextRequest {
     TextRequest {
-        model: "example".into(),
-        prompt: Prompt::Messages(vec![
-            Message::new("system", SYSTEM),
-            Message::new("user", format!("Where does the {river} flow?")),
-        ]),
         max_tokens: Some(128),
-        sampling: Sampling::default(),
-        seed,
-        stop: Vec::new(),
-        constraint: None,
-        logprobs: None,
-        speculation: Speculation::Off,
-        loras: Vec::new(),
+        ..TextRequest::new(
+            "example",
+            Prompt::Messages(vec![
+                Message::new("system", SYSTEM),
+                Message::new("user", format!("Where does the {river} flow?")),
+            ]),
+            seed,
+        )
     }
 }
 

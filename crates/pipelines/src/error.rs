@@ -49,6 +49,16 @@ pub enum PipelineError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A function whose arguments' schema cannot be followed.
+    #[error("the function {name}: {problem}")]
+    ToolSchema {
+        /// Number of the function in the request.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        problem: medley_sampling::SamplingError,
+    },
     /// The user ended the run.
     #[error("the run was ended")]
     Cancelled,
@@ -104,6 +114,7 @@ impl PipelineError {
                 Some("take a smaller model of the same family"),
             ),
             Self::InvalidRequest(_)
+            | Self::ToolSchema { .. }
             | Self::Sampling(_)
             | Self::Tokenize(TokenizeError::Template { .. }) => (ErrorCode::InvalidRequest, None),
             Self::File { .. } => (ErrorCode::File, None),

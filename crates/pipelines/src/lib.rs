@@ -5,21 +5,14 @@
 //! ```no_run
 //! use medley_pipelines::text::{LoadOptions, TextModel};
 //! use medley_pipelines::{Run, TextGenerator};
-//! use medley_types::{Message, Prompt, Sampling, Speculation, TextRequest};
+//! use medley_types::{Message, Prompt, TextRequest};
 //!
 //! # fn main() -> Result<(), medley_pipelines::PipelineError> {
 //! let model = TextModel::load("SmolLM2-135M-Instruct.Q4_1.gguf".as_ref(), &LoadOptions::default())?;
+//! let prompt = Prompt::Messages(vec![Message::new("user", "Name three rivers.")]);
 //! let request = TextRequest {
-//!     model: "smollm2-135m".into(),
-//!     prompt: Prompt::Messages(vec![Message::new("user", "Name three rivers.")]),
 //!     max_tokens: Some(40),
-//!     sampling: Sampling::default(),
-//!     seed: 1,
-//!     stop: Vec::new(),
-//!     constraint: None,
-//!     logprobs: None,
-//!     speculation: Speculation::Off,
-//!     loras: Vec::new(),
+//!     ..TextRequest::new("smollm2-135m", prompt, 1)
 //! };
 //! let work = model.generate(&request, &mut Run::quiet())?;
 //! assert!(work.tokens <= 40);

@@ -13,7 +13,7 @@ use medley_models::decoder::{Input, Wanted};
 use medley_pipelines::text::{LoadOptions, TextModel};
 use medley_pipelines::{Run, TextGenerator};
 use medley_testkit::text::{Greedy, Heldout};
-use medley_types::{Message, Prompt, Sampling, Speculation, TextRequest};
+use medley_types::{Message, Prompt, Sampling, TextRequest};
 
 /// Tokens of a continuation that are compared.
 const TOKENS: usize = 32;
@@ -39,36 +39,25 @@ fn greedy(model: &str) {
     let reference = Greedy::open(model).unwrap();
     let (mut defaults, mut full, mut own) = (0, 0, 0);
     for prompt in &reference.prompts {
+        let asked = match &prompt.messages {
+            Some(messages) => {
+                let text = |m: &serde_json::Value, name: &str| m[name].as_str().unwrap().to_owned();
+                let message = |m| Message::new(&text(m, "role"), text(m, "content"));
+                Prompt::Messages(messages.iter().map(message).collect())
+            }
+            None => Prompt::Raw(prompt.prompt.clone()),
+        };
         let request = TextRequest {
-            model: model.into(),
-            prompt: match &prompt.messages {
-                Some(messages) => Prompt::Messages(
-                    messages
-                        .iter()
-                        .map(|m| {
-                            Message::new(
-                                m["role"].as_str().unwrap(),
-                                m["content"].as_str().unwrap(),
-                            )
-                        })
-                        .collect(),
-                ),
-                None => Prompt::Raw(prompt.prompt.clone()),
-            },
             max_tokens: Some(TOKENS),
             sampling: Sampling {
                 temperature: 0.0,
                 ..Sampling::default()
             },
-            seed: 0,
-            stop: Vec::new(),
-            constraint: None,
             logprobs: Some(0),
-            speculation: Speculation::Off,
-            loras: Vec::new(),
+            ..TextRequest::new(model, asked, 0)
         };
         assert_eq!(
-            text.encode(&request.prompt).unwrap(),
+            text.encode(&request).unwrap(),
             prompt.prompt_ids,
             "{model} {}: ids of the prompt",
             prompt.id

@@ -15,7 +15,7 @@ mod rng;
 pub mod speculative;
 pub mod token;
 
-pub use constraint::{Constraint, Vocabulary};
+pub use constraint::{Constraint, Vocabulary, embedded_schema};
 pub use error::SamplingError;
 pub use mask::TokenMask;
 pub use token::{Distribution, Dry, Sampled, Sampler, SamplerConfig, log_sum_exp, top_logprobs};

@@ -84,6 +84,14 @@ impl TokenMask {
         }
     }
 
+    /// Rules out every token that `other` rules out, and those that it does not know.
+    pub fn intersect(&mut self, other: &TokenMask) {
+        let others = other.words.iter().chain(std::iter::repeat(&0));
+        for (word, other) in self.words.iter_mut().zip(others) {
+            *word &= other;
+        }
+    }
+
     /// The allowed ids in rising order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.words.iter().zip(0u32..).flat_map(|(&word, index)| {

@@ -10,6 +10,8 @@ pub struct StreamDecoder {
     tokenizer: Tokenizer,
     /// Bytes of a character that has not ended yet; never a whole one.
     pending: Vec<u8>,
+    /// Special tokens that are shown.
+    visible: Vec<u32>,
 }
 
 impl StreamDecoder {
@@ -19,13 +21,20 @@ impl StreamDecoder {
         Self {
             tokenizer: tokenizer.clone(),
             pending: Vec::new(),
+            visible: Vec::new(),
         }
+    }
+
+    /// The same, with these special tokens in the text, for whoever reads it by them.
+    #[must_use]
+    pub fn showing(self, visible: Vec<u32>) -> Self {
+        Self { visible, ..self }
     }
 
     /// Takes one id; gives the characters that are complete now. Bytes that can no longer become a character are
     /// U+FFFD, as in [`String::from_utf8_lossy`].
     pub fn push(&mut self, id: u32) -> String {
-        if !self.tokenizer.is_special(id) {
+        if !self.tokenizer.is_special(id) || self.visible.contains(&id) {
             self.pending.extend_from_slice(self.tokenizer.piece(id));
         }
         self.take(false)

@@ -4,6 +4,7 @@
 mod error;
 mod image;
 mod text;
+mod tools;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ pub use text::{
     Constraint, FinishReason, Message, Prompt, Sampling, Speculation, TextRequest, TextTimings,
     TextWork, TokenLogprob,
 };
+pub use tools::{Tool, ToolCall, ToolChoice, Tools};
 
 /// What a request asks for; the recipe of a work is its JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

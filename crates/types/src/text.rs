@@ -1,14 +1,23 @@
 use serde::{Deserialize, Serialize};
 
-use crate::LoraUse;
+use crate::{LoraUse, ToolCall, Tools};
 
 /// A turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
-    /// What was said.
+    /// What was said; of a tool, what came of the call.
     pub content: String,
+    /// What the assistant thought before it spoke.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// What the assistant asked to be called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// Which of these calls a tool answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
 }
 
 impl Message {
@@ -17,6 +26,7 @@ impl Message {
         Self {
             role: role.to_owned(),
             content: content.into(),
+            ..Self::default()
         }
     }
 }
@@ -141,6 +151,38 @@ pub struct TextRequest {
     /// Adapters on the model's layers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraUse>,
+    /// Functions that the model may ask to be called.
+    #[serde(default, skip_serializing_if = "Tools::is_off")]
+    pub tools: Tools,
+    /// How much a model thinks before it speaks: `none`, `minimal`, `low`, `medium`, `high`; as its template has it where
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<String>,
+    /// Whether the prompt's own tokens are told too, as events before those of the text; of the first nothing is known,
+    /// and its log-probability is 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub echo_logprobs: bool,
+}
+
+impl TextRequest {
+    /// A request of `model` with all else as it usually is.
+    pub fn new(model: impl Into<String>, prompt: Prompt, seed: u64) -> Self {
+        Self {
+            model: model.into(),
+            prompt,
+            max_tokens: None,
+            sampling: Sampling::default(),
+            seed,
+            stop: Vec::new(),
+            constraint: None,
+            logprobs: None,
+            speculation: Speculation::Off,
+            loras: Vec::new(),
+            tools: Tools::default(),
+            effort: None,
+            echo_logprobs: false,
+        }
+    }
 }
 
 /// Why a text ended.
@@ -195,8 +237,14 @@ pub struct TextWork {
     pub tokens: usize,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// The stop string that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Tokens of the prompt that were known from before and not read again.
+    #[serde(default)]
+    pub cached_tokens: usize,
     /// How fast it went.
     pub timings: TextTimings,
     /// One entry per token, where asked for.

@@ -112,8 +112,6 @@ pub fn check(request: &TextRequest) -> Outcome {
 /// A request with these sampling flags and no model yet.
 pub fn request(prompt: Prompt, s: &SamplingArgs) -> TextRequest {
     TextRequest {
-        model: DEFAULT_TEXT.into(),
-        prompt,
         max_tokens: s.max_tokens.map(|n| n as usize),
         sampling: Sampling {
             temperature: s.temperature,
@@ -128,12 +126,8 @@ pub fn request(prompt: Prompt, s: &SamplingArgs) -> TextRequest {
             dry_multiplier: s.dry,
             logit_bias: s.logit_bias.clone(),
         },
-        seed: s.seed.unwrap_or_else(fresh_seed),
         stop: s.stop.clone(),
-        constraint: None,
-        logprobs: None,
-        speculation: Speculation::Off,
-        loras: Vec::new(),
+        ..TextRequest::new(DEFAULT_TEXT, prompt, s.seed.unwrap_or_else(fresh_seed))
     }
 }
 

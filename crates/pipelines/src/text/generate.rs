@@ -1,8 +1,6 @@
 use medley_models::decoder::Input;
 use medley_sampling::SamplerConfig;
-use medley_tokenize::{ChatInput, encode_chat};
 use medley_types::{LoraUse, Message, Prompt, TextRequest, TextWork};
-use serde_json::json;
 
 use super::sequence::Sequence;
 use super::writer::sampler_fields;
@@ -37,9 +35,9 @@ impl TextModel {
         Ok(config.validate(u32::MAX as usize)?)
     }
 
-    /// The ids of a prompt, with its chat template where it is a conversation.
-    pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PipelineError> {
-        let ids = match prompt {
+    /// The ids of a request's prompt, with the chat template where it is a conversation.
+    pub fn encode(&self, request: &TextRequest) -> Result<Vec<u32>, PipelineError> {
+        let ids = match &request.prompt {
             Prompt::Tokens(ids) => {
                 let size = self.decoder.config().vocab_size;
                 if let Some(id) = ids.iter().find(|&&id| id as usize >= size) {
@@ -53,23 +51,17 @@ impl TextModel {
             Prompt::Raw(text) if text.is_empty() => return Err(PipelineError::EmptyPrompt),
             Prompt::Raw(text) => self.tokenizer.encode(text, true, true)?,
             Prompt::Messages(messages) => {
-                if messages.iter().all(|m| m.content.is_empty()) {
+                let empty = |m: &Message| m.content.is_empty() && m.tool_calls.is_empty();
+                if messages.iter().all(empty) {
                     return Err(PipelineError::EmptyPrompt);
                 }
-                let template = self
-                    .template
-                    .as_ref()
-                    .ok_or_else(|| PipelineError::NoTemplate {
+                let (Some(template), Some(dialect)) = (&self.template, &self.dialect) else {
+                    return Err(PipelineError::NoTemplate {
                         model: self.name.clone(),
-                    })?;
-                let turn = |m: &Message| json!({"role": m.role, "content": m.content});
-                let messages: Vec<_> = messages.iter().map(turn).collect();
-                let input = ChatInput {
-                    messages: &messages,
-                    add_generation_prompt: true,
-                    ..ChatInput::default()
+                    });
                 };
-                encode_chat(&self.tokenizer, template, &input)?
+                let (tools, effort) = (&request.tools, request.effort.as_deref());
+                dialect.encode(&self.tokenizer, template, messages, tools, effort)?
             }
         };
         if ids.is_empty() {

@@ -96,6 +96,7 @@ impl TextModel {
             name: name.to_owned(),
             decoder,
             tokenizer,
+            dialect: template.as_ref().map(super::dialect::Dialect::of),
             template,
             vocabulary: std::sync::OnceLock::new(),
             kv_type: options.kv_type,

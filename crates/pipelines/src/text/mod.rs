@@ -2,6 +2,8 @@
 
 mod adapter;
 pub mod batch;
+mod constrain;
+pub mod dialect;
 mod draft;
 mod generate;
 mod load;
@@ -20,6 +22,8 @@ use medley_tokenize::{ChatTemplate, Tokenizer};
 
 use crate::PipelineError;
 
+use dialect::Dialect;
+
 pub use adapter::{adapter_file, open_adapter};
 pub use load::LoadOptions;
 pub(crate) use load::read_json;
@@ -35,6 +39,8 @@ pub struct TextModel {
     decoder: Decoder,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    /// How it writes thoughts and calls, where it has a template.
+    dialect: Option<Dialect>,
     vocabulary: OnceLock<Result<Vocabulary, SamplingError>>,
     kv_type: KvType,
     context: usize,
@@ -85,6 +91,11 @@ impl TextModel {
     /// Its chat template, where the files have one.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
+    }
+
+    /// How it writes thoughts and calls, where it has a chat template.
+    pub fn dialect(&self) -> Option<&Dialect> {
+        self.dialect.as_ref()
     }
 
     /// The tokens as constrained output needs them; put together when they are first asked for.

@@ -5,10 +5,18 @@ use std::time::Instant;
 use medley_models::decoder::{Input, Wanted};
 use medley_types::{Event, FinishReason, TextRequest, TextTimings, TextWork};
 
+use super::dialect::Reading;
 use super::draft::Drafter;
 use super::writer::{Emit, Writer};
 use super::{PREFILL_CHUNK, Session, TextModel};
 use crate::PipelineError;
+
+/// Most tokens of a text that must call a function and has no limit of its own: a weak model may find no end to an argument,
+/// and what must be a call is whole only at its end.
+const CALL_TOKENS: usize = 2048;
+
+/// As [`PREFILL_CHUNK`], where the logits of every token are wanted, which take a megabyte each in a large vocabulary.
+const ECHO_CHUNK: usize = 32;
 
 /// A request with what was read and written for it.
 ///
@@ -25,6 +33,9 @@ pub(super) struct Sequence {
     /// Prompt tokens that were not read for this request.
     cached: usize,
     logprobs: bool,
+    reading: Reading,
+    /// Whether the log-probabilities of the prompt are told.
+    echo: bool,
     started: Instant,
     writing_since: Option<Instant>,
     ended: Option<Instant>,
@@ -36,12 +47,15 @@ impl Sequence {
     /// Checks the request and encodes its prompt; nothing is read yet.
     pub(super) fn new(model: &TextModel, request: &TextRequest) -> Result<Self, PipelineError> {
         TextModel::validate(request)?;
-        let prompt = model.encode(&request.prompt)?;
-        let limit = request.max_tokens.unwrap_or(usize::MAX);
+        let prompt = model.encode(request)?;
+        let reading = model.reading(request, &prompt);
+        let limit = request.max_tokens.unwrap_or_else(|| unasked(request));
         let budget = limit.min(model.context - prompt.len());
         Ok(Self {
             session: model.session(),
-            writer: Writer::new(model, request, budget)?,
+            writer: Writer::new(model, request, budget, reading)?,
+            reading,
+            echo: request.echo_logprobs && request.logprobs.is_some(),
             drafter: Drafter::new(model, &request.speculation)?,
             prompt,
             next: Vec::new(),
@@ -54,6 +68,11 @@ impl Sequence {
             drafted: 0,
             accepted: 0,
         })
+    }
+
+    /// What is to be read out of its text.
+    pub(super) fn reading(&self) -> Reading {
+        self.reading
     }
 
     /// The ids of the prompt.
@@ -77,6 +96,10 @@ impl Sequence {
             drafter.resume(session.draft.take());
         }
         self.session = session;
+        if self.echo {
+            // All of the prompt's logits are wanted.
+            self.session.truncate(0)?;
+        }
         self.cached = self.session.keep(model, &self.prompt)?;
         self.read_on();
         Ok(())
@@ -104,6 +127,7 @@ impl Sequence {
             tokens: &self.next,
             cache: &mut self.session.cache,
             wanted: match (last, self.writing_since) {
+                (_, None) if self.echo => Wanted::All,
                 (false, _) => Wanted::None,
                 (true, None) => Wanted::Last,
                 (true, Some(_)) => Wanted::All,
@@ -128,6 +152,10 @@ impl Sequence {
                 done: read,
                 total: self.prompt.len(),
             });
+            if self.echo {
+                self.writer
+                    .echo(&self.prompt[before..], self.next.len(), logits, emit);
+            }
             if read < self.prompt.len() {
                 self.read_on();
                 return Ok(());
@@ -142,6 +170,9 @@ impl Sequence {
             self.next.truncate(1);
         }
         let draft = &self.next[1..];
+        // Of a prompt that is told, only the last row is for the text.
+        let rows = (1 + draft.len()) * self.writer.sampler.vocab_size();
+        let logits = &logits[logits.len() - rows..];
         let written = self.writer.write(logits, draft, emit)?;
         self.drafted += draft.len();
         self.accepted += written.kept;
@@ -181,8 +212,10 @@ impl Sequence {
         let read = self.session.ids.len().min(self.prompt.len());
         let work = TextWork {
             tokens: self.writer.tokens,
+            stopped_by: self.writer.stopped_by,
             finish_reason: self.end.unwrap_or(FinishReason::Cancelled),
             prompt_tokens: self.prompt.len(),
+            cached_tokens: self.cached,
             timings: TextTimings {
                 load_s: model.load_s,
                 prefill_tok_s: rate(
@@ -209,7 +242,8 @@ impl Sequence {
     /// The next part of the prompt.
     fn read_on(&mut self) {
         let read = self.session.ids.len();
-        let end = self.prompt.len().min(read + PREFILL_CHUNK);
+        let chunk = if self.echo { ECHO_CHUNK } else { PREFILL_CHUNK };
+        let end = self.prompt.len().min(read + chunk);
         self.next.clear();
         self.next.extend_from_slice(&self.prompt[read..end]);
     }
@@ -247,5 +281,13 @@ impl Sequence {
         } else {
             Event::Done
         });
+    }
+}
+
+/// Most tokens of a text where the request does not say.
+fn unasked(request: &TextRequest) -> usize {
+    match request.tools.must_call() {
+        true => CALL_TOKENS,
+        false => usize::MAX,
     }
 }

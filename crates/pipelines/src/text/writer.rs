@@ -2,12 +2,14 @@
 
 use medley_sampling::speculative::{self, Draft, Guide};
 use medley_sampling::{
-    Constraint, Dry, Sampler, SamplerConfig, SamplingError, TokenMask, top_logprobs,
+    Constraint, Dry, Sampler, SamplerConfig, SamplingError, TokenMask, log_sum_exp, top_logprobs,
 };
 use medley_tokenize::{StreamDecoder, Tokenizer};
 use medley_types::{Event, FinishReason, TextRequest, TokenLogprob};
 
 use super::TextModel;
+use super::constrain::{constraint, hurry, watch};
+use super::dialect::{Reading, Watch};
 use crate::PipelineError;
 
 /// Where events go.
@@ -20,6 +22,8 @@ pub(super) struct Writer {
     tokenizer: Tokenizer,
     decoder: StreamDecoder,
     stop: Vec<String>,
+    /// The stop string that came.
+    pub(super) stopped_by: Option<String>,
     alternatives: Option<usize>,
     budget: usize,
     /// What has been sent.
@@ -27,6 +31,8 @@ pub(super) struct Writer {
     /// What may still turn out to be the beginning of a stop string.
     held: String,
     pub(super) tokens: usize,
+    /// Whether a part of the prompt was told.
+    echoed: bool,
     pub(super) logprobs: Vec<TokenLogprob>,
 }
 
@@ -46,22 +52,34 @@ impl Writer {
         model: &TextModel,
         request: &TextRequest,
         budget: usize,
+        reading: Reading,
     ) -> Result<Self, PipelineError> {
         let config = sampler_config(request, &model.tokenizer)?;
+        let visible = match &model.dialect {
+            Some(dialect) if reading.chat => dialect.visible(&model.tokenizer, reading.calls),
+            _ => Vec::new(),
+        };
         Ok(Self {
             sampler: Sampler::new(&config, model.decoder.config().vocab_size)?,
             gate: Gate {
-                constraint: constraint(model, request)?,
+                constraint: constraint(model, request, reading.thinking)?,
                 end: model.tokenizer.end_of_generation().to_vec(),
+                left: budget,
+                hurry: hurry(request, budget),
+                watch: watch(model, request, reading.thinking),
+                tokenizer: model.tokenizer.clone(),
+                size: model.decoder.config().vocab_size,
             },
             tokenizer: model.tokenizer.clone(),
-            decoder: StreamDecoder::new(&model.tokenizer),
+            decoder: StreamDecoder::new(&model.tokenizer).showing(visible),
             stop: request.stop.clone(),
+            stopped_by: None,
             alternatives: request.logprobs,
             budget,
             text: String::new(),
             held: String::new(),
             tokens: 0,
+            echoed: false,
             logprobs: Vec::new(),
         })
     }
@@ -124,6 +142,24 @@ impl Writer {
         Ok(written)
     }
 
+    /// Tells of a part of the prompt, `count` tokens long: `prompt` from there on, and the logits of that part.
+    pub(super) fn echo(&mut self, prompt: &[u32], count: usize, logits: &[f32], emit: Emit) {
+        let n = self.alternatives.unwrap_or(0);
+        let first = self.tokens == 0 && !self.echoed;
+        if let Some(&id) = prompt.first().filter(|_| first) {
+            emit(Event::Token(self.describe(id, 0.0, &[], 0)));
+        }
+        self.echoed = true;
+        let rows = logits.chunks_exact(self.sampler.vocab_size());
+        for (&id, row) in prompt.iter().skip(1).take(count).zip(rows) {
+            let all = log_sum_exp(row);
+            let logprob = row
+                .get(id as usize)
+                .map_or(f64::NAN, |&x| f64::from(x) - all);
+            emit(Event::Token(self.describe(id, logprob as f32, row, n)));
+        }
+    }
+
     /// Sends what was held back. The reason is another one where that completes a stop string.
     pub(super) fn close(&mut self, reason: FinishReason, emit: Emit) -> FinishReason {
         let rest = self.decoder.finish();
@@ -144,9 +180,10 @@ impl Writer {
         let found = self
             .stop
             .iter()
-            .filter_map(|s| self.held.find(s.as_str()))
-            .min();
-        if let Some(at) = found {
+            .filter_map(|s| Some((self.held.find(s.as_str())?, s)))
+            .min_by_key(|&(at, _)| at);
+        if let Some((at, stop)) = found {
+            self.stopped_by = Some(stop.clone());
             let before = self.held[..at].to_owned();
             self.held.clear();
             self.send(&before, emit);
@@ -189,6 +226,15 @@ impl Writer {
 struct Gate {
     constraint: Option<Constraint>,
     end: Vec<u32>,
+    /// Tokens that may still be written.
+    left: usize,
+    /// With so many left or fewer, the constraint is brought to its end.
+    hurry: usize,
+    /// Thoughts that are to be ended then.
+    watch: Option<Watch>,
+    tokenizer: Tokenizer,
+    /// Tokens that there are logits for.
+    size: usize,
 }
 
 impl Gate {
@@ -199,10 +245,30 @@ impl Gate {
 
 impl Guide for Gate {
     fn mask(&mut self) -> Result<Option<TokenMask>, SamplingError> {
-        self.constraint.as_mut().map(Constraint::mask).transpose()
+        let hurries = self.left <= self.hurry;
+        if hurries
+            && let Some(constraint) = &mut self.constraint
+            && let Some(id) = self.watch.as_ref().and_then(Watch::closing)
+        {
+            // Within a character nothing can be closed.
+            let mask = match constraint.valid_prefix(&[id])? {
+                0 => constraint.mask()?,
+                _ => TokenMask::of(&[id], self.size),
+            };
+            return Ok(Some(mask));
+        }
+        let mask = match hurries {
+            true => Constraint::closing_mask,
+            false => Constraint::mask,
+        };
+        self.constraint.as_mut().map(mask).transpose()
     }
 
     fn accept(&mut self, id: u32) -> Result<bool, SamplingError> {
+        self.left = self.left.saturating_sub(1);
+        if let Some(watch) = &mut self.watch {
+            watch.take(id, &self.tokenizer.token_bytes(id));
+        }
         if let Some(constraint) = &mut self.constraint {
             constraint.accept(id)?;
         }
@@ -211,7 +277,7 @@ impl Guide for Gate {
 }
 
 /// Length in bytes of the longest end of `text` that is a beginning of `stop`.
-fn overlap(text: &str, stop: &str) -> usize {
+pub(super) fn overlap(text: &str, stop: &str) -> usize {
     let most = text.len().min(stop.len() - 1);
     (1..=most)
         .rev()
@@ -221,24 +287,6 @@ fn overlap(text: &str, stop: &str) -> usize {
                 && text.ends_with(&stop[..n])
         })
         .unwrap_or(0)
-}
-
-/// What the text must conform to, compiled for this model's tokens.
-fn constraint(
-    model: &TextModel,
-    request: &TextRequest,
-) -> Result<Option<Constraint>, PipelineError> {
-    use medley_types::Constraint as Wanted;
-    let Some(wanted) = &request.constraint else {
-        return Ok(None);
-    };
-    let vocabulary = model.vocabulary()?;
-    let compiled = match wanted {
-        Wanted::JsonSchema(schema) => Constraint::json_schema(vocabulary, schema)?,
-        Wanted::Regex(pattern) => Constraint::regex(vocabulary, pattern)?,
-        Wanted::Grammar(grammar) => Constraint::grammar(vocabulary, grammar)?,
-    };
-    Ok(Some(compiled))
 }
 
 fn sampler_config(

@@ -11,7 +11,7 @@ use medley_nn::Device;
 use medley_pipelines::text::{LoadOptions, TextModel};
 use medley_testkit::fill;
 use medley_tokenize::{ChatTemplate, Tokenizer};
-use medley_types::{Prompt, Sampling, Speculation, TextRequest};
+use medley_types::{Prompt, TextRequest};
 use serde_json::{Value, json};
 
 const HIDDEN: usize = 64;
@@ -61,6 +61,10 @@ fn built(
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024,
         "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false,
     });
+    if template.is_some() {
+        // Room for functions that are described letter by letter.
+        config["max_position_embeddings"] = 4096.into();
+    }
     match kind {
         Kind::Plain => {}
         Kind::Shallow => config["num_hidden_layers"] = 1.into(),
@@ -143,16 +147,9 @@ pub fn tokenizer(words: &[&str]) -> Tokenizer {
 /// A request for up to 40 tokens with their log-probabilities.
 pub fn request(prompt: &str, seed: u64) -> TextRequest {
     TextRequest {
-        model: "tiny".into(),
-        prompt: Prompt::Raw(prompt.into()),
         max_tokens: Some(40),
-        sampling: Sampling::default(),
-        seed,
-        stop: Vec::new(),
-        constraint: None,
         logprobs: Some(2),
-        speculation: Speculation::Off,
-        loras: Vec::new(),
+        ..TextRequest::new("tiny", Prompt::Raw(prompt.into()), seed)
     }
 }
 

@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::speculative::Guide;
 use crate::{SamplingError, TokenMask};
 
+pub use schema::embedded_schema;
 pub use vocabulary::Vocabulary;
 
 /// Deepest nesting of brackets in a grammar.
@@ -171,6 +172,35 @@ impl Constraint {
             None if self.done => Ok(self.end_mask()),
             None => self.compute_mask(),
         }
+    }
+
+    /// Of the tokens that may come next those by which a text of JSON comes to its end soonest, as far as their spelling
+    /// shows it: at least one. With it a model that would write for ever is made to end within its budget.
+    ///
+    /// # Errors
+    /// As for [`Constraint::mask`].
+    pub fn closing_mask(&mut self) -> Result<TokenMask, SamplingError> {
+        let all = self.mask()?;
+        let closing = self.vocabulary.closing()?;
+        let in_text = closing.letters.iter().any(|&id| all.is_allowed(id));
+        // A bracket within a text ends nothing; before a key, a quotation mark begins one.
+        let order: &[_] = match in_text {
+            true => &[&closing.special, &closing.text],
+            false => &[
+                &closing.special,
+                &closing.bracket,
+                &closing.text,
+                &closing.joint,
+            ],
+        };
+        for some in order {
+            let mut mask = all.clone();
+            mask.intersect(some);
+            if !mask.is_empty() {
+                return Ok(mask);
+            }
+        }
+        Ok(all)
     }
 
     /// Takes in the token that came.

@@ -160,13 +160,28 @@ fn plain(message: &str) -> String {
 
 fn try_compile(
     vocabulary: &Vocabulary,
-    mut schema: Map<String, Value>,
+    schema: Map<String, Value>,
 ) -> Result<Result<Matcher, String>, SamplingError> {
+    vocabulary.matcher(TopLevelGrammar::from_json_schema(with_layout(schema)))
+}
+
+/// A schema for use in a grammar, behind `%json`: what [`super::Constraint::json_schema`] makes of it before it compiles
+/// it.
+pub fn embedded_schema(schema: &Value) -> Value {
+    match close(schema) {
+        Value::Object(map) => with_layout(map),
+        Value::Bool(true) => with_layout(Map::new()),
+        other => other,
+    }
+}
+
+/// The same schema with the layout that is allowed.
+fn with_layout(mut schema: Map<String, Value>) -> Value {
     let options = JsonCompileOptions {
         whitespace_pattern: Some(WHITE_SPACE.into()),
         ..JsonCompileOptions::default()
     };
     let options = serde_json::to_value(options).unwrap_or_default();
     schema.insert("x-guidance".into(), options);
-    vocabulary.matcher(TopLevelGrammar::from_json_schema(Value::Object(schema)))
+    Value::Object(schema)
 }

@@ -40,6 +40,49 @@ struct Shared {
 struct Engine {
     factory: ParserFactory,
     white: TokenMask,
+    closing: Closing,
+}
+
+/// Tokens by which JSON comes to its end.
+pub(super) struct Closing {
+    /// Special ones: marks, and the end.
+    pub(super) special: TokenMask,
+    /// Those that end a text, and perhaps what it stands in.
+    pub(super) text: TokenMask,
+    /// Those that end objects and lists.
+    pub(super) bracket: TokenMask,
+    /// Those that lead from one part to the next.
+    pub(super) joint: TokenMask,
+    /// Letters, which are allowed within texts alone.
+    pub(super) letters: Vec<u32>,
+}
+
+impl Closing {
+    fn new(words: &[Vec<u8>], end: &[u32]) -> Self {
+        let none = || TokenMask::none(words.len());
+        let mut closing = Self {
+            special: TokenMask::of(end, words.len()),
+            text: none(),
+            bracket: none(),
+            joint: none(),
+            letters: Vec::new(),
+        };
+        for (id, word) in (0u32..).zip(words) {
+            let of = |bytes: &[u8]| word.iter().all(|byte| bytes.contains(byte));
+            match word.as_slice() {
+                [] => {}
+                [first, ..] if *first == TokTrie::SPECIAL_TOKEN_MARKER => closing.special.allow(id),
+                [b'"', rest @ ..] if rest.iter().all(|b| b"]}".contains(b)) => {
+                    closing.text.allow(id);
+                }
+                _ if of(b"]}") => closing.bracket.allow(id),
+                _ if of(b"]}[{\",: ") && !of(b" ") => closing.joint.allow(id),
+                [b'q' | b'z'] => closing.letters.push(id),
+                _ => {}
+            }
+        }
+        closing
+    }
 }
 
 impl std::fmt::Debug for Vocabulary {
@@ -146,6 +189,11 @@ impl Vocabulary {
         Ok(&self.engine()?.white)
     }
 
+    /// The tokens by which JSON comes to its end.
+    pub(super) fn closing(&self) -> Result<&Closing, SamplingError> {
+        Ok(&self.engine()?.closing)
+    }
+
     /// A matcher for a grammar, or the engine's message.
     pub(super) fn matcher(
         &self,
@@ -206,7 +254,12 @@ impl Vocabulary {
         let mut factory = factory.map_err(|error| failed(error.to_string()))?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
-        Ok(Engine { factory, white })
+        let closing = Closing::new(words, end);
+        Ok(Engine {
+            factory,
+            white,
+            closing,
+        })
     }
 }
 

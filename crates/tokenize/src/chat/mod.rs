@@ -54,10 +54,10 @@ pub struct ChatTemplate {
 
 struct Inner {
     environment: Environment<'static>,
-    /// Template for conversations with tools, where the model has one of its own.
-    with_tools: bool,
     special: Map<String, Json>,
     source: String,
+    /// The template for conversations with tools, where the model has one of its own.
+    tools: Option<String>,
 }
 
 impl std::fmt::Debug for ChatTemplate {
@@ -126,12 +126,12 @@ impl ChatTemplate {
         Ok(Self {
             inner: Arc::new(Inner {
                 environment,
-                with_tools: tools.is_some(),
                 special: special
                     .iter()
                     .map(|&(name, text)| (name.to_owned(), text.into()))
                     .collect(),
                 source: source.to_owned(),
+                tools: tools.map(str::to_owned),
             }),
         })
     }
@@ -217,16 +217,23 @@ impl ChatTemplate {
         &self.inner.source
     }
 
+    /// The source of the template for conversations with tools, where the model has one of its own.
+    #[must_use]
+    pub fn tools_source(&self) -> Option<&str> {
+        self.inner.tools.as_deref()
+    }
+
     /// Renders a conversation.
     ///
     /// # Errors
     /// When the template refuses the conversation (`raise_exception`), or does what it cannot do.
     pub fn render(&self, input: &ChatInput) -> Result<String> {
-        let name = if self.inner.with_tools && input.tools.is_some_and(|tools| !tools.is_empty()) {
-            TOOLS
-        } else {
-            MAIN
-        };
+        let name =
+            if self.inner.tools.is_some() && input.tools.is_some_and(|tools| !tools.is_empty()) {
+                TOOLS
+            } else {
+                MAIN
+            };
         let mut context: Vec<(&str, Value)> = Vec::new();
         for (key, text) in &self.inner.special {
             context.push((key, json::to_value(text)));

@@ -14,23 +14,16 @@
 //! use medley_pipelines::CancelToken;
 //! use medley_pipelines::text::batch::{Batch, BatchOptions, Happening};
 //! use medley_pipelines::text::{LoadOptions, TextModel};
-//! use medley_types::{Event, Message, Prompt, Sampling, Speculation, TextRequest};
+//! use medley_types::{Event, Message, Prompt, TextRequest};
 //!
 //! # fn main() -> Result<(), medley_pipelines::PipelineError> {
 //! let model = TextModel::load("SmolLM2-135M-Instruct.Q4_1.gguf".as_ref(), &LoadOptions::default())?;
 //! let mut batch = Batch::new(Arc::new(model), BatchOptions::default());
 //! for (seed, river) in (1..).zip(["Nile", "Rhine", "Amazon"]) {
+//!     let prompt = Prompt::Messages(vec![Message::new("user", format!("Where is the {river}?"))]);
 //!     let request = TextRequest {
-//!         model: "smollm2-135m".into(),
-//!         prompt: Prompt::Messages(vec![Message::new("user", format!("Where is the {river}?"))]),
 //!         max_tokens: Some(40),
-//!         sampling: Sampling::default(),
-//!         seed,
-//!         stop: Vec::new(),
-//!         constraint: None,
-//!         logprobs: None,
-//!         speculation: Speculation::Off,
-//!         loras: Vec::new(),
+//!         ..TextRequest::new("smollm2-135m", prompt, seed)
 //!     };
 //!     batch.add(&request, CancelToken::default())?;
 //! }
@@ -57,6 +50,7 @@ use std::sync::Arc;
 use medley_models::decoder::Input;
 use medley_types::{Event, TextRequest, TextWork};
 
+use super::dialect::Reader;
 use super::sequence::Sequence;
 use super::session::common_prefix;
 use super::{PREFILL_CHUNK, TextModel};
@@ -109,6 +103,11 @@ impl Prepared {
     /// As [`Batch::add`].
     pub fn new(model: &TextModel, request: &TextRequest) -> Result<Self, PipelineError> {
         Sequence::new(model, request).map(Self)
+    }
+
+    /// A reader of the text that will come of it, for thoughts and calls in it.
+    pub fn reader(&self, model: &TextModel) -> Reader {
+        model.reader(self.0.reading())
     }
 
     /// Tokens of the prompt.
