@@ -7,13 +7,15 @@ use std::time::Duration;
 use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use medley_engine::Tokenizer;
 use medley_engine::serving::Part;
-use medley_types::{FinishReason, TextWork, TokenLogprob};
+use medley_types::{FinishReason, TokenLogprob, ToolCall};
 use serde_json::{Map, Value, json};
 
 use crate::ask::Ask;
-use crate::error::{Answer, ApiError};
-use crate::service::{Running, Service, TokenBytes};
+use crate::error::Answer;
+use crate::said::{self, News, Said, Usage, Voice, new_id, now};
+use crate::service::{Running, Service};
 
 /// What every answer and every piece of it says of itself.
 pub(crate) const FINGERPRINT: &str = concat!("medley-", env!("CARGO_PKG_VERSION"));
@@ -23,6 +25,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// No logarithm of a probability is told lower than this; JSON has no infinity.
 const LEAST: f32 = -9999.0;
+
+/// What keeps a stream of events alive.
+pub(crate) fn keep_alive() -> KeepAlive {
+    KeepAlive::new().interval(KEEP_ALIVE)
+}
 
 /// Carries out a request.
 pub(crate) async fn respond(service: &Service, ask: Ask) -> Answer {
@@ -36,7 +43,7 @@ pub(crate) async fn respond(service: &Service, ask: Ask) -> Answer {
         ..
     } = ask;
     let n = wanted.n;
-    let running = service.write(wanted).await?;
+    let mut running = service.write(wanted).await?;
     let texts = running.reader.open;
     let open = |text: usize| Choice {
         index: text,
@@ -46,18 +53,15 @@ pub(crate) async fn respond(service: &Service, ask: Ask) -> Answer {
             _ => String::new(),
         },
         offset: 0,
+        first: echo,
+        waiting: Vec::new(),
     };
     let choices: Vec<Choice> = (0..texts).map(open).collect();
     if stream {
-        return Ok(Stream::new(head, running, choices, usage).into_response());
+        let voices = Voice::all(&mut running);
+        return Ok(Stream::new(head, running, voices, choices, n, usage).into_response());
     }
-    whole(&head, running, choices).await
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    let now = std::time::UNIX_EPOCH.elapsed();
-    now.map_or(0, |since| since.as_secs())
+    whole(&head, running, choices, n).await
 }
 
 /// What all pieces of an answer have in common.
@@ -70,9 +74,9 @@ struct Head {
 
 impl Head {
     fn new(ask: &Ask) -> Self {
-        let prefix = if ask.chat { "chatcmpl" } else { "cmpl" };
+        let prefix = if ask.chat { "chatcmpl-" } else { "cmpl-" };
         Self {
-            id: format!("{prefix}-{:032x}", rand::random::<u128>()),
+            id: new_id(prefix),
             chat: ask.chat,
             created: now(),
             model: ask.wanted.request.model.clone(),
@@ -105,11 +109,15 @@ struct Choice {
     echo: String,
     /// Characters that were sent.
     offset: usize,
+    /// Whether the next token is the first of the prompt, of which nothing is known.
+    first: bool,
+    /// Tokens whose text did not come yet.
+    waiting: Vec<TokenLogprob>,
 }
 
 impl Choice {
     /// The log-probabilities of a piece, as chats or as completions have them.
-    fn logprobs(&mut self, chat: bool, tokens: &[TokenLogprob], bytes: &TokenBytes) -> Value {
+    fn logprobs(&mut self, chat: bool, tokens: &[TokenLogprob], bytes: &Tokenizer) -> Value {
         if !self.logprobs {
             return Value::Null;
         }
@@ -122,69 +130,94 @@ impl Choice {
             offsets.push(self.offset);
             self.offset += token.token.chars().count();
         }
+        let unknown = self.first && !tokens.is_empty();
+        self.first &= !unknown;
+        let known = |values: &mut Vec<Value>| {
+            if unknown {
+                values[0] = Value::Null;
+            }
+        };
         let top = |token: &TokenLogprob| -> Value {
             let all = token.top.iter().chain([token]);
             let entry = |t: &TokenLogprob| (t.token.clone(), json!(t.logprob.max(LEAST)));
             Value::Object(all.map(entry).collect::<Map<_, _>>())
         };
+        let logprob = |t: &TokenLogprob| json!(t.logprob.max(LEAST));
+        let mut logprobs: Vec<Value> = tokens.iter().map(logprob).collect();
+        let mut tops: Vec<Value> = tokens.iter().map(top).collect();
+        known(&mut logprobs);
+        known(&mut tops);
         json!({
             "tokens": tokens.iter().map(|t| t.token.as_str()).collect::<Vec<_>>(),
-            "token_logprobs": tokens.iter().map(|t| t.logprob.max(LEAST)).collect::<Vec<_>>(),
-            "top_logprobs": tokens.iter().map(top).collect::<Vec<_>>(),
+            "token_logprobs": logprobs,
+            "top_logprobs": tops,
             "text_offset": offsets,
         })
     }
 }
 
-fn of_chat(token: &TokenLogprob, bytes: &TokenBytes) -> Value {
-    let plain = |t: &TokenLogprob| json!({ "token": t.token, "bytes": bytes(t.id), "logprob": t.logprob.max(LEAST) });
+/// A token as chats and responses tell of it.
+pub(crate) fn of_chat(token: &TokenLogprob, bytes: &Tokenizer) -> Value {
+    let plain = |t: &TokenLogprob| json!({ "token": t.token, "bytes": bytes.token_bytes(t.id), "logprob": t.logprob.max(LEAST) });
     let mut value = plain(token);
     value["top_logprobs"] = token.top.iter().map(plain).collect();
     value
 }
 
-fn reason(work: &TextWork) -> &'static str {
-    match work.finish_reason {
-        FinishReason::Length => "length",
-        FinishReason::Stop | FinishReason::Cancelled => "stop",
+fn reason(said: &Said) -> &'static str {
+    match said.reason() {
+        Some(FinishReason::Length) => "length",
+        _ if !said.calls.is_empty() => "tool_calls",
+        _ => "stop",
     }
 }
 
-fn usage(prompt: usize, written: usize) -> Value {
-    json!({ "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written })
+fn usage(count: Usage) -> Value {
+    json!({
+        "prompt_tokens": count.prompt, "completion_tokens": count.written,
+        "total_tokens": count.prompt + count.written,
+        "prompt_tokens_details": { "cached_tokens": count.cached, "audio_tokens": 0 },
+        "completion_tokens_details": { "reasoning_tokens": count.reasoning, "audio_tokens": 0,
+            "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0 },
+    })
+}
+
+/// A message as the assistant's answers have it.
+fn message(said: &Said) -> Value {
+    let silent = said.text.is_empty() && !said.calls.is_empty();
+    let content = (!silent).then_some(&said.text);
+    let mut message =
+        json!({ "role": "assistant", "content": content, "refusal": null, "annotations": [] });
+    if !said.reasoning.is_empty() {
+        message["reasoning_content"] = json!(said.reasoning);
+    }
+    if !said.calls.is_empty() {
+        let call = |call: &ToolCall| {
+            json!({ "id": call.id, "type": "function",
+                    "function": { "name": call.name, "arguments": call.arguments } })
+        };
+        message["tool_calls"] = said.calls.iter().map(call).collect();
+    }
+    message
 }
 
 /// The answer at once.
-async fn whole(head: &Head, mut running: Running, mut choices: Vec<Choice>) -> Answer {
-    let mut parts: Vec<Part> = choices.iter().map(|_| Part::default()).collect();
-    while let Some(news) = running.reader.next().await {
-        for (text, news) in news {
-            let part = &mut parts[text];
-            part.text.push_str(&news.text);
-            part.tokens.extend(news.tokens);
-            part.end = news.end.or(part.end.take());
-        }
-    }
-    let mut written = 0;
+async fn whole(head: &Head, mut running: Running, mut choices: Vec<Choice>, n: usize) -> Answer {
+    let texts = said::whole(&mut running, head.field()).await?;
     let mut list = Vec::new();
-    for (choice, part) in choices.iter_mut().zip(parts) {
-        let Some(end) = part.end else { continue };
-        let work = end.map_err(|error| ApiError::of_serving(&error, head.field()))?;
-        written += work.tokens;
-        let logprobs = choice.logprobs(head.chat, &part.tokens, &running.bytes);
-        let text = std::mem::take(&mut choice.echo) + &part.text;
+    for (choice, (said, tokens)) in choices.iter_mut().zip(&texts) {
+        let logprobs = choice.logprobs(head.chat, tokens, &running.tokenizer);
         let mut value =
-            json!({ "index": choice.index, "logprobs": logprobs, "finish_reason": reason(&work) });
+            json!({ "index": choice.index, "logprobs": logprobs, "finish_reason": reason(said) });
         if head.chat {
-            value["message"] =
-                json!({ "role": "assistant", "content": text, "refusal": null, "annotations": [] });
+            value["message"] = message(said);
         } else {
-            value["text"] = json!(text);
+            value["text"] = json!(std::mem::take(&mut choice.echo) + &said.text);
         }
         list.push(value);
     }
     let mut answer = head.object(false, json!(list));
-    answer["usage"] = usage(running.prompt_tokens, written);
+    answer["usage"] = usage(Usage::of(&running, texts.iter().map(|(said, _)| said), n));
     Ok(Json(answer).into_response())
 }
 
@@ -192,22 +225,32 @@ async fn whole(head: &Head, mut running: Running, mut choices: Vec<Choice>) -> A
 struct Stream {
     head: Head,
     running: Running,
+    voices: Vec<Voice>,
     choices: Vec<Choice>,
+    /// Texts of each prompt.
+    n: usize,
     /// Whether the count of tokens comes at the end, and `null` before it.
     usage: bool,
-    written: usize,
     ready: VecDeque<String>,
     over: bool,
 }
 
 impl Stream {
-    fn new(head: Head, running: Running, choices: Vec<Choice>, usage: bool) -> Self {
+    fn new(
+        head: Head,
+        running: Running,
+        voices: Vec<Voice>,
+        choices: Vec<Choice>,
+        n: usize,
+        usage: bool,
+    ) -> Self {
         let mut stream = Self {
             head,
             running,
+            voices,
             choices,
+            n,
             usage,
-            written: 0,
             ready: VecDeque::new(),
             over: false,
         };
@@ -215,7 +258,7 @@ impl Stream {
             if stream.head.chat {
                 let delta = json!({ "role": "assistant", "content": "", "refusal": null });
                 stream.send(json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": null }));
-            } else if !stream.choices[index].echo.is_empty() {
+            } else if !stream.choices[index].echo.is_empty() && !stream.choices[index].logprobs {
                 let echo = std::mem::take(&mut stream.choices[index].echo);
                 stream.send(json!({ "index": index, "text": echo, "logprobs": null, "finish_reason": null }));
             }
@@ -256,42 +299,52 @@ impl Stream {
     }
 
     fn take(&mut self, index: usize, part: Part) {
-        let choice = &mut self.choices[index];
-        let logprobs = choice.logprobs(self.head.chat, &part.tokens, &self.running.bytes);
-        if !part.text.is_empty() || (choice.logprobs && !part.tokens.is_empty()) {
-            let mut value = json!({ "index": index, "logprobs": logprobs, "finish_reason": null });
+        let taken = self.voices[index].take(part, self.head.field());
+        let (news, tokens) = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                // The status is sent already; clients take this as the error that it is.
+                self.ready.push_back(error.body().to_string());
+                self.over = true;
+                return;
+            }
+        };
+        self.choices[index].waiting.extend(tokens);
+        for news in news {
+            self.tell(index, news);
+        }
+        if self.voices[index].said.work.is_some() {
+            if self.choices[index].logprobs && !self.choices[index].waiting.is_empty() {
+                self.tell(index, News::Text(String::new()));
+            }
+            let reason = reason(&self.voices[index].said);
+            let mut value = json!({ "index": index, "logprobs": null, "finish_reason": reason });
             if self.head.chat {
-                value["delta"] = json!({ "content": part.text });
+                value["delta"] = json!({});
             } else {
-                value["text"] = json!(part.text);
+                value["text"] = json!("");
             }
             self.send(value);
         }
-        match part.end {
-            None => {}
-            Some(Ok(work)) => {
-                self.written += work.tokens;
-                let mut value =
-                    json!({ "index": index, "logprobs": null, "finish_reason": reason(&work) });
-                if self.head.chat {
-                    value["delta"] = json!({});
-                } else {
-                    value["text"] = json!("");
-                }
-                self.send(value);
-            }
-            Some(Err(error)) => {
-                // The status is sent already; clients take this as the error that it is.
-                let error = ApiError::of_serving(&error, self.head.field());
-                self.ready.push_back(error.body().to_string());
-                self.over = true;
-            }
+    }
+
+    fn tell(&mut self, index: usize, news: News) {
+        let choice = &mut self.choices[index];
+        let tokens = std::mem::take(&mut choice.waiting);
+        let logprobs = choice.logprobs(self.head.chat, &tokens, &self.running.tokenizer);
+        let mut value = json!({ "index": index, "logprobs": logprobs, "finish_reason": null });
+        if self.head.chat {
+            value["delta"] = delta(news, &self.voices[index].said);
+        } else if let News::Text(text) = news {
+            value["text"] = json!(std::mem::take(&mut choice.echo) + &text);
         }
+        self.send(value);
     }
 
     fn close(&mut self) {
         if self.usage {
-            let usage = usage(self.running.prompt_tokens, self.written);
+            let said = self.voices.iter().map(|voice| &voice.said);
+            let usage = usage(Usage::of(&self.running, said, self.n));
             self.send_all(json!([]), usage);
         }
         self.ready.push_back("[DONE]".into());
@@ -303,8 +356,23 @@ impl Stream {
             let data = stream.next().await?;
             Some((Ok::<_, Infallible>(Event::default().data(data)), stream))
         });
-        Sse::new(events)
-            .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
-            .into_response()
+        Sse::new(events).keep_alive(keep_alive()).into_response()
+    }
+}
+
+/// What a piece adds to a message.
+fn delta(news: News, said: &Said) -> Value {
+    match news {
+        News::Text(text) => json!({ "content": text }),
+        News::Reasoning(text) => json!({ "reasoning_content": text }),
+        News::Call(index) => {
+            let call = said.calls.get(index);
+            let function = json!({ "name": call.map(|call| &call.name), "arguments": "" });
+            json!({ "tool_calls": [{ "index": index, "id": call.map(|call| &call.id),
+                                     "type": "function", "function": function }] })
+        }
+        News::Arguments(index, text) => {
+            json!({ "tool_calls": [{ "index": index, "function": { "arguments": text } }] })
+        }
     }
 }

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use axum::Json;
 use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use medley_engine::EmbeddingModel;
 use serde_json::{Value, json};
 
 use crate::ask::{Text, model, texts};
@@ -27,24 +30,7 @@ pub(crate) async fn respond(service: &Service, fields: &Fields) -> Answer {
         );
         return Err(fields.unsupported("dimensions", &why));
     }
-    let encoder = model.clone();
-    let encoding = tokio::task::spawn_blocking(move || {
-        let encode = |text: Text| {
-            let ids = match text {
-                Text::Plain(text) => encoder.tokens(&text)?,
-                Text::Tokens(ids) => ids,
-            };
-            encoder.check_tokens(&ids)?;
-            Ok(ids)
-        };
-        input.into_iter().map(encode).collect()
-    });
-    let encoded: Result<Vec<Vec<u32>>, medley_engine::PipelineError> = encoding
-        .await
-        .map_err(|_| ApiError::internal("the texts could not be encoded"))?;
-    let encoded = encoded.map_err(|e| ApiError::of_pipeline(&e, "input").about("input"))?;
-    let tokens: usize = encoded.iter().map(Vec::len).sum();
-    let vectors = service.embed(model, encoded).await?;
+    let (vectors, tokens) = embed(service, model, input, "input").await?;
     let item = |(index, vector): (usize, &Vec<f32>)| {
         let embedding = match base64 {
             true => {
@@ -61,4 +47,43 @@ pub(crate) async fn respond(service: &Service, fields: &Fields) -> Answer {
         "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
     });
     Ok(Json(answer).into_response())
+}
+
+/// The vectors of texts by the model of this name, and their tokens; `field` is where the texts came in.
+pub(crate) async fn vectors(
+    service: &Service,
+    name: &str,
+    texts: Vec<String>,
+    field: &str,
+) -> Answer<(Vec<Vec<f32>>, usize)> {
+    let (model, _place) = service.encoder(name).await?;
+    let texts = texts.into_iter().map(Text::Plain).collect();
+    embed(service, model, texts, field).await
+}
+
+async fn embed(
+    service: &Service,
+    model: Arc<EmbeddingModel>,
+    input: Vec<Text>,
+    field: &str,
+) -> Answer<(Vec<Vec<f32>>, usize)> {
+    let encoder = model.clone();
+    let encoding = tokio::task::spawn_blocking(move || {
+        let encode = |text: Text| {
+            let ids = match text {
+                Text::Plain(text) => encoder.tokens(&text)?,
+                Text::Tokens(ids) => ids,
+            };
+            encoder.check_tokens(&ids)?;
+            Ok(ids)
+        };
+        input.into_iter().map(encode).collect()
+    });
+    let encoded: Result<Vec<Vec<u32>>, medley_engine::PipelineError> = encoding
+        .await
+        .map_err(|_| ApiError::internal("the texts could not be encoded"))?;
+    let encoded = encoded.map_err(|e| ApiError::of_pipeline(&e, field).about(field))?;
+    let tokens: usize = encoded.iter().map(Vec::len).sum();
+    let vectors = service.embed(model, encoded).await?;
+    Ok((vectors, tokens))
 }

@@ -244,6 +244,10 @@ impl Fields {
         }
     }
 
+    pub(crate) fn into_value(self) -> Value {
+        Value::Object(self.map)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.map.iter()
     }

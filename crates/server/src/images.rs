@@ -8,9 +8,9 @@ use medley_engine::serving::Purpose;
 use medley_types::{ImageRequest, Request};
 use serde_json::{Value, json};
 
-use crate::answer::now;
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
+use crate::said::now;
 use crate::service::Service;
 
 /// Longest prompt, in characters.

@@ -1,16 +1,20 @@
-//! The HTTP API, in the shapes that OpenAI's clients speak.
+//! The HTTP API, in the shapes that OpenAI's and Anthropic's clients speak.
 //!
 //! [`Service`] has its models from a shelf and lets [`medley_engine::serving::Compute`] work with them. [`router`] is the API
 //! in process, [`serve`] puts it on a socket. A client that reads slowly, or not at all, holds up nobody: what it has not
 //! read yet waits for it, and a client that hangs up ends its texts within a step.
 
 mod answer;
+mod anthropic;
 mod ask;
 mod embeddings;
 mod error;
 mod fields;
 mod images;
+mod rerank;
+mod responses;
 mod router;
+mod said;
 mod serve;
 mod service;
 mod studio;

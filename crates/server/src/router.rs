@@ -12,13 +12,14 @@ use medley_engine::serving::Card;
 use serde_json::{Value, json};
 
 use crate::answer;
+use crate::anthropic;
 use crate::ask::Ask;
 use crate::embeddings;
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
 use crate::images;
 use crate::service::Service;
-use crate::studio;
+use crate::{rerank, responses, studio};
 
 /// Media whose generators are not there yet.
 const LATER: [&str; 6] = [
@@ -38,12 +39,15 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/v1/embeddings", post(embed))
+        .route("/v1/rerank", post(rank))
         .route("/v1/images/generations", post(draw));
     for path in LATER {
         router = router.route(path, post(later));
     }
     let body = DefaultBodyLimit::max(service.settings.body);
     router
+        .merge(responses::routes())
+        .merge(anthropic::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(service.clone(), with_key))
@@ -87,6 +91,10 @@ async fn embed(State(service): State<Arc<Service>>, request: Request) -> Answer 
     embeddings::respond(&service, &Fields::of_request(request).await?).await
 }
 
+async fn rank(State(service): State<Arc<Service>>, request: Request) -> Answer {
+    rerank::respond(&service, &Fields::of_request(request).await?).await
+}
+
 async fn draw(State(service): State<Arc<Service>>, request: Request) -> Answer {
     images::respond(&service, &Fields::of_request(request).await?).await
 }
@@ -122,6 +130,9 @@ async fn with_key(State(service): State<Arc<Service>>, request: Request, next: N
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
+    // Anthropic's clients send it by another name.
+    let theirs = request.headers().get("x-api-key");
+    let key = key.or_else(|| theirs.and_then(|value| value.to_str().ok()));
     if service.admits(key) {
         return next.run(request).await;
     }
@@ -129,7 +140,11 @@ async fn with_key(State(service): State<Arc<Service>>, request: Request, next: N
         None => "You didn't provide an API key: send it as 'Authorization: Bearer YOUR_KEY'.",
         Some(_) => "Incorrect API key provided.",
     };
-    ApiError::refused(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message).into_response()
+    let error = ApiError::refused(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message);
+    match anthropic::is_theirs(request.uri().path()) {
+        true => anthropic::Refusal(error).into_response(),
+        false => error.into_response(),
+    }
 }
 
 /// Refuses what a browser sends from another site, and on a server for this machine alone what calls it by another name:

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use medley_engine::batch::Prepared;
+use medley_engine::dialect::{self, Dialect};
 use medley_engine::image::{ImageGenerator, Images};
 use medley_engine::serving::{
     Card, Compute, Limits, Mailbox, Model, Purpose, Reader, ServingError, Shelf, Texts,
 };
-use medley_engine::{CancelToken, EmbeddingModel, PipelineError, TextModel};
+use medley_engine::{CancelToken, EmbeddingModel, PipelineError, TextModel, Tokenizer};
 use medley_types::{ErrorCode, ErrorReport, ImageRequest, Prompt, TextRequest};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -54,6 +55,8 @@ pub struct Service {
     /// SHA-256 of the keys.
     keys: Vec<[u8; 32]>,
     places: Arc<Semaphore>,
+    /// Responses that are kept.
+    pub(crate) responses: crate::responses::Store,
     pub(crate) settings: Settings,
 }
 
@@ -64,21 +67,36 @@ pub(crate) struct Wanted {
     pub(crate) prompts: Vec<Prompt>,
     /// Texts for each prompt; they differ by their seed.
     pub(crate) n: usize,
-    /// The field that the prompts came in.
-    pub(crate) field: &'static str,
+    pub(crate) names: Names,
 }
 
-/// Gives the bytes of a token.
-pub(crate) type TokenBytes = Box<dyn Fn(u32) -> Vec<u8> + Send + Sync>;
+/// What an API calls the fields that are found wrong only when the model is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names {
+    /// Where the prompts came in.
+    pub(crate) prompt: &'static str,
+    /// What the answer must be.
+    pub(crate) format: &'static str,
+    /// How much the model shall think.
+    pub(crate) effort: &'static str,
+    /// A function's arguments, within the function.
+    pub(crate) schema: &'static str,
+}
 
 /// Texts on their way.
 pub(crate) struct Running {
     pub(crate) reader: Reader,
     /// Tokens of all prompts together.
     pub(crate) prompt_tokens: usize,
-    pub(crate) bytes: TokenBytes,
+    pub(crate) tokenizer: Tokenizer,
+    /// What reads thoughts and calls out of each text.
+    pub(crate) voices: Vec<dialect::Reader>,
+    /// How the model writes them.
+    pub(crate) dialect: Option<Dialect>,
     /// The prompts as text, where they were tokens.
     pub(crate) prompts: Vec<String>,
+    /// Ends them.
+    pub(crate) cancel: CancelToken,
     _places: OwnedSemaphorePermit,
 }
 
@@ -94,6 +112,7 @@ impl Service {
             shelf,
             keys: keys.iter().map(|key| hash(key)).collect(),
             places: Arc::new(Semaphore::new(settings.queue)),
+            responses: crate::responses::Store::default(),
             settings,
         }))
     }
@@ -154,21 +173,12 @@ impl Service {
     /// Loads a language model, checks what is wanted of it and begins to write.
     pub(crate) async fn write(&self, wanted: Wanted) -> Answer<Running> {
         let places = self.places(wanted.prompts.len() * wanted.n)?;
-        let card = self.card(&wanted.request.model).await?;
-        if card.purpose != Purpose::Text {
-            return Err(wrong_purpose(&card.id, "writes no texts"));
-        }
-        let Model::Text(model) = self.load(card).await? else {
-            return Err(ApiError::internal("the model is of another kind"));
-        };
-        let wanted_field = wanted.field;
-        let preparing = tokio::task::spawn_blocking(move || prepare(model, &wanted));
-        let prepared = preparing.await;
-        let (model, prepared, prompt_tokens, prompts) =
-            prepared.map_err(|_| ApiError::internal("the request could not be prepared"))??;
+        let names = wanted.names;
+        let (model, prepared, prompt_tokens, prompts) = self.prepared(wanted).await?;
         let cancel = CancelToken::default();
         let mailbox = Arc::new(Mailbox::new(prepared.len(), cancel.clone()));
-        let tokenizer = model.tokenizer().clone();
+        let voices = prepared.iter().map(|one| one.reader(&model)).collect();
+        let (tokenizer, dialect) = (model.tokenizer().clone(), model.dialect().cloned());
         let reader = Reader {
             mailbox: mailbox.clone(),
             open: prepared.len(),
@@ -177,17 +187,41 @@ impl Service {
             model,
             prepared,
             mailbox,
-            cancel,
+            cancel: cancel.clone(),
         };
         let begun = self.engine.write(texts);
-        begun.map_err(|error| ApiError::of_serving(&error, wanted_field))?;
+        begun.map_err(|error| ApiError::of_serving(&error, names.prompt))?;
         Ok(Running {
             reader,
             prompt_tokens,
-            bytes: Box::new(move |id| tokenizer.token_bytes(id)),
+            tokenizer,
+            voices,
+            dialect,
             prompts,
+            cancel,
             _places: places,
         })
+    }
+
+    /// Tokens of a request's prompts, of which nothing is written.
+    pub(crate) async fn count(&self, wanted: Wanted) -> Answer<usize> {
+        let _place = self.places(1)?;
+        let (_, _, tokens, _) = self.prepared(wanted).await?;
+        Ok(tokens)
+    }
+
+    /// Loads the language model of a request and checks what is wanted of it.
+    async fn prepared(&self, wanted: Wanted) -> Answer<Ready> {
+        let card = self.card(&wanted.request.model).await?;
+        if card.purpose != Purpose::Text {
+            return Err(wrong_purpose(&card.id, "writes no texts"));
+        }
+        let Model::Text(model) = self.load(card).await? else {
+            return Err(ApiError::internal("the model is of another kind"));
+        };
+        let preparing = tokio::task::spawn_blocking(move || prepare(model, &wanted));
+        let prepared = preparing.await;
+        prepared.map_err(|_| ApiError::internal("the request could not be prepared"))?
     }
 
     /// Loads a model that embeds; what is given back with it is a place in the queue.
@@ -264,15 +298,8 @@ fn prepare(model: Arc<TextModel>, wanted: &Wanted) -> Answer<Ready> {
                 seed: wanted.request.seed.wrapping_add(i),
                 ..wanted.request.clone()
             };
-            let one = Prepared::new(&model, &request).map_err(|error| match &error {
-                PipelineError::Sampling(_) if request.constraint.is_some() => {
-                    ApiError::invalid(None, error.to_string()).about("response_format")
-                }
-                PipelineError::InvalidRequest(_) if matches!(prompt, Prompt::Tokens(_)) => {
-                    ApiError::invalid(None, error.to_string()).about(wanted.field)
-                }
-                _ => ApiError::of_pipeline(&error, wanted.field),
-            })?;
+            let one = Prepared::new(&model, &request)
+                .map_err(|error| refusal(&error, &request, &wanted.names))?;
             tokens += if i == 0 { one.prompt_tokens() } else { 0 };
             prepared.push(one);
         }
@@ -283,4 +310,20 @@ fn prepare(model: Arc<TextModel>, wanted: &Wanted) -> Answer<Ready> {
         });
     }
     Ok((model, prepared, tokens, prompts))
+}
+
+/// Why a request cannot be carried out, with the field that is to blame.
+fn refusal(error: &PipelineError, request: &TextRequest, names: &Names) -> ApiError {
+    let about = |field: &str| ApiError::invalid(None, error.to_string()).about(field);
+    match error {
+        PipelineError::Sampling(_) if request.constraint.is_some() => about(names.format),
+        PipelineError::ToolSchema { index, .. } => {
+            about(&format!("tools[{index}].{}", names.schema))
+        }
+        PipelineError::InvalidRequest(_) if matches!(request.prompt, Prompt::Tokens(_)) => {
+            about(names.prompt)
+        }
+        PipelineError::InvalidRequest(_) if request.effort.is_some() => about(names.effort),
+        _ => ApiError::of_pipeline(error, names.prompt),
+    }
 }

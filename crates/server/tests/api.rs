@@ -175,8 +175,29 @@ async fn errors_name_the_field() {
         ),
         (
             json!({ "tools": [{ "type": "function" }] }),
-            "tools",
-            "unsupported_parameter",
+            "tools[0].function",
+            "missing_required_parameter",
+        ),
+        (
+            json!({ "tools": [{ "type": "web_search" }] }),
+            "tools[0].type",
+            "invalid_value",
+        ),
+        (
+            json!({ "tools": [{ "type": "function", "function": { "name": "a b" } }] }),
+            "tools[0].function.name",
+            "invalid_value",
+        ),
+        (
+            json!({ "tools": [{ "type": "function", "function": { "name": "f" } }],
+                    "tool_choice": { "type": "function", "function": { "name": "g" } } }),
+            "tool_choice.function.name",
+            "invalid_value",
+        ),
+        (
+            json!({ "reasoning_effort": "vast" }),
+            "reasoning_effort",
+            "invalid_value",
         ),
         (json!({ "store": true }), "store", "unsupported_parameter"),
         (
@@ -259,9 +280,18 @@ async fn what_a_model_refuses_is_the_clients_error() {
             400,
         ),
         (
-            "/v1/completions",
-            json!({ "model": "tiny", "prompt": "a", "echo": true, "logprobs": 1 }),
-            json!("echo"),
+            CHAT,
+            chat(
+                json!({ "tools": [{ "type": "function", "function": { "name": "f",
+                "parameters": { "type": "object", "properties": { "x": { "type": "no type" } } } } }] }),
+            ),
+            json!("tools[0].function.parameters"),
+            400,
+        ),
+        (
+            CHAT,
+            chat(json!({ "reasoning_effort": "high" })),
+            json!("reasoning_effort"),
             400,
         ),
         (
@@ -296,7 +326,6 @@ async fn paths_methods_and_bodies_that_cannot_be_are_told_so() {
     static DEEP: [u8; 1900] = [b'['; 1900];
     for (method, path, body, status) in [
         ("GET", "/v1/nothing", &b""[..], 404),
-        ("GET", "/", b"", 404),
         ("GET", CHAT, b"", 405),
         ("POST", "/v1/models", b"{}", 405),
         ("POST", "/v1/audio/speech", b"{}", 501),

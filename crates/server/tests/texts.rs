@@ -61,8 +61,15 @@ async fn a_chat_has_the_shape_that_clients_know() {
     assert_eq!(usage["completion_tokens"], 12);
     let sum = usage["prompt_tokens"].as_u64().unwrap() + 12;
     assert_eq!(usage["total_tokens"], sum);
+    assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], 0);
     let again = good(&app, CHAT, &chat(json!({}))).await;
     assert_eq!(again["choices"], answer["choices"], "the seed is the same");
+    let cached = again["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64();
+    assert_eq!(
+        cached.unwrap() + 1,
+        usage["prompt_tokens"].as_u64().unwrap(),
+        "all but the last was read before"
+    );
     let other = good(&app, CHAT, &chat(json!({ "seed": 4 }))).await;
     assert_ne!(other["choices"], answer["choices"]);
 }
@@ -78,7 +85,9 @@ async fn a_stream_says_what_the_whole_answer_says() {
     let events = events(&app, CHAT, &chat(fields)).await;
     let (last, chunks) = events.split_last().unwrap();
     assert_eq!(last["choices"], json!([]));
-    assert_eq!(last["usage"], whole["usage"]);
+    for name in ["prompt_tokens", "completion_tokens", "total_tokens"] {
+        assert_eq!(last["usage"][name], whole["usage"][name]);
+    }
     for chunk in chunks {
         assert_eq!(chunk["object"], "chat.completion.chunk");
         assert_eq!(chunk["id"], last["id"]);
@@ -167,6 +176,38 @@ async fn log_probabilities_are_told_as_each_endpoint_tells_them() {
     let first = logprobs["tokens"][0].as_str().unwrap();
     assert_eq!(logprobs["text_offset"][1], first.chars().count());
     assert!(logprobs["top_logprobs"][0].get(first).is_some());
+
+    // The prompt's own, which are those that it would be written with.
+    let body = json!({ "model": "tiny", "prompt": "the river", "max_tokens": 3, "logprobs": 2, "seed": 1, "echo": true });
+    let answer = good(&app, COMPLETIONS, &body).await;
+    let choice = &answer["choices"][0];
+    let logprobs = &choice["logprobs"];
+    let tokens = logprobs["tokens"].as_array().unwrap();
+    let count = answer["usage"]["prompt_tokens"].as_u64().unwrap() as usize;
+    assert_eq!(tokens.len(), count + 3);
+    assert_eq!(logprobs["token_logprobs"][0], Value::Null);
+    assert_eq!(logprobs["top_logprobs"][0], Value::Null);
+    for at in 1..count {
+        let logprob = logprobs["token_logprobs"][at].as_f64().unwrap();
+        let tops = logprobs["top_logprobs"][at].as_object().unwrap();
+        let best = tops
+            .values()
+            .map(|p| p.as_f64().unwrap())
+            .fold(f64::MIN, f64::max);
+        assert!(logprob < 0.0 && logprob <= best, "{at}");
+    }
+    let mut streamed = body.clone();
+    streamed["stream"] = json!(true);
+    let chunks = events(&app, COMPLETIONS, &streamed).await;
+    assert_eq!(
+        json!(joined(&chunks, 0, |c| c["text"].as_str())),
+        choice["text"]
+    );
+    let lists = chunks
+        .iter()
+        .filter_map(|c| c["choices"][0]["logprobs"]["token_logprobs"].as_array());
+    let all: Vec<&Value> = lists.flatten().collect();
+    assert_eq!(json!(all), logprobs["token_logprobs"]);
 }
 
 #[tokio::test]
@@ -205,10 +246,14 @@ async fn completions_take_prompts_of_every_kind() {
     let tokens = with(json!({ "prompt": [3 + 97, 3 + 98], "max_tokens": 0, "echo": true }));
     let tokens = good(&app, COMPLETIONS, &tokens).await;
     assert_eq!(tokens["choices"][0]["text"], "ab");
-    assert_eq!(
-        tokens["usage"],
-        json!({ "prompt_tokens": 2, "completion_tokens": 0, "total_tokens": 2 })
-    );
+    let usage = &tokens["usage"];
+    for (name, count) in [
+        ("prompt_tokens", 2),
+        ("completion_tokens", 0),
+        ("total_tokens", 2),
+    ] {
+        assert_eq!(usage[name], count, "{name}");
+    }
     let streamed = with(json!({ "prompt": "a river", "echo": true, "stream": true }));
     let streamed = events(&app, COMPLETIONS, &streamed).await;
     assert!(

@@ -149,6 +149,28 @@ pub async fn events(app: &Router, path: &str, body: &Value) -> Vec<Value> {
     data.iter().map(parse).collect()
 }
 
+/// The events of a stream, each with its name.
+pub async fn named_events(app: &Router, path: &str, body: &Value) -> Vec<(String, Value)> {
+    read_events(app, post(path, body)).await
+}
+
+/// As [`named_events`], of any request.
+pub async fn read_events(app: &Router, request: Request<Body>) -> Vec<(String, Value)> {
+    let response = app.clone().oneshot(request).await.unwrap();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let event = |block: &str| {
+        let (name, data) = block.split_once('\n').unwrap();
+        let name = name.strip_prefix("event: ").unwrap().to_owned();
+        let data = data.strip_prefix("data: ").unwrap();
+        (name, serde_json::from_str(data).unwrap())
+    };
+    text.split("\n\n")
+        .filter(|b| !b.is_empty())
+        .map(event)
+        .collect()
+}
+
 /// A request for a short chat with `tiny`, the same each time.
 pub fn chat(change: Value) -> Value {
     let mut body = json!({ "model": "tiny", "seed": 3, "max_tokens": 12,

@@ -1,17 +1,36 @@
 //! What `/v1/chat/completions` and `/v1/completions` ask for, read out of their fields.
 
-use medley_types::{Constraint, Message, Prompt, Sampling, Speculation, TextRequest};
+pub(crate) mod messages;
+pub(crate) mod tools;
+
+use medley_types::{Constraint, Prompt, Sampling, TextRequest};
 use serde_json::{Value, json};
 
-use crate::error::{Answer, ApiError};
+use crate::error::Answer;
 use crate::fields::Fields;
-use crate::service::Wanted;
+use crate::service::{Names, Wanted};
+use tools::Style;
 
 /// Prompts of one request at most.
 const PROMPTS: usize = 128;
 
 /// Tokens that `/v1/completions` writes where it is not told.
 const COMPLETION_TOKENS: usize = 16;
+
+const CHAT: Names = Names {
+    prompt: "messages",
+    format: "response_format",
+    effort: "reasoning_effort",
+    schema: "function.parameters",
+};
+
+const COMPLETION: Names = Names {
+    prompt: "prompt",
+    ..CHAT
+};
+
+/// How much a model may be told to think.
+const EFFORTS: [&str; 6] = ["none", "minimal", "low", "medium", "high", "xhigh"];
 
 const UNSUPPORTED: &str = "is not supported here";
 
@@ -32,7 +51,6 @@ impl Ask {
     pub(crate) fn chat(fields: &Fields) -> Answer<Self> {
         fields.refuse(
             &[
-                "tools",
                 "functions",
                 "function_call",
                 "audio",
@@ -43,11 +61,6 @@ impl Ask {
             ],
             UNSUPPORTED,
         )?;
-        if let Some(choice) = fields.get("tool_choice")
-            && !matches!(choice.as_str(), Some("none" | "auto"))
-        {
-            return Err(fields.unsupported("tool_choice", UNSUPPORTED));
-        }
         let other = |m: &Value| m.as_str() != Some("text");
         if fields
             .list("modalities")?
@@ -55,10 +68,8 @@ impl Ask {
         {
             return Err(fields.wrong_value("modalities", "only 'text' can be written"));
         }
-        for (name, honoured) in [("reasoning_effort", "none"), ("verbosity", "medium")] {
-            if fields.text(name)?.is_some_and(|value| value != honoured) {
-                return Err(fields.unsupported(name, UNSUPPORTED));
-            }
+        if fields.text("verbosity")?.is_some_and(|v| v != "medium") {
+            return Err(fields.unsupported("verbosity", UNSUPPORTED));
         }
         let top = fields.count("top_logprobs", 0..=20)?;
         let logprobs = fields.flag("logprobs")?.unwrap_or(false);
@@ -71,9 +82,11 @@ impl Ask {
             max_tokens: most,
             logprobs: logprobs.then_some(top.unwrap_or(0)),
             constraint: format(fields)?,
+            tools: tools::tools(fields, Style::Chat)?,
+            effort: effort(fields, "reasoning_effort")?,
             ..request(fields)?
         };
-        let prompt = Prompt::Messages(messages(fields)?);
+        let prompt = Prompt::Messages(messages::messages(fields)?);
         Self::new(fields, request, vec![prompt], true)
     }
 
@@ -91,13 +104,8 @@ impl Ask {
             constraint: format(fields)?,
             ..request(fields)?
         };
-        let ask = Self::new(fields, request, prompts(fields)?, false)?;
-        if ask.echo && ask.logprobs {
-            return Err(fields.unsupported(
-                "echo",
-                "is not supported together with 'logprobs': those of the prompt are not told",
-            ));
-        }
+        let mut ask = Self::new(fields, request, prompts(fields)?, false)?;
+        ask.wanted.request.echo_logprobs = ask.echo;
         let best = fields.count("best_of", 1..=128)?;
         if best.is_some_and(|best| best != ask.wanted.n && best != 1) {
             return Err(fields.unsupported("best_of", "must be as large as 'n'"));
@@ -132,10 +140,15 @@ impl Ask {
                 request,
                 prompts,
                 n: fields.count("n", 1..=128)?.unwrap_or(1),
-                field: if chat { "messages" } else { "prompt" },
+                names: if chat { CHAT } else { COMPLETION },
             },
         })
     }
+}
+
+/// How much the model shall think.
+pub(crate) fn effort(fields: &Fields, name: &str) -> Answer<Option<String>> {
+    Ok(fields.word(name, &EFFORTS)?.map(str::to_owned))
 }
 
 /// The model that a request names.
@@ -146,7 +159,7 @@ pub(crate) fn model(fields: &Fields) -> Answer<String> {
 }
 
 /// What both ask for alike. `top_k`, `min_p` and `repeat_penalty` are not OpenAI's, but those of other local servers.
-fn request(fields: &Fields) -> Answer<TextRequest> {
+pub(crate) fn request(fields: &Fields) -> Answer<TextRequest> {
     let usual = Sampling::default();
     let f32_of = |name: &str, range, usual: f32| -> Answer<f32> {
         Ok(fields.number(name, range)?.map_or(usual, |n| n as f32))
@@ -164,16 +177,13 @@ fn request(fields: &Fields) -> Answer<TextRequest> {
     };
     let seed = fields.integer("seed", i64::MIN..=i64::MAX)?;
     Ok(TextRequest {
-        model: model(fields)?,
-        prompt: Prompt::Tokens(Vec::new()),
-        max_tokens: None,
         sampling,
-        seed: seed.map_or_else(rand::random, |seed| seed as u64),
         stop: stop(fields)?,
-        constraint: None,
-        logprobs: None,
-        speculation: Speculation::Off,
-        loras: Vec::new(),
+        ..TextRequest::new(
+            model(fields)?,
+            Prompt::Tokens(Vec::new()),
+            seed.map_or_else(rand::random, |seed| seed as u64),
+        )
     })
 }
 
@@ -224,78 +234,21 @@ fn format(fields: &Fields) -> Answer<Option<Constraint>> {
             let described =
                 described.ok_or_else(|| format.wrong_type("json_schema", "an object"))?;
             described.required("name")?;
-            described.text("name")?;
-            match described.get("schema") {
-                None => json!({ "type": "object" }),
-                Some(schema @ (Value::Object(_) | Value::Bool(_))) => schema.clone(),
-                Some(_) => return Err(described.wrong_type("schema", "an object")),
-            }
+            schema(&described)?
         }
         _ => return Ok(None),
     };
     Ok(Some(Constraint::JsonSchema(schema)))
 }
 
-fn messages(fields: &Fields) -> Answer<Vec<Message>> {
-    fields.required("messages")?;
-    let list = fields.list("messages")?.unwrap_or_default();
-    if list.is_empty() {
-        return Err(ApiError::invalid(
-            Some("empty_array"),
-            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
-        )
-        .about("messages"));
-    }
-    let one = |(index, value)| message(&fields.item("messages", index, value)?);
-    list.iter().enumerate().map(one).collect()
-}
-
-fn message(message: &Fields) -> Answer<Message> {
-    message.required("role")?;
-    let roles = [
-        "system",
-        "developer",
-        "user",
-        "assistant",
-        "tool",
-        "function",
-    ];
-    let role = match message.word("role", &roles)? {
-        // The newer name of the same.
-        Some("developer") => "system",
-        Some("tool" | "function") => {
-            return Err(
-                message.unsupported("role", "'tool' needs tools, which are not supported here")
-            );
-        }
-        Some(role) => role,
-        None => "user",
-    };
-    message.refuse(&["tool_calls", "function_call", "audio"], UNSUPPORTED)?;
-    match message.required("content")? {
-        Value::String(text) => Ok(Message::new(role, text.clone())),
-        Value::Array(parts) => {
-            let mut text = String::new();
-            for (index, part) in parts.iter().enumerate() {
-                let part = message.item("content", index, part)?;
-                part.required("type")?;
-                match part.text("type")? {
-                    Some("text") => {
-                        part.required("text")?;
-                        text.push_str(part.text("text")?.unwrap_or_default());
-                    }
-                    Some("refusal") if role == "assistant" => {
-                        text.push_str(part.text("refusal")?.unwrap_or_default());
-                    }
-                    Some("image_url") => {
-                        return Err(part.wrong_value("type", "this model cannot see pictures"));
-                    }
-                    _ => return Err(part.wrong_value("type", "only 'text' is supported here")),
-                }
-            }
-            Ok(Message::new(role, text))
-        }
-        _ => Err(message.wrong_type("content", "a string or an array of parts")),
+/// A schema with its name, as formats describe it; any object where none is given.
+pub(crate) fn schema(described: &Fields) -> Answer<Value> {
+    described.text("name")?;
+    described.flag("strict")?;
+    match described.get("schema") {
+        None => Ok(json!({ "type": "object" })),
+        Some(schema @ (Value::Object(_) | Value::Bool(_))) => Ok(schema.clone()),
+        Some(_) => Err(described.wrong_type("schema", "an object")),
     }
 }
 

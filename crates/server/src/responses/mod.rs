@@ -1,0 +1,232 @@
+//! `/v1/responses`: answers that are kept, and that others go on from.
+
+mod ask;
+mod items;
+mod run;
+mod store;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::Stream;
+use serde_json::{Map, Value, json};
+
+use crate::answer::keep_alive;
+use crate::error::{Answer, ApiError};
+use crate::fields::Fields;
+use crate::service::Service;
+use ask::Ask;
+use run::Run;
+use store::Kept;
+
+pub(crate) use store::Store;
+
+/// The paths of responses.
+pub(crate) fn routes() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/v1/responses", post(create))
+        .route("/v1/responses/input_tokens", post(count))
+        .route("/v1/responses/{id}", get(retrieve).delete(delete))
+        .route("/v1/responses/{id}/cancel", post(cancel))
+        .route("/v1/responses/{id}/input_items", get(input_items))
+}
+
+async fn read(service: &Service, request: Request) -> Answer<Ask> {
+    let fields = Fields::of_request(request).await?;
+    Ask::read(&fields, |id| service.responses.context(id))
+}
+
+async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer {
+    let Ask {
+        wanted,
+        response,
+        context,
+        stream,
+        background,
+        store,
+        logprobs,
+    } = read(&service, request).await?;
+    let running = service.write(wanted).await?;
+    let cancel = running.cancel.clone();
+    let id = response["id"].as_str().unwrap_or_default().to_owned();
+    let first = response.clone();
+    let mut run = Run::new(response, running, background, logprobs);
+    if background {
+        let kept = Kept::new(first.clone(), context, Some(cancel));
+        let kept = service.responses.keep(&id, kept);
+        let writing = kept.clone();
+        tokio::spawn(async move {
+            while let Some(event) = run.next().await {
+                writing.put(event, &run.response);
+            }
+        });
+        return Ok(match stream {
+            true => follow(kept, 0),
+            false => Json(first).into_response(),
+        });
+    }
+    let kept = store.then_some((service, context));
+    if stream {
+        let events = futures_util::stream::unfold((run, kept), |(mut run, mut kept)| async move {
+            let event = run.next().await;
+            if ends(event.as_ref()) {
+                keep(kept.take(), &run.response);
+            }
+            event.map(|event| (event, (run, kept)))
+        });
+        return Ok(sent(events));
+    }
+    while let Some(event) = run.next().await {
+        if event["type"] == "response.failed" {
+            let message = &event["response"]["error"]["message"];
+            return Err(ApiError::internal(message.as_str().unwrap_or_default()));
+        }
+    }
+    keep(kept, &run.response);
+    Ok(Json(run.response).into_response())
+}
+
+/// Whether this is a stream's last event.
+fn ends(event: Option<&Value>) -> bool {
+    let kind = event.and_then(|event| event["type"].as_str());
+    matches!(
+        kind,
+        None | Some("response.completed" | "response.incomplete" | "response.failed")
+    )
+}
+
+fn keep(kept: Option<(Arc<Service>, Vec<Value>)>, response: &Value) {
+    if let (Some((service, input)), Some(id)) = (kept, response["id"].as_str()) {
+        let kept = Kept::new(response.clone(), input, None);
+        service.responses.keep(id, kept);
+    }
+}
+
+/// Events as they are sent, each with its name.
+fn sent(events: impl Stream<Item = Value> + Send + 'static) -> Response {
+    let named = futures_util::StreamExt::map(events, |event: Value| {
+        let name = event["type"].as_str().unwrap_or("error").to_owned();
+        Ok::<_, Infallible>(Event::default().event(name).data(event.to_string()))
+    });
+    Sse::new(named).keep_alive(keep_alive()).into_response()
+}
+
+/// The events of a response in the background, from one on.
+fn follow(kept: Arc<Kept>, from: usize) -> Response {
+    let events = futures_util::stream::unfold((kept, from), |(kept, number)| async move {
+        let event = kept.event(number).await?;
+        Some((event, (kept, number + 1)))
+    });
+    sent(events)
+}
+
+async fn count(State(service): State<Arc<Service>>, request: Request) -> Answer {
+    let ask = read(&service, request).await?;
+    let tokens = service.count(ask.wanted).await?;
+    let answer = json!({ "object": "response.input_tokens", "input_tokens": tokens });
+    Ok(Json(answer).into_response())
+}
+
+fn find(service: &Service, id: &str) -> Answer<Arc<Kept>> {
+    service.responses.get(id).ok_or_else(|| {
+        let shown: String = id.chars().take(80).collect();
+        let message = format!("Response with id '{shown}' not found.");
+        ApiError::refused(StatusCode::NOT_FOUND, None, message)
+    })
+}
+
+/// What stands behind the question mark, as fields.
+fn asked(query: Vec<(String, String)>) -> Fields {
+    let mut map = Map::new();
+    for (name, text) in query {
+        let value = match text.parse::<i64>() {
+            Ok(number) if name != "after" => json!(number),
+            _ if text == "true" || text == "false" => json!(text == "true"),
+            _ => json!(text),
+        };
+        map.insert(name, value);
+    }
+    Fields::new(map)
+}
+
+type Queried = Query<Vec<(String, String)>>;
+
+async fn retrieve(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    Query(query): Queried,
+) -> Answer {
+    let query = asked(query);
+    let kept = find(&service, &id)?;
+    if !query.flag("stream")?.unwrap_or(false) {
+        return Ok(Json(kept.response()).into_response());
+    }
+    if kept.cancel.is_none() {
+        return Err(query.wrong_value(
+            "stream",
+            "only a response that was asked for with 'background': true can be streamed again",
+        ));
+    }
+    let after = query.count("starting_after", 0..=i64::MAX)?;
+    Ok(follow(
+        kept,
+        after.map_or(0, |after| after.saturating_add(1)),
+    ))
+}
+
+async fn delete(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
+    find(&service, &id)?;
+    service.responses.remove(&id);
+    let answer = json!({ "id": id, "object": "response", "deleted": true });
+    Ok(Json(answer).into_response())
+}
+
+async fn cancel(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
+    let kept = find(&service, &id)?;
+    let Some(cancel) = &kept.cancel else {
+        return Err(ApiError::invalid(
+            None,
+            "Only a response that was asked for with 'background': true can be cancelled.",
+        ));
+    };
+    cancel.cancel();
+    // The text ends with its next step.
+    let mut number = 0;
+    while kept.event(number).await.is_some() {
+        number += 1;
+    }
+    Ok(Json(kept.response()).into_response())
+}
+
+async fn input_items(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    Query(query): Queried,
+) -> Answer {
+    let query = asked(query);
+    let kept = find(&service, &id)?;
+    let mut items = kept.input.clone();
+    if query.word("order", &["asc", "desc"])? != Some("asc") {
+        items.reverse();
+    }
+    if let Some(after) = query.text("after")? {
+        let at = items.iter().position(|item| item["id"] == after);
+        let at = at.ok_or_else(|| query.wrong_value("after", "no item has this id"))?;
+        items.drain(..=at);
+    }
+    let limit = query.count("limit", 1..=100)?.unwrap_or(20);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let id_of = |item: Option<&Value>| item.map_or(Value::Null, |item| item["id"].clone());
+    let answer = json!({
+        "object": "list", "first_id": id_of(items.first()), "last_id": id_of(items.last()),
+        "has_more": more, "data": items,
+    });
+    Ok(Json(answer).into_response())
+}
