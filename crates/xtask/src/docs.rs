@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::bench::image::ImageReport;
+use crate::bench::load::LoadReport;
 use crate::bench::report::Report;
 use crate::bench::train::TrainReport;
 use crate::process;
@@ -18,6 +19,9 @@ pub const BENCH_TRAIN: &str = "docs/proof/bench-train.json";
 
 /// Where `cargo xtask prove bench-image` leaves its figures.
 pub const BENCH_IMAGE: &str = "docs/proof/bench-image.json";
+
+/// Where `cargo xtask prove load` leaves its figures.
+pub const BENCH_LOAD: &str = "docs/proof/load.json";
 
 /// Write the generated pages, or fail if one would change.
 pub fn run(check: bool) -> Result<()> {
@@ -53,6 +57,7 @@ fn benchmarks() -> Result<String> {
         report(BENCH_TEXT)?.as_ref(),
         report(BENCH_TRAIN)?.as_ref(),
         report(BENCH_IMAGE)?.as_ref(),
+        report(BENCH_LOAD)?.as_ref(),
     ))
 }
 
@@ -70,7 +75,7 @@ fn report<T: serde::de::DeserializeOwned>(file: &str) -> Result<Option<T>> {
 const BENCHMARKS_INTRODUCTION: &str = "\
 # Benchmarks
 
-<!-- Written by `cargo xtask docs` from bench-text.json, bench-train.json and bench-image.json in docs/proof; do not edit. -->
+<!-- Written by `cargo xtask docs` from bench-text.json, bench-train.json, bench-image.json and load.json in docs/proof; do not edit. -->
 
 `cargo xtask bench text` builds llama.cpp from the source package of llama-cpp-python into a folder outside the
 repository (`MEDLEY_REF`, or `medley-dev` in the user's cache folder), then runs both engines in turn on the same file
@@ -111,10 +116,20 @@ over rounds.
 
 ";
 
+const LOAD_INTRODUCTION: &str = "
+## Many clients at once
+
+`cargo xtask bench load` has so many clients stream chats (a prompt of some 70 tokens, each another; answers of 64 tokens) from
+`medley serve` and from llama.cpp's `llama-server` on the same file, in turn and in fresh processes; each client asks again as
+soon as it is answered. First token is the median time from the request to the first words.
+
+";
+
 fn benchmarks_page(
     report: Option<&Report>,
     training: Option<&TrainReport>,
     images: Option<&ImageReport>,
+    load: Option<&LoadReport>,
 ) -> String {
     let mut page = BENCHMARKS_INTRODUCTION.to_owned();
     page.push_str("\n## Text\n\n");
@@ -138,6 +153,12 @@ fn benchmarks_page(
             "`cargo xtask prove bench-image` measures and keeps the figures that stand here.\n",
         ),
     }
+    page.push_str(LOAD_INTRODUCTION);
+    match load {
+        Some(report) => page.push_str(&report.render()),
+        None => page
+            .push_str("`cargo xtask prove load` measures and keeps the figures that stand here.\n"),
+    }
     page
 }
 
@@ -149,10 +170,10 @@ mod tests {
     #[test]
     fn the_page_holds_the_tables() {
         let training = train::tests::example();
-        let page = benchmarks_page(Some(&report::tests::example()), Some(&training), None);
+        let page = benchmarks_page(Some(&report::tests::example()), Some(&training), None, None);
         assert!(page.starts_with("# Benchmarks\n"));
         assert!(page.contains("| 2.00× |") && page.contains("torch 1.2.3"));
-        let empty = benchmarks_page(None, None, None);
+        let empty = benchmarks_page(None, None, None, None);
         assert!(empty.ends_with("stand here.\n"));
     }
 }

@@ -7,6 +7,7 @@
 
 mod bench;
 mod check;
+mod clients;
 mod dist;
 mod docs;
 mod golden;
@@ -15,6 +16,7 @@ mod metadata;
 mod process;
 mod prove;
 mod python;
+mod serving;
 mod smoke;
 mod starter;
 mod steps;

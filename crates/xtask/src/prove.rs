@@ -8,11 +8,13 @@ use serde_json::json;
 
 use crate::bench::image::{self, ImageArgs};
 use crate::bench::llama::Llama;
+use crate::bench::load::{self, LoadArgs};
 use crate::bench::machine::Description;
 use crate::bench::text::{self, TextArgs};
 use crate::bench::train::{self, TrainArgs};
+use crate::clients;
 use crate::dist::copy_folder;
-use crate::docs::{BENCH_TEXT, BENCH_TRAIN};
+use crate::docs::{BENCH_LOAD, BENCH_TEXT, BENCH_TRAIN};
 use crate::process;
 use crate::python::Venv;
 use crate::smoke::Program;
@@ -68,6 +70,16 @@ const PROOFS: &[Proof] = &[
         claim: "every page of the studio does what it is for, in a browser against `medley serve`",
         run: studio,
     },
+    Proof {
+        name: "service",
+        claim: "OpenAI's and Anthropic's own clients work with the served starter model",
+        run: clients::prove,
+    },
+    Proof {
+        name: "load",
+        claim: "many clients at once: no error, no stall, flat memory, and speed beside llama-server",
+        run: bench_load,
+    },
 ];
 
 pub fn run(args: &ProveArgs) -> Result<()> {
@@ -101,6 +113,11 @@ pub fn run(args: &ProveArgs) -> Result<()> {
 
 fn bench_image(file: &Path) -> Result<()> {
     image::run(&ImageArgs::into_file(file))
+}
+
+fn bench_load(file: &Path) -> Result<()> {
+    debug_assert!(file.ends_with(BENCH_LOAD));
+    load::run(&LoadArgs::into_file(file))
 }
 
 fn bench_text(file: &Path) -> Result<()> {

@@ -186,6 +186,38 @@ impl Llama {
             .join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
+    /// Its server, which is built first where it is missing.
+    pub fn server(&self) -> Result<PathBuf> {
+        let server = self.program("llama-server");
+        if server.is_file() {
+            return Ok(server);
+        }
+        let source = self.source.as_deref();
+        let source =
+            source.context("the sources of llama.cpp are not here, to build llama-server")?;
+        let (venv, build) = (Venv::open()?, self.build_dir()?);
+        println!("building llama-server in {}", build.display());
+        process::run(
+            venv.command(venv.program("cmake"))?
+                .arg("-B")
+                .arg(&build)
+                .arg("-S")
+                .arg(source)
+                .args([
+                    "-DLLAMA_BUILD_SERVER=ON",
+                    "-DLLAMA_BUILD_UI=OFF",
+                    "-DLLAMA_USE_PREBUILT_UI=OFF",
+                ]),
+        )?;
+        process::run(
+            venv.command(venv.program("cmake"))?
+                .arg("--build")
+                .arg(&build)
+                .args(["--target", "llama-server"]),
+        )?;
+        Ok(server)
+    }
+
     /// Prefill 512 and decode 128, once, after its own warm-up.
     pub fn bench(&self, model: &Path, threads: usize, options: &[String]) -> Result<BenchRun> {
         let mut command = Command::new(self.program("llama-bench"));

@@ -3,6 +3,7 @@
 mod bars;
 pub mod image;
 pub mod llama;
+pub mod load;
 pub mod machine;
 mod measure;
 pub mod perplexity;
@@ -27,6 +28,8 @@ pub enum BenchCommand {
     Perplexity(perplexity::PerplexityArgs),
     /// Training of a small decoder beside PyTorch
     Train(train::TrainArgs),
+    /// Many clients at once beside llama-server
+    Load(load::LoadArgs),
     /// Fetch and build the peers, and do nothing else
     Peers,
 }
@@ -37,6 +40,7 @@ pub fn run(command: BenchCommand) -> Result<()> {
         BenchCommand::Image(args) => image::run(&args),
         BenchCommand::Perplexity(args) => perplexity::run(&args),
         BenchCommand::Train(args) => train::run(&args),
+        BenchCommand::Load(args) => load::run(&args),
         BenchCommand::Peers => {
             let llama = llama::Llama::open()?;
             println!("{}", llama.program("llama-bench").display());
