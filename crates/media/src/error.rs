@@ -100,6 +100,14 @@ pub enum MediaError {
         /// `NaN`, `inf` or `-inf`.
         value: String,
     },
+    /// Written music that cannot be read or written.
+    #[error("the {kind} file cannot be used: {reason}")]
+    Notation {
+        /// `ABC` or `MIDI`.
+        kind: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A recipe longer than any request.
     #[error("the recipe has {bytes} bytes, but at most {allowed} are written into a file")]
     RecipeTooLong {

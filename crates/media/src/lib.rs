@@ -6,19 +6,23 @@
 //! - [`encode`], [`encode_lossy`], [`encode_animation`]: the same four, and GIF or animated PNG; [`write_file`] puts bytes
 //!   into their place whole or not at all.
 //! - [`Audio`]: samples; [`audio::read`] takes WAV, FLAC, MP3, Vorbis and AAC, [`audio::encode_wav`] writes WAV.
+//! - [`score`]: music as it is written down; [`abc`] and [`midi`] read and write it.
 //! - [`Origin`] says what is written inside, [`Label::of`] reads it.
 //!
 //! The same picture and recipe give the same bytes, always.
 
+pub mod abc;
 pub mod audio;
 mod error;
 mod file;
 mod format;
 pub mod label;
+pub mod midi;
 mod palette;
 mod picture;
 mod read;
 mod resize;
+pub mod score;
 mod sheet;
 mod write;
 

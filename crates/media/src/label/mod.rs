@@ -6,10 +6,12 @@
 //! ([XMP specification, part 3](https://github.com/adobe/XMP-Toolkit-SDK/blob/main/docs/XMPSpecificationPart3.pdf)).
 //! The recipe is JSON text: in PNG an `iTXt` chunk with the keyword `medley`, in JPEG and GIF comments that
 //! begin with `medley:`, in WebP (which has no comments) a property in the XMP packet, in WAV the comment of the
-//! `INFO` list, again after `medley:`.
+//! `INFO` list, again after `medley:`, in MIDI a text of the first track, in ABC a comment.
 
+pub(crate) mod abc;
 mod gif;
 mod jpeg;
+pub(crate) mod midi;
 mod png;
 mod riff;
 mod wav;
@@ -59,6 +61,8 @@ impl Label {
             Some(Format::WebP) => webp::read(bytes),
             Some(Format::Gif) => gif::read(bytes),
             None if wav::is_wav(bytes) => wav::read(bytes),
+            None if midi::is_midi(bytes) => midi::read(bytes),
+            None if abc::is_abc(bytes) => abc::read(bytes),
             None => Found::default(),
         };
         let recipe = found
@@ -121,7 +125,7 @@ pub(crate) fn wav_chunks(origin: Origin<'_>) -> Result<Vec<u8>, MediaError> {
     })
 }
 
-fn check_length(recipe: Option<&str>) -> Result<(), MediaError> {
+pub(crate) fn check_length(recipe: Option<&str>) -> Result<(), MediaError> {
     let bytes = recipe.map_or(0, str::len);
     if bytes > MAX_RECIPE {
         return Err(MediaError::RecipeTooLong {

@@ -1,7 +1,8 @@
 //! The XMP packet.
 
 /// IPTC's word for "made by a trained model".
-const SYNTHETIC: &str = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
+pub(super) const SYNTHETIC: &str =
+    "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
 
 const OPEN: &str = "<medley:recipe>";
 const CLOSE: &str = "</medley:recipe>";
