@@ -8,6 +8,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("medley-types", 0),
     ("medley-media", 0),
     ("medley-formats", 1),
+    ("medley-music", 1),
     ("medley-tokenize", 2),
     ("medley-nn", 2),
     ("medley-sampling", 3),
