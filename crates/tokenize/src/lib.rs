@@ -3,7 +3,7 @@
 //! [`Tokenizer`] turns text into token ids and back, from the metadata of a GGUF file (ids as llama.cpp gives them) or from
 //! a `tokenizer.json` (ids as the tokenizers crate gives them). [`StreamDecoder`] gives text while ids come in.
 //! [`ChatTemplate`] renders a conversation as transformers' `apply_chat_template` does, and [`encode_chat`] encodes it so
-//! that special tokens which somebody typed stay text.
+//! that special tokens which somebody typed stay text. [`notes`] are melodies as tokens.
 
 mod chat;
 mod engine;
@@ -11,6 +11,7 @@ mod error;
 mod gguf;
 mod hub;
 mod merge;
+pub mod notes;
 mod pre;
 mod special;
 mod stream;
