@@ -9,6 +9,8 @@ use crate::args::{TrainCompute, parse_size};
 pub enum TrainCommand {
     /// A language model, from nothing or on from a published one
     Text(TrainTextArgs),
+    /// A model that writes tunes
+    Music(TrainMusicArgs),
     /// A diffusion model that draws what captions say
     Image(TrainImageArgs),
     /// A generator that draws in one pass, against a discriminator
@@ -131,6 +133,53 @@ pub struct TrainTextArgs {
     /// Documents that are shuffled at a time
     #[arg(long, value_name = "N", default_value_t = 10000)]
     pub shuffle: usize,
+    /// The run
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `medley train music`
+#[derive(Args, Debug)]
+pub struct TrainMusicArgs {
+    /// Folder of tunes, .abc and .mid; or one file
+    #[arg(long, value_name = "DIR")]
+    pub data: std::path::PathBuf,
+    /// Sequences of a batch
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub batch: usize,
+    /// Tokens of a sequence
+    #[arg(long, value_name = "N", default_value_t = 384)]
+    pub length: usize,
+    /// Most tokens that the model shall ever read
+    #[arg(long, value_name = "N", default_value_t = 768)]
+    pub context: usize,
+    /// Largest learning rate
+    #[arg(long, value_name = "X", default_value_t = 2e-3)]
+    pub rate: f64,
+    /// Steps until it is reached [default: a twentieth of all, at most 200]
+    #[arg(long, value_name = "N")]
+    pub warm_up: Option<u64>,
+    /// Share of matrices that is taken away at each step, times the learning rate
+    #[arg(long, value_name = "X", default_value_t = 0.1)]
+    pub weight_decay: f32,
+    /// Decay of averaged weights, which are evaluated and kept [default: none]
+    #[arg(long, value_name = "X")]
+    pub ema: Option<f64>,
+    /// How products are computed
+    #[arg(long, value_enum, default_value_t = TrainCompute::F32)]
+    pub compute: TrainCompute,
+    /// Width of the model
+    #[arg(long, value_name = "N", default_value_t = 192)]
+    pub width: usize,
+    /// Layers of the model
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    pub layers: usize,
+    /// Attention heads of the model
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    pub heads: usize,
+    /// Share of tunes that is kept for evaluation
+    #[arg(long, value_name = "X", default_value_t = 0.05)]
+    pub hold_out: f64,
     /// The run
     #[command(flatten)]
     pub run: RunArgs,

@@ -8,6 +8,7 @@
 //! - [`run`]: the loop over the steps of a [`Task`], with measurements, evaluation, samples and checkpoints from which it
 //!   goes on as if it had never stopped;
 //! - [`text`]: language models;
+//! - [`music`]: models that write tunes;
 //! - [`image`]: models that draw;
 //! - [`adversarial`], [`gan`]: networks that are trained against each other, and generators that are trained so;
 //! - [`upscaler`]: networks that make pictures larger;
@@ -25,6 +26,7 @@ pub mod gan;
 pub mod image;
 mod initial;
 pub mod metrics;
+pub mod music;
 pub mod optim;
 mod random;
 pub mod run;

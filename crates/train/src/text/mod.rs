@@ -13,4 +13,5 @@ pub mod vocabulary;
 pub use lora::{ADAPTER, LoraSettings};
 pub use objective::{NextToken, TokenBatch};
 pub use shape::DecoderShape;
+pub(crate) use task::published;
 pub use task::{TextPlan, TextSettings, TextTask, prepare};

@@ -315,7 +315,7 @@ fn model(
 }
 
 /// Configuration and weights of a published model.
-pub(super) fn published(base: &Path) -> Result<(Value, Tensors)> {
+pub(crate) fn published(base: &Path) -> Result<(Value, Tensors)> {
     let path = base.join("config.json");
     let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
     let config = serde_json::from_slice(&bytes).map_err(|e| Error::Text {

@@ -2,6 +2,7 @@
 
 mod gan;
 mod image;
+mod music;
 mod scorer;
 mod text;
 mod upscaler;
@@ -23,6 +24,7 @@ pub fn run(command: TrainCommand, global: &Global) -> Outcome {
     match command {
         TrainCommand::Text(args) => text::run(&args, global),
         TrainCommand::Image(args) => image::run(&args, global),
+        TrainCommand::Music(args) => music::run(&args, global),
         TrainCommand::Gan(args) => gan::run(&args, global),
         TrainCommand::Scorer(args) => scorer::run(&args, global),
         TrainCommand::Upscaler(args) => upscaler::run(&args, global),
