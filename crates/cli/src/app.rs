@@ -19,6 +19,9 @@ use crate::output::{Failure, Outcome, draws, note};
 /// Default model of pictures.
 pub const DEFAULT_IMAGE: &str = "icons";
 
+/// Default model of music.
+pub const DEFAULT_MUSIC: &str = "tunes";
+
 /// Default language model.
 pub const DEFAULT_TEXT: &str = "smollm2-135m";
 

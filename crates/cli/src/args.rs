@@ -53,6 +53,8 @@ pub enum Command {
     Code(CodeArgs),
     /// Draw pictures from a prompt
     Image(ImageArgs),
+    /// Write music from a prompt, or go on with a tune
+    Music(MusicArgs),
     /// Turn texts into vectors
     Embed(EmbedArgs),
     /// Serve models over HTTP, for programs that speak OpenAI's API
@@ -430,6 +432,35 @@ fn parse_share(text: &str) -> Result<LatentShare, String> {
     })
 }
 
+/// `medley music`
+#[derive(Args, Debug, Clone)]
+pub struct MusicArgs {
+    /// What is to be heard, such as "a slow waltz in D minor"; - reads it from standard input
+    #[arg(required_unless_present = "init")]
+    pub prompt: Option<String>,
+    /// Name in the catalog, or folder [default: tunes]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// How long it lasts [default: the tune with its repeats]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub seconds: Option<f64>,
+    /// Seed of melody and accompaniment [default: a new one each time]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// How freely the melody is drawn; 0 takes the likeliest note each time [default: 0.9]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<f32>,
+    /// A tune to go on with; .abc or .mid
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// A SoundFont (.sf2) whose instruments play [default: the built-in ones]
+    #[arg(long, value_name = "FILE")]
+    pub soundfont: Option<PathBuf>,
+    /// Write to this file; .wav, .mid or .abc [default: words of the prompt and the seed, .wav]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
 /// `medley embed`
 #[derive(Args, Debug, Clone)]
 pub struct EmbedArgs {
@@ -488,9 +519,12 @@ pub struct RemakeArgs {
     /// The model, where the recipe's is a folder that is not here
     #[arg(long, value_name = "M")]
     pub model: Option<String>,
-    /// The picture that a picture was started from
+    /// The picture or the tune that it was started from
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
+    /// The SoundFont that played it
+    #[arg(long, value_name = "FILE")]
+    pub soundfont: Option<PathBuf>,
     /// The mask that it was painted under
     #[arg(long, value_name = "FILE")]
     pub mask: Option<PathBuf>,

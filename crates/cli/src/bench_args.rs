@@ -56,6 +56,8 @@ pub enum BenchCommand {
     Image(BenchImageArgs),
     /// How good drawn pictures are: near to real ones, what captions say, no copies
     Fidelity(BenchFidelityArgs),
+    /// Music: seconds for a minute of it; with --data what the model has learned, beside its data
+    Music(BenchMusicArgs),
     /// Speed of an encoder: texts per second
     Embed {
         /// Name in the catalog, or folder
@@ -145,4 +147,24 @@ pub struct BenchImageArgs {
     /// Pictures that are timed, after one that is not; the median counts
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
+}
+
+/// `medley bench music`
+#[derive(Args, Debug)]
+pub struct BenchMusicArgs {
+    /// Name in the catalog, or folder [default: tunes]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// Tunes that it was trained on; those that were held out are measured
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Share of tunes that was held out
+    #[arg(long, value_name = "X", default_value_t = 0.05)]
+    pub hold_out: f64,
+    /// Tunes that are written to be looked at
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    pub count: u16,
+    /// Rounds of the measurement of speed
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub rounds: u16,
 }

@@ -93,6 +93,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Chat(args) => commands::chat::run(&args, &global),
         Command::Code(args) => commands::code::run(&args, &global),
         Command::Image(args) => commands::image::run(&args, &global),
+        Command::Music(args) => commands::music::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),
         Command::Serve(args) => commands::serve::run(&args, &global),
         Command::Remake(args) => commands::remake::run(&args, &global),

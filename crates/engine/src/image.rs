@@ -146,8 +146,15 @@ pub fn default_output(request: &ImageRequest) -> PathBuf {
         "" => request.model.trim_start_matches("./"),
         prompt => prompt,
     };
+    let name = words_of(source).unwrap_or_else(|| "picture".into());
+    let ending = if request.walk.is_some() { "gif" } else { "png" };
+    PathBuf::from(format!("{name}-{}.{ending}", request.seed))
+}
+
+/// The first words of a text as the stem of a file's name; none where it has no letters.
+pub(crate) fn words_of(text: &str) -> Option<String> {
     let mut name = String::new();
-    for word in source.split(|c: char| !c.is_alphanumeric()) {
+    for word in text.split(|c: char| !c.is_alphanumeric()) {
         if word.is_empty() || name.chars().count() + word.chars().count() >= NAME_LENGTH {
             continue;
         }
@@ -156,11 +163,7 @@ pub fn default_output(request: &ImageRequest) -> PathBuf {
         }
         name.push_str(&word.to_lowercase());
     }
-    if name.is_empty() {
-        name.push_str("picture");
-    }
-    let ending = if request.walk.is_some() { "gif" } else { "png" };
-    PathBuf::from(format!("{name}-{}.{ending}", request.seed))
+    (!name.is_empty()).then_some(name)
 }
 
 /// `name.png` with something put before the ending: `name-2.png`.

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use medley_formats::WeightFile;
 use medley_formats::gguf::{Metadata, Value as GgufValue};
+use medley_media::audio::{SoundFormat, SoundLimits};
+use medley_media::score::ScoreFormat;
 use medley_media::{Format, Label, Limits, MediaError};
 use serde_json::{Map, Value, json};
 
@@ -23,9 +25,12 @@ pub fn file(path: &Path) -> Result<Value> {
         });
     }
     if path.is_file()
-        && let Some(bytes) = work_file::picture_bytes(path)?
+        && let Some(bytes) = work_file::media_bytes(path)?
     {
-        return picture(path, &bytes);
+        return match Format::of_bytes(&bytes) {
+            Some(_) => picture(path, &bytes),
+            None => music(path, &bytes),
+        };
     }
     if path.is_file()
         && let Some(mark) = work_file::mark(path)?
@@ -64,7 +69,6 @@ fn picture(path: &Path, bytes: &[u8]) -> Result<Value> {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
-    let label = Label::of(bytes);
     let mut value = json!({ "path": path, "kind": "picture" });
     if let Some(format) = Format::of_bytes(bytes) {
         value["format"] = json!(format.to_string());
@@ -79,6 +83,50 @@ fn picture(path: &Path, bytes: &[u8]) -> Result<Value> {
         let seconds: f64 = frames.iter().map(|frame| frame.delay.as_secs_f64()).sum();
         value["seconds"] = json!(seconds);
     }
+    say_origin(&mut value, bytes);
+    Ok(value)
+}
+
+/// Format, length, and what is written inside.
+fn music(path: &Path, bytes: &[u8]) -> Result<Value> {
+    let in_file = |source| MediaError::InFile {
+        path: path.to_owned(),
+        source: Box::new(source),
+    };
+    let mut value = json!({ "path": path, "kind": "sound" });
+    let score = match ScoreFormat::of_bytes(bytes) {
+        Some(format) => {
+            (value["kind"], value["mime"]) = (json!("music"), json!(format.mime()));
+            match format {
+                ScoreFormat::Midi => medley_media::midi::read(bytes),
+                ScoreFormat::Abc => medley_media::abc::read(bytes).map(|tune| tune.play()),
+            }
+            .map_err(in_file)?
+        }
+        None => {
+            let sound = medley_media::audio::decode(bytes.to_vec(), SoundLimits::default());
+            let sound = sound.map_err(in_file)?;
+            value["mime"] = json!(SoundFormat::of_bytes(bytes).map(SoundFormat::mime));
+            value["seconds"] = json!(sound.seconds());
+            value["sample_rate"] = json!(sound.rate());
+            value["channels"] = json!(sound.channels());
+            say_origin(&mut value, bytes);
+            return Ok(value);
+        }
+    };
+    value["title"] = json!(score.title);
+    value["seconds"] = json!(score.seconds());
+    value["key"] = json!(score.key.map(|k| k.to_string()));
+    value["metre"] = json!(score.metre.to_string());
+    value["tracks"] = json!(score.tracks.len());
+    value["notes"] = json!(score.tracks.iter().map(|t| t.notes.len()).sum::<usize>());
+    say_origin(&mut value, bytes);
+    Ok(value)
+}
+
+/// Size, mark and recipe of a file.
+fn say_origin(value: &mut Value, bytes: &[u8]) {
+    let label = Label::of(bytes);
     value["bytes"] = json!(bytes.len());
     if label.synthetic {
         value["digitalSourceType"] = json!(work_file::SYNTHETIC);
@@ -88,7 +136,6 @@ fn picture(path: &Path, bytes: &[u8]) -> Result<Value> {
         // A recipe that is no JSON is shown as it stands.
         value["recipe"] = serde_json::from_str(&recipe).unwrap_or_else(|_| json!(recipe));
     }
-    Ok(value)
 }
 
 fn metadata_value(metadata: &Metadata) -> Value {

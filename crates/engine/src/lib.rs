@@ -25,6 +25,8 @@ pub mod inspect;
 mod machine;
 mod medium;
 #[cfg(feature = "generators")]
+pub mod music;
+#[cfg(feature = "generators")]
 pub mod serving;
 #[cfg(feature = "generators")]
 pub mod work_file;

@@ -6,6 +6,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use medley_media::audio::SoundFormat;
+use medley_media::score::ScoreFormat;
 use medley_media::{Format, Label};
 use medley_types::{Request, TextWork};
 use serde_json::{Value, json};
@@ -111,21 +113,22 @@ pub fn write_text(path: &Path, work: &TextWork, recipe: Option<&Request>) -> Res
 /// Largest file that is looked into.
 const LIMIT: u64 = 256 << 20;
 
-/// The bytes of a picture; none where a file is something else.
-pub(crate) fn picture_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+/// The bytes of a picture, a sound or written music; none where a file is something else.
+pub(crate) fn media_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
     let io = || EngineError::io("read", path);
     let mut head = Vec::new();
     let file = fs::File::open(path).map_err(io())?;
     file.take(16).read_to_end(&mut head).map_err(io())?;
-    if Format::of_bytes(&head).is_none() {
+    let sounds = SoundFormat::of_bytes(&head).is_some() || ScoreFormat::of_bytes(&head).is_some();
+    if Format::of_bytes(&head).is_none() && !sounds {
         return Ok(None);
     }
     crate::image::read_limited(path, LIMIT).map(Some)
 }
 
-/// What a picture says about its making; none where a file is no picture.
-fn picture_label(path: &Path) -> Result<Option<Label>> {
-    Ok(picture_bytes(path)?.map(|bytes| Label::of(&bytes)))
+/// What a file of media says about its making; none where a file is something else.
+fn media_label(path: &Path) -> Result<Option<Label>> {
+    Ok(media_bytes(path)?.map(|bytes| Label::of(&bytes)))
 }
 
 /// What medley wrote into a file besides the work: mark and recipe.
@@ -157,7 +160,7 @@ pub(crate) fn mark(path: &Path) -> Result<Option<Value>> {
 /// # Errors
 /// [`EngineError::Output`] for a file that holds none.
 pub fn recipe(path: &Path) -> Result<Request> {
-    if let Some(label) = picture_label(path)? {
+    if let Some(label) = media_label(path)? {
         let reason = match label.synthetic {
             true => "its recipe was left out when it was written",
             false => "it holds no recipe",

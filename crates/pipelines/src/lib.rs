@@ -23,6 +23,7 @@
 pub mod embed;
 mod error;
 pub mod image;
+pub mod music;
 mod run;
 pub mod text;
 

@@ -3,6 +3,7 @@
 
 mod error;
 mod image;
+mod music;
 mod text;
 mod tools;
 
@@ -12,6 +13,7 @@ pub use error::{ErrorCode, ErrorReport};
 pub use image::{
     ImagePlan, ImageRequest, ImageTimings, ImageWork, InitPicture, InputFile, LatentShare, LoraUse,
 };
+pub use music::{MusicRequest, MusicTimings, MusicWork};
 pub use text::{
     Constraint, FinishReason, Message, Prompt, Sampling, Speculation, TextRequest, TextTimings,
     TextWork, TokenLogprob,
@@ -27,6 +29,8 @@ pub enum Request {
     Text(TextRequest),
     /// Pictures.
     Image(ImageRequest),
+    /// Music.
+    Music(MusicRequest),
 }
 
 /// A kind of work, and of model.

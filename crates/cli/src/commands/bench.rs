@@ -56,6 +56,7 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
             vocab,
             steps,
         } => train(model, compute, vocab, steps.max(1), global),
+        BenchCommand::Music(args) => super::music::bench(&args, global),
         BenchCommand::Machine => {
             let (threads, limits) = (medley_engine::threads(), medley_engine::limits());
             if global.json {

@@ -10,6 +10,7 @@ pub mod help;
 pub mod image;
 pub mod inspect;
 pub mod models;
+pub mod music;
 pub mod remake;
 pub mod serve;
 pub mod text;

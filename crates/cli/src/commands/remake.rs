@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
-use medley_engine::image;
 use medley_engine::{EngineError, adapter_file, work_file};
-use medley_types::{ImageRequest, InputFile, LoraUse, Request, TextRequest};
+use medley_engine::{image, music};
+use medley_types::{ImageRequest, InputFile, LoraUse, MusicRequest, Request, TextRequest};
 
 use super::image::{Files, find};
 use crate::app::{load_for, with_adapters};
@@ -38,9 +38,64 @@ pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
             super::text::finish(&model, &request, args.output.as_deref(), global)
         }
         Request::Image(request) => picture(args, request, global),
+        Request::Music(request) => tune(args, request, global),
         _ => Err(Failure::usage(
-            "this build makes only texts and pictures again",
+            "this build makes only texts, pictures and music again",
         )),
+    }
+}
+
+fn tune(args: &RemakeArgs, request: MusicRequest, global: &Global) -> Outcome {
+    for (given, flag) in [
+        (args.mask.is_some(), "--mask"),
+        (!args.lora.is_empty(), "--lora"),
+    ] {
+        if given {
+            return Err(Failure::usage(format!("{flag} is not for music")));
+        }
+    }
+    let output = args.output.clone().unwrap_or_else(|| remade(&args.file));
+    music::check_output(&output)?;
+    let mut inputs = music::MusicInputs::default();
+    if let Some(wanted) = &request.init {
+        let path = args
+            .init
+            .as_ref()
+            .ok_or_else(|| missing("--init", wanted))?;
+        let (tune, found) = music::read_tune(path)?;
+        image::check_input(path, &found, wanted, "--init")?;
+        inputs.init = Some(tune);
+    }
+    if let Some(wanted) = &request.soundfont {
+        let path = args
+            .soundfont
+            .as_ref()
+            .ok_or_else(|| missing("--soundfont", wanted))?;
+        let (font, found) = music::read_soundfont(path)?;
+        image::check_input(path, &found, wanted, "--soundfont")?;
+        inputs.soundfont = Some(font);
+    }
+    let completed = music::complete(&request, inputs.init.as_ref());
+    let request = completed.map_err(|e| Failure::Usage(e.report()))?;
+    let model = known(args.model.as_deref(), &request.model)?;
+    let model = super::music::find(model, global)?;
+    super::music::finish(&model, request, inputs, &output, global)
+}
+
+/// The model of a recipe, or the one that is given in its place.
+fn known<'a>(given: Option<&'a str>, recipe: &'a str) -> Outcome<&'a str> {
+    match given {
+        Some(model) => Ok(model),
+        None if recipe.starts_with("./") && !Path::new(recipe).exists() => {
+            Err(EngineError::InputMissing {
+                what: "a model that is no longer here",
+                flag: "--model",
+                identity: format!("its folder was called {}", recipe.trim_start_matches("./")),
+                given: None,
+            }
+            .into())
+        }
+        None => Ok(recipe),
     }
 }
 
@@ -52,22 +107,7 @@ fn picture(args: &RemakeArgs, request: ImageRequest, global: &Global) -> Outcome
     image::validate(&request)?;
     image::check_output(&output, &request)?;
     let files = files(args, &request)?;
-    let model = match &args.model {
-        Some(model) => find(model, global)?,
-        None if request.model.starts_with("./") && !Path::new(&request.model).exists() => {
-            return Err(EngineError::InputMissing {
-                what: "a model that is no longer here",
-                flag: "--model",
-                identity: format!(
-                    "its folder was called {}",
-                    request.model.trim_start_matches("./")
-                ),
-                given: None,
-            }
-            .into());
-        }
-        None => find(&request.model, global)?,
-    };
+    let model = find(known(args.model.as_deref(), &request.model)?, global)?;
     super::image::finish(&model, request, &files, &output, global)
 }
 
