@@ -19,4 +19,4 @@ pub use arrange::{Band, arrange};
 pub use harmony::harmonise;
 pub use synth::SynthError;
 pub use traits::{Motion, Style, TempoClass, Traits};
-pub use wish::{Mood, Wish, WishError};
+pub use wish::{Mood, Wish, WishError, metres_of};

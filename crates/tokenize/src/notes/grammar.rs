@@ -429,7 +429,21 @@ mod tests {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            let id = choices[(state >> 33) as usize % choices.len()];
+            // Signs are few beside the notes: every third time one of them is taken.
+            let of_melody = |id: &u32| {
+                let word = Word::of(*id);
+                matches!(
+                    word,
+                    Some(Word::Pitch(_) | Word::Chord(..) | Word::Length(_))
+                )
+            };
+            let signs: Vec<u32> = choices.iter().copied().filter(|c| !of_melody(c)).collect();
+            let some = if (state >> 60).is_multiple_of(3) && !signs.is_empty() {
+                &signs
+            } else {
+                &choices
+            };
+            let id = some[(state >> 33) as usize % some.len()];
             grammar.push(Word::of(id).unwrap());
             ids.push(id);
             assert!(ids.len() < 20_000);
