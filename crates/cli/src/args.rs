@@ -59,6 +59,9 @@ pub enum Command {
     Embed(EmbedArgs),
     /// Serve models over HTTP, for programs that speak OpenAI's API
     Serve(ServeArgs),
+    /// Make, list or remove the keys that clients of `medley serve` must bring
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Run the recipe inside a file again
     Remake(RemakeArgs),
     /// Say what a file is and how it was made
@@ -490,6 +493,38 @@ pub struct ServeArgs {
     /// A model to serve beside those that are here: name in the catalog, file or folder; it is loaded at once [default: smollm2-135m]
     #[arg(long, value_name = "M")]
     pub model: Option<String>,
+    /// What is written to stderr: off, error, warn, info (every request) or debug
+    #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = ["off", "error", "warn", "info", "debug"])]
+    pub log: String,
+    /// Write it as one JSON object a line
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// `medley keys`
+#[derive(Subcommand, Debug)]
+pub enum KeysCommand {
+    /// Make a key and print it, this once; from the first one on, requests need one
+    Add {
+        /// Whose it is
+        name: String,
+        /// What it lets do: generate, jobs, library, models or metrics; may be given several times [default: all]
+        #[arg(long, value_name = "SCOPE")]
+        scope: Vec<String>,
+        /// Requests that it lets through in a minute [default: any number]
+        #[arg(long, value_name = "N")]
+        requests_per_minute: Option<u32>,
+        /// Jobs of it that may be on their way at once [default: 1000]
+        #[arg(long, value_name = "N")]
+        jobs: Option<usize>,
+    },
+    /// List the keys: whose they are, and what they let do
+    List,
+    /// Remove a key; a server that runs lets it in no more
+    Remove {
+        /// Whose it is
+        name: String,
+    },
 }
 
 /// A number of bytes with K, M, G or T behind it, of 1024 each.

@@ -96,6 +96,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Music(args) => commands::music::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),
         Command::Serve(args) => commands::serve::run(&args, &global),
+        Command::Keys(command) => commands::keys::run(&command, &global),
         Command::Remake(args) => commands::remake::run(&args, &global),
         Command::Inspect(args) => commands::inspect::run(&args, &global),
         Command::Models(command) => commands::models::run(command, &global),

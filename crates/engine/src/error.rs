@@ -24,6 +24,47 @@ pub enum EngineError {
         /// What is in the way.
         reason: String,
     },
+    /// The file of jobs and works.
+    #[cfg(feature = "generators")]
+    #[error("the database of jobs and works: {source}")]
+    Database {
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// A work or a job that is not there.
+    #[error("there is no {what} {id:?}")]
+    NotFound {
+        /// `work` or `job`.
+        what: &'static str,
+        /// As it was given.
+        id: String,
+    },
+    /// Something that a job in this state cannot do.
+    #[error("{id} is {}: {reason}", state.as_str())]
+    JobState {
+        /// The job.
+        id: String,
+        /// Its state.
+        state: medley_types::JobState,
+        /// What would be right.
+        reason: &'static str,
+    },
+    /// More jobs than one key may have on their way.
+    #[error("{open} jobs of this key are on their way, and {limit} is the limit")]
+    TooManyJobs {
+        /// Jobs that are queued or running.
+        open: usize,
+        /// So many may be.
+        limit: usize,
+    },
+    /// A request that cannot be kept as a job.
+    #[error("{field}: {reason}")]
+    BadRequest {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A weight file that cannot be read or written.
     #[cfg(feature = "generators")]
     #[error(transparent)]
@@ -257,6 +298,14 @@ pub enum EngineError {
     Cancelled,
 }
 
+/// Whether the disk has no more room.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// The result of this crate's functions.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
 
@@ -274,6 +323,18 @@ impl EngineError {
     /// The machine-readable kind.
     pub fn code(&self) -> ErrorCode {
         match self {
+            Self::Io { source, .. } if is_full(source) => ErrorCode::DiskFull,
+            #[cfg(feature = "generators")]
+            Self::Database { source }
+                if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
+            {
+                ErrorCode::DiskFull
+            }
+            #[cfg(feature = "generators")]
+            Self::Database { .. } => ErrorCode::File,
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::TooManyJobs { .. } => ErrorCode::Busy,
+            Self::JobState { .. } | Self::BadRequest { .. } => ErrorCode::InvalidRequest,
             Self::NoHome | Self::Io { .. } | Self::FolderSource { .. } => ErrorCode::File,
             Self::NoSuchPath { .. }
             | Self::UnknownModel { .. }

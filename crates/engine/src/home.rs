@@ -4,6 +4,9 @@
 //! MEDLEY_HOME (or the platform's data folder for `medley`)
 //! ├── catalog.toml           the user's own entries
 //! ├── models/<name>/         the files of one model and its manifest, medley.json
+//! ├── keys.json              hashes of the keys of a server's clients
+//! ├── medley.db              jobs, and what the library knows of its works
+//! ├── library/               the works' files by their SHA-256, and pictures of them
 //! └── partial/<name>/        a pull that is under way: *.part files; <name>.lock beside it
 //! ```
 
@@ -54,6 +57,21 @@ impl Home {
     /// The user's own catalog.
     pub fn catalog_file(&self) -> PathBuf {
         self.root.join("catalog.toml")
+    }
+
+    /// The file of jobs and works.
+    pub fn database_file(&self) -> PathBuf {
+        self.root.join("medley.db")
+    }
+
+    /// The file of keys that clients of a server must bring.
+    pub fn keys_file(&self) -> PathBuf {
+        self.root.join("keys.json")
+    }
+
+    /// The folder of the works' files.
+    pub fn library_folder(&self) -> PathBuf {
+        self.root.join("library")
     }
 
     /// The folder of all installed models.

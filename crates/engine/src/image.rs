@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use medley_media::Format;
-use medley_media::{Frame, Layout, Limits, Origin, Picture};
+pub use medley_media::Picture;
+use medley_media::{Frame, Layout, Limits, MediaError, Origin};
 pub use medley_pipelines::image::{
     Companion, ImageConfig, ImageGenerator, ImageInputs, Images, Sources, Speed, check_memory,
     companion, load, read_config, validate,
@@ -74,6 +75,39 @@ pub fn read_input(path: &Path) -> Result<(Picture, InputFile)> {
         sha256: sha256_hex(&bytes),
     };
     Ok((picture, file))
+}
+
+/// A picture out of the bytes of its file, within limits of its size.
+///
+/// # Errors
+/// [`MediaError`] for what is no picture, is damaged, or is too large.
+pub fn decode_input(bytes: &[u8]) -> Result<Picture, MediaError> {
+    medley_media::decode(bytes, &Limits::default())
+}
+
+/// A mask that is white where a picture is transparent, and black where it is not; none where nothing is transparent.
+pub fn mask_of_transparency(picture: &Picture) -> Option<Picture> {
+    if picture.layout() != Layout::Rgba {
+        return None;
+    }
+    let (pixels, _) = picture.pixels().as_chunks::<4>();
+    if pixels.iter().all(|[.., opacity]| *opacity == 255) {
+        return None;
+    }
+    let mask = pixels
+        .iter()
+        .flat_map(|[.., opacity]| [255 - opacity; 3])
+        .collect();
+    Picture::new(picture.width(), picture.height(), Layout::Rgb, mask).ok()
+}
+
+/// The bytes of a file with what a picture looks like so far: marked, without a recipe.
+///
+/// # Errors
+/// [`EngineError::Media`].
+pub fn encode_rgb(width: u32, height: u32, rgb: Vec<u8>, format: Format) -> Result<Vec<u8>> {
+    let picture = Picture::new(width, height, Layout::Rgb, rgb)?;
+    encode(&picture, format, None, None)
 }
 
 /// A file of at most `limit` bytes.
@@ -183,6 +217,80 @@ pub fn outputs(path: &Path, request: &ImageRequest) -> Vec<PathBuf> {
         .collect()
 }
 
+/// A file that a completed request gave.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Frames, of an animation.
+    pub frames: Option<usize>,
+    /// The request that makes it alone.
+    pub request: ImageRequest,
+}
+
+/// The files that a completed request gave: one, or one for each of a count without a grid, with the recipe that makes it
+/// alone inside where that is wanted.
+///
+/// # Errors
+/// [`EngineError::Media`].
+pub fn encoded(
+    request: &ImageRequest,
+    images: &Images,
+    format: Format,
+    with_recipe: bool,
+) -> Result<Vec<Encoded>> {
+    let recipe = |request: &ImageRequest| -> Option<String> {
+        with_recipe.then(|| json!(Request::Image(request.clone())).to_string())
+    };
+    let (width, height) = (images.work.width, images.work.height);
+    if request.walk.is_some() {
+        let frame = |picture: &Picture| Frame {
+            picture: picture.clone(),
+            delay: FRAME,
+        };
+        let frames: Vec<Frame> = images.pictures.iter().map(frame).collect();
+        let recipe = recipe(request);
+        let origin = Origin::Generated {
+            recipe: recipe.as_deref(),
+        };
+        return Ok(vec![Encoded {
+            bytes: medley_media::encode_animation(&frames, format, origin)?,
+            width,
+            height,
+            frames: Some(frames.len()),
+            request: request.clone(),
+        }]);
+    }
+    let one = |picture: &Picture, request: ImageRequest| -> Result<Encoded> {
+        Ok(Encoded {
+            bytes: encode(picture, format, None, recipe(&request).as_deref())?,
+            width: picture.width(),
+            height: picture.height(),
+            frames: None,
+            request,
+        })
+    };
+    if request.grid {
+        let columns = (images.pictures.len() as f64).sqrt().ceil() as usize;
+        let sheet = medley_media::grid(&images.pictures, columns, GRID_GAP, [255; 3])?;
+        return Ok(vec![one(&sheet, request.clone())?]);
+    }
+    let pictures = images.pictures.iter().zip(&images.work.seeds);
+    let alone = |(picture, &seed): (&Picture, &u64)| {
+        let alone = ImageRequest {
+            seed,
+            count: 1,
+            ..request.clone()
+        };
+        one(picture, alone)
+    };
+    pictures.map(alone).collect()
+}
+
 /// Writes what a completed request gave, each file whole or not at all, and describes the files. A file of several carries
 /// the recipe that makes it alone.
 ///
@@ -195,64 +303,24 @@ pub fn write(
     with_recipe: bool,
 ) -> Result<Vec<Value>> {
     let format = Format::from_path(path)?;
-    let recipe = |request: &ImageRequest| -> Option<String> {
-        with_recipe.then(|| json!(Request::Image(request.clone())).to_string())
-    };
-    if request.walk.is_some() {
-        let frames: Vec<Frame> = images
-            .pictures
-            .iter()
-            .map(|picture| Frame {
-                picture: picture.clone(),
-                delay: FRAME,
-            })
-            .collect();
-        let recipe = recipe(request);
-        let origin = Origin::Generated {
-            recipe: recipe.as_deref(),
-        };
-        let bytes = medley_media::encode_animation(&frames, format, origin)?;
-        medley_media::write_file(path, &bytes)?;
-        let mut file = described(
-            path,
-            format,
-            images.work.width,
-            images.work.height,
-            request.seed,
-        );
-        file["frames"] = json!(frames.len());
-        file["seconds"] = json!(frames.len() as f64 * FRAME.as_secs_f64());
-        return Ok(vec![file]);
-    }
-    if request.grid {
-        let columns = (images.pictures.len() as f64).sqrt().ceil() as usize;
-        let sheet = medley_media::grid(&images.pictures, columns, GRID_GAP, [255; 3])?;
-        write_picture(path, format, &sheet, recipe(request))?;
-        let file = described(path, format, sheet.width(), sheet.height(), request.seed);
-        return Ok(vec![file]);
-    }
     let mut files = Vec::new();
-    let pictures = images.pictures.iter().zip(&images.work.seeds);
-    for (path, (picture, &seed)) in outputs(path, request).iter().zip(pictures) {
-        let alone = ImageRequest {
-            seed,
-            count: 1,
-            ..request.clone()
-        };
-        write_picture(path, format, picture, recipe(&alone))?;
-        files.push(described(
-            path,
-            format,
-            picture.width(),
-            picture.height(),
-            seed,
-        ));
+    let encoded = encoded(request, images, format, with_recipe)?;
+    for (path, file) in outputs(path, request).iter().zip(encoded) {
+        medley_media::write_file(path, &file.bytes)?;
+        let mut described = json!({
+            "path": path,
+            "mime": format.mime(),
+            "width": file.width,
+            "height": file.height,
+            "seed": file.request.seed,
+        });
+        if let Some(frames) = file.frames {
+            described["frames"] = json!(frames);
+            described["seconds"] = json!(frames as f64 * FRAME.as_secs_f64());
+        }
+        files.push(described);
     }
     Ok(files)
-}
-
-fn described(path: &Path, format: Format, width: u32, height: u32, seed: u64) -> Value {
-    json!({ "path": path, "mime": format.mime(), "width": width, "height": height, "seed": seed })
 }
 
 /// The bytes of a file with this picture, marked as synthetic media, with its recipe where it is given. `quality`, of 1 to

@@ -14,6 +14,8 @@ pub mod store;
 #[cfg(feature = "generators")]
 pub mod convert;
 #[cfg(feature = "generators")]
+pub mod database;
+#[cfg(feature = "generators")]
 pub mod doctor;
 #[cfg(feature = "generators")]
 pub mod fidelity;
@@ -21,6 +23,12 @@ pub mod fidelity;
 pub mod image;
 #[cfg(feature = "generators")]
 pub mod inspect;
+#[cfg(feature = "generators")]
+pub mod jobs;
+#[cfg(feature = "generators")]
+pub mod keys;
+#[cfg(feature = "generators")]
+pub mod library;
 #[cfg(feature = "generators")]
 mod machine;
 mod medium;

@@ -28,6 +28,17 @@ pub struct CacheSpec {
     pub limit: usize,
 }
 
+impl CacheSpec {
+    /// Bytes of the pages that so many positions need.
+    pub fn bytes_for(&self, positions: usize) -> usize {
+        let page = self.shape.page_bytes() * self.layers;
+        positions
+            .min(self.limit)
+            .div_ceil(PAGE)
+            .saturating_mul(page)
+    }
+}
+
 /// Keys and values of one sequence.
 #[derive(Clone)]
 pub struct Cache {

@@ -1,8 +1,8 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use medley_engine::PipelineError;
 use medley_engine::serving::ServingError;
+use medley_engine::{EngineError, PipelineError};
 use medley_types::{ErrorCode, ErrorReport};
 use serde_json::{Value, json};
 
@@ -74,6 +74,50 @@ impl ApiError {
         )
     }
 
+    /// Too much of one client's: 429.
+    pub(crate) fn too_many(code: &'static str, message: String) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::new(status, "rate_limit_error", Some(code), message)
+    }
+
+    /// The same about a field of an object in this field.
+    pub(crate) fn within(mut self, field: &str) -> Self {
+        self.param = Some(match self.param {
+            Some(param) if param != field => format!("{field}.{param}"),
+            _ => field.to_owned(),
+        });
+        self
+    }
+
+    /// What the engine says of what is kept.
+    pub(crate) fn of_engine(error: &EngineError) -> Self {
+        let message = error.to_string();
+        match error {
+            EngineError::NotFound { what, .. } => {
+                let code = match *what {
+                    "job" => "job_not_found",
+                    "work" => "work_not_found",
+                    _ => "not_found",
+                };
+                Self::refused(StatusCode::NOT_FOUND, Some(code), message)
+            }
+            EngineError::JobState { .. } => {
+                Self::refused(StatusCode::CONFLICT, Some("wrong_job_state"), message)
+            }
+            EngineError::TooManyJobs { .. } => Self::too_many("too_many_jobs", message),
+            EngineError::BadRequest { field, .. } => {
+                Self::invalid(Some("invalid_value"), message).about(field)
+            }
+            _ if error.code() == ErrorCode::DiskFull => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "server_error",
+                Some("disk_full"),
+                message,
+            ),
+            _ => Self::of_report(error.report()),
+        }
+    }
+
     /// Not now: 503.
     pub(crate) fn unavailable(code: Option<&'static str>, message: impl Into<String>) -> Self {
         Self::new(
@@ -124,6 +168,9 @@ impl ApiError {
             ServingError::Gone => Self::gone(),
             ServingError::TooLarge { .. } => {
                 Self::invalid(Some("insufficient_memory"), error.to_string()).about("model")
+            }
+            ServingError::TextTooLarge { .. } => {
+                Self::invalid(Some("insufficient_memory"), error.to_string()).about("max_tokens")
             }
             ServingError::Pipeline(error) => Self::of_pipeline(error, prompt),
             _ => Self::of_report(error.report()),

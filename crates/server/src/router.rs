@@ -6,7 +6,7 @@ use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use medley_engine::serving::Card;
 use serde_json::{Value, json};
@@ -14,20 +14,29 @@ use serde_json::{Value, json};
 use crate::answer;
 use crate::anthropic;
 use crate::ask::Ask;
+use crate::catalog;
 use crate::embeddings;
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
+use crate::gate::with_key;
 use crate::images;
+use crate::jobs;
+use crate::library;
+use crate::metrics;
+use crate::openapi;
 use crate::service::Service;
 use crate::{rerank, responses, studio};
 
 /// Media whose generators are not there yet.
-const LATER: [&str; 6] = [
-    "/v1/images/edits",
+const LATER: [&str; 9] = [
+    "/v1/images/variations",
     "/v1/audio/speech",
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
     "/v1/videos",
+    "/v1/videos/{id}",
+    "/v1/videos/{id}/content",
+    "/v1/videos/{id}/remix",
     "/v1/music",
 ];
 
@@ -39,10 +48,15 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/v1/embeddings", post(embed))
-        .route("/v1/rerank", post(rank))
-        .route("/v1/images/generations", post(draw));
+        .route("/v1/rerank", post(rank));
+    router = router
+        .merge(jobs::routes())
+        .merge(library::routes())
+        .merge(catalog::routes())
+        .merge(images::routes())
+        .merge(metrics::routes());
     for path in LATER {
-        router = router.route(path, post(later));
+        router = router.route(path, any(later));
     }
     let body = DefaultBodyLimit::max(service.settings.body);
     router
@@ -52,8 +66,11 @@ pub fn router(service: Arc<Service>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(service.clone(), with_key))
         .route("/health", get(health))
+        .route("/ready", get(metrics::ready))
+        .route("/openapi.json", get(openapi::serve))
         .merge(studio::routes())
         .layer(from_fn_with_state(service.clone(), from_here))
+        .layer(from_fn_with_state(service.clone(), metrics::watched))
         .layer(body)
         .with_state(service)
 }
@@ -95,10 +112,6 @@ async fn rank(State(service): State<Arc<Service>>, request: Request) -> Answer {
     rerank::respond(&service, &Fields::of_request(request).await?).await
 }
 
-async fn draw(State(service): State<Arc<Service>>, request: Request) -> Answer {
-    images::respond(&service, &Fields::of_request(request).await?).await
-}
-
 async fn later(uri: Uri) -> ApiError {
     let message = format!("{} is not served yet.", uri.path());
     ApiError::refused(
@@ -120,31 +133,6 @@ async fn wrong_method(method: Method, uri: Uri) -> ApiError {
         Some("method_not_supported"),
         message,
     )
-}
-
-/// Lets in who brings a key, where keys are asked for.
-async fn with_key(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let header = request.headers().get(header::AUTHORIZATION);
-    let value = header.and_then(|value| value.to_str().ok());
-    let key = value.and_then(|value| {
-        let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-    });
-    // Anthropic's clients send it by another name.
-    let theirs = request.headers().get("x-api-key");
-    let key = key.or_else(|| theirs.and_then(|value| value.to_str().ok()));
-    if service.admits(key) {
-        return next.run(request).await;
-    }
-    let message = match key {
-        None => "You didn't provide an API key: send it as 'Authorization: Bearer YOUR_KEY'.",
-        Some(_) => "Incorrect API key provided.",
-    };
-    let error = ApiError::refused(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message);
-    match anthropic::is_theirs(request.uri().path()) {
-        true => anthropic::Refusal(error).into_response(),
-        false => error.into_response(),
-    }
 }
 
 /// Refuses what a browser sends from another site, and on a server for this machine alone what calls it by another name:

@@ -3,14 +3,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
 use crate::router::router;
 use crate::service::Service;
 
 /// How long requests may go on after the server was told to end.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a connection may be without a request, or take to send the head of one.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How long is waited where a connection cannot be taken in.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until Ctrl-C or a request to end (SIGTERM). Requests that are running then have five seconds to come to their
 /// end; a second Ctrl-C ends them at once. `started` is told the address, whose port the system picks where it was 0.
@@ -29,24 +38,65 @@ pub fn serve(
     let served = runtime.block_on(async {
         let listener = TcpListener::bind(address).await?;
         started(listener.local_addr()?);
-        let told = Arc::new(Notify::new());
-        let ending = told.clone();
-        let server = axum::serve(listener, router(service)).with_graceful_shutdown(async move {
-            signal().await;
-            ending.notify_one();
-        });
+        let connections = accept(&listener, &service).await;
+        drop(listener);
         tokio::select! {
-            ended = async { server.await } => ended,
-            () = overdue(&told) => Ok(()),
+            () = connections.shutdown() => {}
+            () = overdue() => {}
         }
+        Ok(())
     });
+    service.stop(GRACE);
     runtime.shutdown_background();
     served
 }
 
+/// Takes in connections until the first signal.
+async fn accept(listener: &TcpListener, service: &Arc<Service>) -> GracefulShutdown {
+    let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(service.settings.connections));
+    let app = router(service.clone());
+    let ending = signal();
+    tokio::pin!(ending);
+    loop {
+        // Who finds no place waits in the system's queue.
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place,
+            () = &mut ending => break,
+        };
+        let Ok(place) = place else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut ending => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Most likely there are too many open files; some of them will be closed.
+                tracing::warn!("no connection could be taken in: {error}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // Events are small, and should not wait for more.
+        drop(stream.set_nodelay(true));
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(IDLE);
+        let app = TowerToHyperService::new(app.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), app);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("a connection ended: {error}");
+            }
+            drop(place);
+        });
+    }
+    connections
+}
+
 /// When requests have had their time after the first signal.
-async fn overdue(told: &Notify) {
-    told.notified().await;
+async fn overdue() {
     tokio::select! {
         () = tokio::time::sleep(GRACE) => {}
         () = signal() => {}

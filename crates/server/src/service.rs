@@ -1,20 +1,28 @@
 //! What the handlers share, and the way from a request for texts to their reader.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use medley_engine::batch::Prepared;
 use medley_engine::dialect::{self, Dialect};
 use medley_engine::image::{ImageGenerator, Images};
+use medley_engine::keys::hash;
 use medley_engine::serving::{
-    Card, Compute, Limits, Mailbox, Model, Purpose, Reader, ServingError, Shelf, Texts,
+    Card, Compute, Drawing, Limits, Mailbox, Memory, Model, Purpose, Reader, ServingError, Shelf,
+    Texts,
 };
-use medley_engine::{CancelToken, EmbeddingModel, PipelineError, TextModel, Tokenizer};
-use medley_types::{ErrorCode, ErrorReport, ImageRequest, Prompt, TextRequest};
+use medley_engine::{
+    CancelToken, EmbeddingModel, EngineError, Home, PipelineError, TextModel, Tokenizer,
+};
+use medley_types::{ErrorCode, ErrorReport, Prompt, TextRequest};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Answer, ApiError};
+use crate::gate::Gate;
+use crate::kept::Kept;
+use crate::metrics::Metrics;
 
 /// How a server behaves.
 #[derive(Clone, Debug)]
@@ -26,10 +34,16 @@ pub struct Settings {
     pub local: bool,
     /// Texts and embeddings that may be on their way at once; further ones are refused with 429.
     pub queue: usize,
+    /// Connections at once; further ones wait.
+    pub connections: usize,
     /// Most bytes of a request's body.
     pub body: usize,
     /// What the engine may hold.
     pub limits: Limits,
+    /// Where jobs, works and keys are kept; without it none are.
+    pub home: Option<Home>,
+    /// Jobs of one key that may be on their way at once, where the key says nothing else.
+    pub jobs: usize,
 }
 
 impl Default for Settings {
@@ -38,12 +52,15 @@ impl Default for Settings {
             api_keys: Vec::new(),
             local: true,
             queue: 256,
+            connections: 1024,
             body: 8 << 20,
             limits: Limits {
                 memory: u64::MAX,
                 slots: 32,
                 prefix_bytes: 256 << 20,
             },
+            home: None,
+            jobs: 1000,
         }
     }
 }
@@ -51,9 +68,12 @@ impl Default for Settings {
 /// A server without its sockets.
 pub struct Service {
     shelf: Arc<dyn Shelf>,
-    engine: Compute,
-    /// SHA-256 of the keys.
-    keys: Vec<[u8; 32]>,
+    engine: Arc<Compute>,
+    kept: Option<Kept>,
+    pub(crate) gate: Gate,
+    pub(crate) metrics: Metrics,
+    /// What links to works are signed with; another one in every process.
+    secret: [u8; 32],
     places: Arc<Semaphore>,
     /// Responses that are kept.
     pub(crate) responses: crate::responses::Store,
@@ -104,17 +124,104 @@ impl Service {
     /// A service that has its models from `shelf`.
     ///
     /// # Errors
-    /// When the system gives no thread.
-    pub fn new(shelf: Arc<dyn Shelf>, mut settings: Settings) -> std::io::Result<Arc<Self>> {
+    /// When the system gives no thread, or what is kept cannot be opened.
+    pub fn new(shelf: Arc<dyn Shelf>, mut settings: Settings) -> Result<Arc<Self>, EngineError> {
         let keys = std::mem::take(&mut settings.api_keys);
+        let thread = EngineError::io("begin", "the engine's thread");
+        let engine = Compute::start(shelf.clone(), settings.limits.clone()).map_err(thread)?;
+        let engine = Arc::new(engine);
+        let home = settings.home.clone();
+        let file = home.as_ref().map(Home::keys_file);
+        let open = |home| Kept::open(home, engine.clone(), shelf.clone());
+        let kept = home.map(open).transpose()?;
         Ok(Arc::new(Self {
-            engine: Compute::start(shelf.clone(), settings.limits.clone())?,
+            kept,
+            engine,
             shelf,
-            keys: keys.iter().map(|key| hash(key)).collect(),
+            gate: Gate::new(&keys, file),
+            metrics: Metrics::new(),
+            secret: rand::random(),
             places: Arc::new(Semaphore::new(settings.queue)),
             responses: crate::responses::Store::default(),
             settings,
         }))
+    }
+
+    /// What this server keeps.
+    pub(crate) fn kept(&self) -> Answer<&Kept> {
+        let none = "This server keeps nothing: it was given no folder for jobs and works.";
+        self.kept
+            .as_ref()
+            .ok_or_else(|| ApiError::unavailable(Some("nothing_kept"), none))
+    }
+
+    /// Puts back the jobs that run, and begins no more.
+    pub(crate) fn stop(&self, patience: Duration) {
+        if let Some(kept) = &self.kept {
+            kept.stop(patience);
+        }
+    }
+
+    /// SHA-256 of a model's weights, where it is known.
+    pub(crate) async fn fingerprint(&self, id: &str) -> Answer<Option<String>> {
+        let card = self.card(id).await?;
+        let shelf = self.shelf.clone();
+        let hash = tokio::task::spawn_blocking(move || shelf.fingerprint(&card)).await;
+        hash.map_err(|_| ApiError::internal("the model could not be read"))
+    }
+
+    /// Texts, embeddings and pictures that are on their way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.settings
+            .queue
+            .saturating_sub(self.places.available_permits())
+    }
+
+    /// What all models take.
+    pub(crate) async fn memory(&self) -> Answer<Memory> {
+        self.engine
+            .memory()
+            .await
+            .map_err(|error| ApiError::of_serving(&error, "model"))
+    }
+
+    /// Puts an idle model away; whether it was loaded, and idle.
+    pub(crate) async fn evict(&self, id: &str) -> Answer<bool> {
+        let evicted = self.engine.evict(id.to_owned()).await;
+        evicted.map_err(|error| ApiError::of_serving(&error, "model"))
+    }
+
+    /// The address of a work's file for who has no key, as pictures that are asked for as addresses are fetched.
+    pub(crate) fn lend(&self, id: &str) -> String {
+        format!("/v1/library/{id}/file?signature={}", self.signature(id))
+    }
+
+    /// Whether an address is one that was lent.
+    pub(crate) fn is_lent(&self, uri: &Uri) -> bool {
+        let id = uri
+            .path()
+            .strip_prefix("/v1/library/")
+            .and_then(|rest| rest.strip_suffix("/file"));
+        let signature = uri
+            .query()
+            .and_then(|query| query.strip_prefix("signature="));
+        match (id, signature) {
+            // Hashes of both, so that the time that it takes tells nothing.
+            (Some(id), Some(given)) => hash(given) == hash(&self.signature(id)),
+            _ => false,
+        }
+    }
+
+    fn signature(&self, id: &str) -> String {
+        let mut hasher = Sha256::new();
+        // The lengths are fixed, so this is no weaker than HMAC; the hash is cut so that it cannot be gone on from.
+        hasher.update(self.secret);
+        hasher.update(Sha256::digest(id.as_bytes()));
+        let hash = hasher.finalize();
+        hash.iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Loads a model before anyone asks for it; not to be called where a runtime waits.
@@ -129,13 +236,6 @@ impl Service {
             None => Err(ServingError::Load(no_model)),
         };
         loaded.map_err(|error| error.report())
-    }
-
-    /// Whether a request with this key is let in.
-    pub(crate) fn admits(&self, key: Option<&str>) -> bool {
-        // Hashes are compared, which tells nothing of the keys by the time that it takes.
-        let known = |key: &str| self.keys.contains(&hash(key));
-        self.keys.is_empty() || key.is_some_and(known)
     }
 
     /// All models.
@@ -256,13 +356,9 @@ impl Service {
         }
     }
 
-    /// Draws what a completed request asks for.
-    pub(crate) async fn draw(
-        &self,
-        generator: Arc<dyn ImageGenerator>,
-        request: ImageRequest,
-    ) -> Answer<Images> {
-        let drawn = self.engine.draw(generator, request).await;
+    /// Draws pictures.
+    pub(crate) async fn draw(&self, drawing: Drawing) -> Answer<Images> {
+        let drawn = self.engine.draw(drawing).await;
         drawn.map_err(|error| ApiError::of_serving(&error, "prompt"))
     }
 
@@ -277,11 +373,7 @@ impl Service {
     }
 }
 
-fn hash(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
-}
-
-fn wrong_purpose(id: &str, what: &str) -> ApiError {
+pub(crate) fn wrong_purpose(id: &str, what: &str) -> ApiError {
     let message = format!("The model '{id}' {what}.");
     ApiError::refused(StatusCode::BAD_REQUEST, Some("unsupported_model"), message).about("model")
 }

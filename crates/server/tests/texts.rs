@@ -329,7 +329,7 @@ async fn what_is_not_read_holds_nobody_up_and_ends_when_it_is_dropped() {
 async fn models_share_a_budget_and_are_loaded_once() {
     let shelf = Arc::new(Tiny::default());
     let app = with_shelf(shelf.clone(), |settings| {
-        settings.limits.memory = common::MEMORY
+        settings.limits.memory = common::MEMORY * 3 / 2
     });
     let of = |model: &str| chat(json!({ "model": model }));
     let all = async {

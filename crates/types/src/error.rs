@@ -9,6 +9,14 @@ pub enum ErrorCode {
     InvalidRequest,
     /// A file that cannot be read or written.
     File,
+    /// A disk that has no room for what is to be written.
+    DiskFull,
+    /// A work or a job that is not there.
+    NotFound,
+    /// Too much at once.
+    Busy,
+    /// A model that needs more memory than it may have.
+    Memory,
     /// A model that is not there and cannot be had.
     ModelNotFound,
     /// A model file that is damaged or of an unknown kind.
@@ -31,6 +39,10 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::File => "file",
+            Self::DiskFull => "disk_full",
+            Self::NotFound => "not_found",
+            Self::Busy => "busy",
+            Self::Memory => "insufficient_memory",
             Self::ModelNotFound => "model_not_found",
             Self::InvalidModel => "invalid_model",
             Self::ContextLength => "context_length",

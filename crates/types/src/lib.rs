@@ -3,6 +3,7 @@
 
 mod error;
 mod image;
+mod job;
 mod music;
 mod text;
 mod tools;
@@ -13,6 +14,7 @@ pub use error::{ErrorCode, ErrorReport};
 pub use image::{
     ImagePlan, ImageRequest, ImageTimings, ImageWork, InitPicture, InputFile, LatentShare, LoraUse,
 };
+pub use job::{Job, JobKind, JobState, Progress, Work};
 pub use music::{MusicRequest, MusicTimings, MusicWork};
 pub use text::{
     Constraint, FinishReason, Message, Prompt, Sampling, Speculation, TextRequest, TextTimings,

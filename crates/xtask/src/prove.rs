@@ -80,6 +80,16 @@ const PROOFS: &[Proof] = &[
         claim: "many clients at once: no error, no stall, flat memory, and speed beside llama-server",
         run: bench_load,
     },
+    Proof {
+        name: "jobs",
+        claim: "a server that is killed three times in the middle of 20 queued jobs ends each of them once",
+        run: jobs_survive,
+    },
+    Proof {
+        name: "api-fuzz",
+        claim: "nothing that schemathesis makes of the API's document has the server fail (no 5xx)",
+        run: api_fuzz,
+    },
 ];
 
 pub fn run(args: &ProveArgs) -> Result<()> {
@@ -128,6 +138,77 @@ fn bench_text(file: &Path) -> Result<()> {
 fn bench_train(file: &Path) -> Result<()> {
     debug_assert!(file.ends_with(BENCH_TRAIN));
     train::run(&TrainArgs::into_file(file))
+}
+
+/// What a server that is killed leaves, and the next makes of it.
+fn jobs_survive(file: &Path) -> Result<()> {
+    let seen = crate::smoke::jobs::kill(&Program::build()?, 20, 3)?;
+    println!("    {seen}");
+    let record = json!({
+        "command": "cargo xtask prove jobs",
+        "machine": Description::read(),
+        "seen": seen,
+    });
+    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The tool that asks what a document of an API says can be asked.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
+/// Routes whose answers are streams that do not end, pull over the network, or say that they are not there yet.
+const NOT_FUZZED: &str = "/events$|/pull$";
+
+fn api_fuzz(file: &Path) -> Result<()> {
+    let (program, venv) = (Program::build()?, Venv::open()?);
+    process::run(&mut venv.pip(&["install", "--quiet", SCHEMATHESIS])?)?;
+    let home = tempfile::tempdir()?;
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(program.home().join("models"), home.path().join("models"))?;
+    let server = crate::smoke::serve::Server::start(&program, home.path(), &[])?;
+    let url = format!("{}/openapi.json", server.address());
+    let output = venv
+        .command(venv.program("schemathesis"))?
+        .args([
+            "run",
+            &url,
+            "--checks",
+            "not_a_server_error",
+            "--max-examples",
+            "30",
+        ])
+        .args([
+            "--exclude-path-regex",
+            NOT_FUZZED,
+            "--request-timeout",
+            "60",
+            "--seed",
+            "1",
+        ])
+        .args(["--phases", "examples,coverage,fuzzing", "--no-color"])
+        .output()
+        .context("schemathesis does not start")?;
+    server.end()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let summary: Vec<&str> = text.lines().rev().take(25).collect();
+    let summary: Vec<&str> = summary
+        .into_iter()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let record = json!({
+        "command": "cargo xtask prove api-fuzz",
+        "machine": Description::read(),
+        "tool": SCHEMATHESIS,
+        "holds": output.status.success(),
+        "summary": summary,
+    });
+    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    if !output.status.success() {
+        bail!("{text}");
+    }
+    Ok(())
 }
 
 /// Instruction sets whose results are proved; one that the machine lacks is left out, and the record shows it.

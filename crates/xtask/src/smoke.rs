@@ -2,6 +2,7 @@
 //!
 //! A case is a function over [`Program`]; add it to [`CASES`]. Models are kept between runs in one `MEDLEY_HOME`.
 
+pub mod jobs;
 mod lessons;
 mod pictures;
 pub mod serve;
@@ -41,6 +42,8 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::embed", vectors::embed),
     ("smoke::serve", serve::serve),
     ("smoke::studio", studio::studio),
+    ("smoke::keys", jobs::keys),
+    ("smoke::jobs_survive", jobs::survive),
     ("smoke::image_refusals", pictures::refusals),
     ("smoke::image_draws", pictures::draws),
     ("smoke::image_walks", pictures::walks),

@@ -9,6 +9,7 @@ pub mod fidelity;
 pub mod help;
 pub mod image;
 pub mod inspect;
+pub mod keys;
 pub mod models;
 pub mod music;
 pub mod remake;

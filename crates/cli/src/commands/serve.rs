@@ -1,10 +1,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use medley_engine::keys::Keys;
 use medley_engine::serving::StoreShelf;
-use medley_engine::{LoadOptions, available_memory};
+use medley_engine::{Home, LoadOptions, available_memory};
 use medley_server::{Service, Settings, serve};
 use serde_json::json;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::{DEFAULT_TEXT, device, resolve, store};
 use crate::args::{Global, ServeArgs};
@@ -22,7 +24,9 @@ pub fn run(args: &ServeArgs, global: &Global) -> Outcome {
     if api_keys.iter().any(|key| key.trim().is_empty()) {
         return Err(Failure::usage("--api-key: a key must not be empty"));
     }
-    let open = api_keys.is_empty();
+    log(args)?;
+    let home = Home::from_env()?;
+    let open = api_keys.is_empty() && Keys::load(&home.keys_file())?.keys.is_empty();
     let model = resolve(args.model.as_deref().unwrap_or(DEFAULT_TEXT), global)?;
     let options = LoadOptions {
         device: device(global)?,
@@ -32,6 +36,7 @@ pub fn run(args: &ServeArgs, global: &Global) -> Outcome {
     let mut settings = Settings {
         api_keys,
         local: args.host.is_loopback(),
+        home: Some(home),
         ..Settings::default()
     };
     settings.limits.memory = args.memory.unwrap_or_else(|| match available_memory() {
@@ -63,4 +68,24 @@ pub fn run(args: &ServeArgs, global: &Global) -> Outcome {
     });
     served.map_err(|error| Failure::usage(format!("--host, --port: {address}: {error}")))?;
     told
+}
+
+/// Writes to stderr what the server has to say.
+fn log(args: &ServeArgs) -> Outcome {
+    let level: LevelFilter = args
+        .log
+        .parse()
+        .map_err(|_| Failure::usage("--log: no such level"))?;
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    let set = if args.log_json {
+        log.json().try_init()
+    } else {
+        log.try_init()
+    };
+    // Somebody else in this process listens already.
+    drop(set);
+    Ok(())
 }

@@ -23,6 +23,21 @@ pub enum ServingError {
         /// Bytes that all may take.
         limit: u64,
     },
+    /// Texts whose keys and values no eviction makes room for.
+    #[error(
+        "{tokens} tokens of {model} need about {} MiB of memory beside the model, and all models together may take {} MiB \
+         here: ask for fewer tokens", needed >> 20, limit >> 20
+    )]
+    TextTooLarge {
+        /// The model's name.
+        model: String,
+        /// Tokens of prompts and texts together, at most.
+        tokens: usize,
+        /// Bytes that they take.
+        needed: u64,
+        /// Bytes that all may take.
+        limit: u64,
+    },
     /// A model that could not be loaded.
     #[error("{0}")]
     Load(ErrorReport),
@@ -44,7 +59,9 @@ impl ServingError {
         match self {
             Self::Load(report) => report.clone(),
             Self::Pipeline(error) => error.report(),
-            Self::TooLarge { .. } => ErrorReport::new(ErrorCode::InvalidModel, self.to_string()),
+            Self::TooLarge { .. } | Self::TextTooLarge { .. } => {
+                ErrorReport::new(ErrorCode::Memory, self.to_string())
+            }
             Self::Gone | Self::Failed(_) => ErrorReport::new(ErrorCode::Internal, self.to_string()),
         }
     }

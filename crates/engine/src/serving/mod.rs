@@ -4,11 +4,14 @@
 //! Nobody who reads slowly holds up the others: what was not taken yet lies in a [`Mailbox`].
 
 mod error;
+mod ledger;
 mod mailbox;
 mod shelf;
+mod texts;
 mod worker;
 
 pub use error::ServingError;
+pub use ledger::{Held, Memory, Totals};
 pub use mailbox::{Mailbox, Part, Reader};
 pub use shelf::{Card, Model, Purpose, Shelf, StoreShelf, load_pictures};
-pub use worker::{Compute, Limits, Texts};
+pub use worker::{Compute, Drawing, Limits, Texts};

@@ -1,12 +1,15 @@
 //! The models that may be asked for.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use medley_types::{ErrorCode, ErrorReport, Medium};
+use medley_types::{ErrorReport, Medium};
 
+use crate::fetch::{CancelFlag, sha256_file};
 use crate::image::{self, Companion, ImageGenerator, SCORER, Sources};
+use crate::manifest::Manifest;
 use crate::{Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store, TextModel};
 
 /// What a model is asked to do.
@@ -54,6 +57,11 @@ pub trait Shelf: Send + Sync + 'static {
     /// # Errors
     /// A model that is damaged or cannot be read.
     fn load(&self, card: &Card) -> Result<Model, ErrorReport>;
+
+    /// SHA-256 of a model's weights, where it is known; may read them.
+    fn fingerprint(&self, _card: &Card) -> Option<String> {
+        None
+    }
 }
 
 /// The models on this machine: those of a store, and one beside it.
@@ -61,6 +69,8 @@ pub struct StoreShelf {
     store: Store,
     own: Option<(Card, PathBuf)>,
     options: LoadOptions,
+    /// Hashes of weight files that no manifest told, so that each is read once.
+    hashes: Mutex<HashMap<PathBuf, String>>,
 }
 
 impl StoreShelf {
@@ -70,6 +80,7 @@ impl StoreShelf {
             store,
             own: None,
             options,
+            hashes: Mutex::default(),
         }
     }
 
@@ -83,6 +94,17 @@ impl StoreShelf {
         };
         self.own = Some((card(&id, model), model.path.clone()));
         self
+    }
+
+    /// Where a model lies.
+    fn path(&self, card: &Card) -> Result<PathBuf, ErrorReport> {
+        match &self.own {
+            Some((own, path)) if own.id == card.id => Ok(path.clone()),
+            _ => match self.store.resolve(&card.id) {
+                Ok(resolved) => Ok(resolved.path),
+                Err(error) => Err(error.report()),
+            },
+        }
     }
 
     /// The name that requests call the model of [`with`](Self::with) by.
@@ -111,16 +133,34 @@ impl Shelf for StoreShelf {
         cards
     }
 
-    fn load(&self, card: &Card) -> Result<Model, ErrorReport> {
-        let path = match &self.own {
-            Some((own, path)) if own.id == card.id => path.clone(),
-            _ => {
-                let resolved = self.store.resolve(&card.id);
-                resolved
-                    .map_err(|e| ErrorReport::new(ErrorCode::Internal, e.to_string()))?
-                    .path
-            }
+    fn fingerprint(&self, card: &Card) -> Option<String> {
+        let path = self.path(card).ok()?;
+        let weights = weights(&path);
+        let largest = weights.into_iter().max_by_key(|(_, length)| *length)?.0;
+        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hash) = hashes.get(&largest) {
+            return Some(hash.clone());
+        }
+        let known = || {
+            let manifest = Manifest::read(largest.parent()?).ok()??;
+            let name = largest.file_name()?.to_str()?;
+            let file = manifest.files.into_iter().find(|file| file.name == name)?;
+            Some(file.sha256)
         };
+        let read = || {
+            Some(
+                sha256_file(&largest, &CancelFlag::new(), &mut |_| {})
+                    .ok()?
+                    .1,
+            )
+        };
+        let hash = known().or_else(read)?;
+        hashes.insert(largest, hash.clone());
+        Some(hash)
+    }
+
+    fn load(&self, card: &Card) -> Result<Model, ErrorReport> {
+        let path = self.path(card)?;
         let model = match card.purpose {
             Purpose::Image => {
                 let named = |name: &str| Some(self.store.resolve(name).ok()?.path);
@@ -179,7 +219,7 @@ fn serves(model: &Resolved) -> bool {
 }
 
 fn card(id: &str, model: &Resolved) -> Card {
-    let bytes = size(&model.path);
+    let bytes: u64 = weights(&model.path).iter().map(|(_, length)| length).sum();
     // Beside the weights there are the tokenizer, and activations.
     let about = bytes.saturating_add(bytes / 4);
     let known = model.entry.as_ref().map(|entry| entry.peak_memory);
@@ -228,19 +268,19 @@ fn draws(folder: &Path) -> bool {
     config.is_some_and(|config: serde_json::Value| config["medium"] == "image")
 }
 
-/// Bytes of a file, or of the weights directly in a folder.
-fn size(path: &Path) -> u64 {
-    let length = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
+/// The file, or the weights directly in a folder, with their lengths in bytes.
+fn weights(path: &Path) -> Vec<(PathBuf, u64)> {
+    let length = |path: PathBuf| {
+        let length = std::fs::metadata(&path).map_or(0, |m| m.len());
+        (path, length)
+    };
     let Ok(items) = std::fs::read_dir(path) else {
-        return length(path);
+        return vec![length(path.to_owned())];
     };
     let weights = |path: &PathBuf| {
         let extension = path.extension().and_then(|e| e.to_str());
         matches!(extension, Some("safetensors" | "gguf" | "bin" | "pt"))
     };
-    items
-        .filter_map(|item| Some(item.ok()?.path()))
-        .filter(weights)
-        .map(|path| length(&path))
-        .sum()
+    let paths = items.filter_map(|item| Some(item.ok()?.path()));
+    paths.filter(weights).map(length).collect()
 }

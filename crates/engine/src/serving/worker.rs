@@ -1,6 +1,6 @@
-//! The one thread that computes: it loads models, steps through their texts and embeds, a little of everything in turn.
+//! The one thread that computes: it steps through the texts of all models, embeds and draws, a little of everything in turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -10,9 +10,11 @@ use medley_types::{Event, ImageRequest};
 use tokio::sync::oneshot;
 
 use super::error::ServingError;
+use super::ledger::{Granted, Ledger, Loaded, Memory, Room, Totals};
 use super::mailbox::Mailbox;
 use super::shelf::{Card, Model, Shelf};
-use crate::batch::{Batch, BatchOptions, Happening, Prepared, SlotId};
+use super::texts::{needs, refuse};
+use crate::batch::Prepared;
 use crate::image::{ImageGenerator, ImageInputs, Images};
 use crate::{CancelToken, EmbeddingModel, Run, TextModel};
 
@@ -48,14 +50,27 @@ pub struct Texts {
     pub cancel: CancelToken,
 }
 
+/// Pictures to be drawn.
+pub struct Drawing {
+    /// The model, as [`Compute::load`] gave it.
+    pub generator: Arc<dyn ImageGenerator>,
+    /// What [`complete`](crate::image::ImageConfig::complete) gave.
+    pub request: ImageRequest,
+    /// The pictures that it starts from.
+    pub inputs: ImageInputs,
+    /// Told what happens, on the thread that computes.
+    pub events: Box<dyn FnMut(Event) + Send>,
+    /// Ends it.
+    pub cancel: CancelToken,
+}
+
 enum Command {
-    Load {
-        card: Card,
-        reply: oneshot::Sender<Result<Model, ServingError>>,
-    },
+    Load { card: Card, reply: Granted },
+    Memory(oneshot::Sender<Memory>),
+    Evict(String, oneshot::Sender<bool>),
     Write(Texts),
     Embed(Embedding),
-    Draw(Box<Drawing>),
+    Draw(Box<(Drawing, Painted)>),
 }
 
 /// The way to the thread, which ends when this is dropped.
@@ -66,13 +81,11 @@ impl Compute {
     pub fn start(shelf: Arc<dyn Shelf>, limits: Limits) -> std::io::Result<Self> {
         let (sender, commands) = channel();
         let worker = Worker {
-            shelf,
-            limits,
-            loaded: Vec::new(),
-            waiting: VecDeque::new(),
+            ledger: Ledger::new(shelf, limits),
+            entering: VecDeque::new(),
             embeddings: VecDeque::new(),
             drawings: VecDeque::new(),
-            clock: 0,
+            drawing: false,
         };
         std::thread::Builder::new()
             .name("medley-compute".into())
@@ -98,6 +111,20 @@ impl Compute {
         answer.blocking_recv().map_err(|_| ServingError::Gone)?
     }
 
+    /// What all models take.
+    pub async fn memory(&self) -> Result<Memory, ServingError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Memory(reply))?;
+        answer.await.map_err(|_| ServingError::Gone)
+    }
+
+    /// Puts a model away; whether it was loaded, and idle.
+    pub async fn evict(&self, id: String) -> Result<bool, ServingError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Evict(id, reply))?;
+        answer.await.map_err(|_| ServingError::Gone)
+    }
+
     /// Begins to write.
     pub fn write(&self, texts: Texts) -> Result<(), ServingError> {
         self.send(Command::Write(texts))
@@ -118,18 +145,13 @@ impl Compute {
 
 /// The rest of [`Compute`]: pictures.
 impl Compute {
-    /// Draws what a completed request asks for; dropping the future ends it.
-    pub async fn draw(
-        &self,
-        generator: Arc<dyn ImageGenerator>,
-        request: ImageRequest,
-    ) -> Result<Images, ServingError> {
+    /// Draws pictures; dropping the future ends it.
+    ///
+    /// # Errors
+    /// What the generator says; [`ServingError::Failed`] where it fails badly.
+    pub async fn draw(&self, drawing: Drawing) -> Result<Images, ServingError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Draw(Box::new(Drawing {
-            generator,
-            request,
-            reply,
-        })))?;
+        self.send(Command::Draw(Box::new((drawing, reply))))?;
         answer.await.map_err(|_| ServingError::Gone)?
     }
 }
@@ -142,50 +164,24 @@ struct Embedding {
     reply: oneshot::Sender<Vectors>,
 }
 
-/// Pictures that are to be drawn.
-struct Drawing {
-    generator: Arc<dyn ImageGenerator>,
-    request: ImageRequest,
-    reply: oneshot::Sender<Result<Images, ServingError>>,
-}
-
-/// A model in memory with what it does.
-struct Loaded {
-    id: String,
-    memory: u64,
-    /// When it was last asked for.
-    used: u64,
-    room: Room,
-}
-
-enum Room {
-    Text(Box<TextRoom>),
-    Embedding(Arc<EmbeddingModel>),
-    Image(Arc<dyn ImageGenerator>),
-}
-
-/// The texts of one model.
-struct TextRoom {
-    model: Arc<TextModel>,
-    batch: Batch,
-    readers: HashMap<SlotId, (Arc<Mailbox>, usize)>,
-}
+/// Who waits for pictures.
+type Painted = oneshot::Sender<Result<Images, ServingError>>;
 
 struct Worker {
-    shelf: Arc<dyn Shelf>,
-    limits: Limits,
-    loaded: Vec<Loaded>,
-    /// Requests for models, in order of arrival; none overtakes another, so that each gets its turn.
-    waiting: VecDeque<(Card, oneshot::Sender<Result<Model, ServingError>>)>,
+    ledger: Ledger,
+    /// Texts that wait for room, in order of arrival.
+    entering: VecDeque<Texts>,
     embeddings: VecDeque<Embedding>,
-    drawings: VecDeque<Box<Drawing>>,
-    clock: u64,
+    drawings: VecDeque<Box<(Drawing, Painted)>>,
+    /// Whether a picture is being drawn.
+    drawing: bool,
 }
 
 impl Worker {
     fn run(mut self, commands: &Receiver<Command>) {
         while self.receive(commands) {
-            self.grant();
+            self.ledger.grant();
+            self.admit();
             self.step();
             self.embed();
             self.draw(commands);
@@ -199,13 +195,13 @@ impl Worker {
     /// Whether there is something to do beside pictures.
     fn writes(&self) -> bool {
         let writes = |l: &Loaded| matches!(&l.room, Room::Text(room) if !room.batch.is_idle());
-        !self.embeddings.is_empty() || self.loaded.iter().any(writes)
+        !self.embeddings.is_empty() || self.ledger.loaded.iter().any(writes)
     }
 
     /// Takes in all commands that are there, and waits for one where there is nothing else to do; false at the end.
     fn receive(&mut self, commands: &Receiver<Command>) -> bool {
         if !self.is_busy() {
-            let first = if self.waiting.is_empty() {
+            let first = if !self.ledger.is_awaited() && self.entering.is_empty() {
                 commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
                 commands.recv_timeout(PATIENCE)
@@ -236,31 +232,39 @@ impl Worker {
         let Some(drawing) = self.drawings.pop_front() else {
             return;
         };
+        let (drawing, reply) = *drawing;
         let Drawing {
             generator,
             request,
-            reply,
-        } = *drawing;
-        let cancel = CancelToken::default();
+            inputs,
+            mut events,
+            cancel,
+        } = drawing;
         let mut since = Instant::now();
+        self.drawing = true;
         let drawn = catch_unwind(AssertUnwindSafe(|| {
-            let mut run = Run::new(cancel.clone(), |_| {
+            let mut run = Run::new(cancel.clone(), |event| {
+                events(event);
                 let until = Instant::now() + since.elapsed();
                 let mut going = self.look(commands);
-                self.grant();
+                self.ledger.grant();
+                self.admit();
                 while going && self.writes() && Instant::now() < until {
                     self.step();
                     self.embed();
                     going = self.look(commands);
-                    self.grant();
+                    self.ledger.grant();
+                    self.admit();
                 }
                 if !going || reply.is_closed() {
                     cancel.cancel();
                 }
                 since = Instant::now();
             });
-            generator.generate(&request, &ImageInputs::default(), &mut run)
+            run.check()?;
+            generator.generate(&request, &inputs, &mut run)
         }));
+        self.drawing = false;
         // Held until here alone, so that the model can be put away for the next.
         drop(generator);
         let drawn = match drawn {
@@ -272,109 +276,83 @@ impl Worker {
 
     fn take_in(&mut self, command: Command) {
         match command {
-            Command::Load { card, reply } => self.waiting.push_back((card, reply)),
+            Command::Load { card, reply } => self.ledger.ask(card, reply),
             Command::Embed(embedding) => self.embeddings.push_back(embedding),
             Command::Draw(drawing) => self.drawings.push_back(drawing),
-            Command::Write(texts) => {
-                let rooms = self.loaded.iter_mut().filter_map(|l| match &mut l.room {
-                    Room::Text(room) => Some(room),
-                    Room::Embedding(_) | Room::Image(_) => None,
-                });
-                let mut rooms = rooms.filter(|room| Arc::ptr_eq(&room.model, &texts.model));
-                match rooms.next() {
-                    Some(room) => room.enter(texts),
-                    None => {
-                        let lost = ServingError::failed("the model failed and was put away");
-                        for text in 0..texts.prepared.len() {
-                            texts
-                                .mailbox
-                                .put(text, |part| part.end = Some(Err(lost.clone())));
-                        }
-                    }
-                }
-            }
+            Command::Write(texts) => self.entering.push_back(texts),
+            Command::Memory(reply) => drop(reply.send(self.ledger.memory())),
+            Command::Evict(id, reply) => drop(reply.send(self.ledger.evict(&id))),
         }
     }
 
-    /// Gives out models to those who wait for them, in order, as long as there is room.
-    fn grant(&mut self) {
-        while let Some((card, reply)) = self.waiting.pop_front() {
-            if reply.is_closed() {
+    /// Lets texts begin, in order, as far as there is room for their keys and values.
+    fn admit(&mut self) {
+        while let Some(texts) = self.entering.pop_front() {
+            let of_model = |l: &Loaded| matches!(&l.room, Room::Text(room) if Arc::ptr_eq(&room.model, &texts.model));
+            let Some(place) = self.ledger.loaded.iter().position(of_model) else {
+                refuse(
+                    &texts,
+                    &ServingError::failed("the model failed and was put away"),
+                );
                 continue;
-            }
-            match self.model(&card) {
-                Some(model) => drop(reply.send(model)),
-                None => {
-                    self.waiting.push_front((card, reply));
+            };
+            let (bytes, tokens) = needs(&texts);
+            // What was ended while it waited takes nothing, and is to come to its end.
+            if !texts.cancel.is_cancelled() {
+                if !self.ledger.could_hold(place, bytes) {
+                    refuse(
+                        &texts,
+                        &ServingError::TextTooLarge {
+                            model: self.ledger.loaded[place].id.clone(),
+                            tokens,
+                            needed: bytes,
+                            limit: self.ledger.limit(),
+                        },
+                    );
+                    continue;
+                }
+                // Where nothing is on its way, what waits holds the room itself, and one must begin.
+                let alone = !self.drawing && !self.writes();
+                if !self.ledger.make_room(bytes) && !alone {
+                    self.entering.push_front(texts);
                     return;
                 }
             }
+            // Others may have been put away, which moves it.
+            if let Some(Loaded {
+                room: Room::Text(room),
+                ..
+            }) = self.ledger.loaded.iter_mut().find(|l| of_model(l))
+            {
+                room.enter(texts);
+            }
+            self.ledger.share_rest();
         }
-    }
-
-    /// A model, loaded where it is not; `None` as long as others that are in use leave no room for it.
-    fn model(&mut self, card: &Card) -> Option<Result<Model, ServingError>> {
-        self.clock += 1;
-        if let Some(loaded) = self.loaded.iter_mut().find(|l| l.id == card.id) {
-            loaded.used = self.clock;
-            return Some(Ok(loaded.room.model()));
-        }
-        if card.memory > self.limits.memory {
-            return Some(Err(ServingError::TooLarge {
-                model: card.id.clone(),
-                needed: card.memory,
-                limit: self.limits.memory,
-            }));
-        }
-        if !self.make_room(card.memory) {
-            return None;
-        }
-        let loading = catch_unwind(AssertUnwindSafe(|| self.shelf.load(card)));
-        let model = match loading {
-            Ok(Ok(model)) => model,
-            Ok(Err(report)) => return Some(Err(ServingError::Load(report))),
-            Err(_) => return Some(Err(ServingError::failed("loading the model failed"))),
-        };
-        let room = match &model {
-            Model::Text(model) => Room::Text(Box::new(TextRoom::new(model, &self.limits))),
-            Model::Embedding(model) => Room::Embedding(model.clone()),
-            Model::Image(model) => Room::Image(model.clone()),
-        };
-        self.loaded.push(Loaded {
-            id: card.id.clone(),
-            memory: card.memory,
-            used: self.clock,
-            room,
-        });
-        Some(Ok(model))
-    }
-
-    /// Puts away idle models, the least recently used first, until `memory` more bytes fit; false where they cannot.
-    fn make_room(&mut self, memory: u64) -> bool {
-        let held = |loaded: &[Loaded]| loaded.iter().map(|l| l.memory).sum::<u64>();
-        while held(&self.loaded).saturating_add(memory) > self.limits.memory {
-            let idle = self.loaded.iter().enumerate();
-            let idle = idle.filter(|(_, l)| l.room.is_idle());
-            let Some((oldest, _)) = idle.min_by_key(|(_, l)| l.used) else {
-                return false;
-            };
-            self.loaded.remove(oldest);
-        }
-        true
     }
 
     /// One step of every model that writes. A model that fails badly is put away; the others go on.
     fn step(&mut self) {
-        self.loaded.retain_mut(|loaded| match &mut loaded.room {
-            Room::Text(room) if !room.batch.is_idle() => {
-                let stepped = catch_unwind(AssertUnwindSafe(|| room.step()));
-                if stepped.is_err() {
-                    room.fail(&ServingError::failed("writing the text failed"));
+        let mut written = Vec::new();
+        self.ledger
+            .loaded
+            .retain_mut(|loaded| match &mut loaded.room {
+                Room::Text(room) if !room.batch.is_idle() => {
+                    let stepped = catch_unwind(AssertUnwindSafe(|| room.step()));
+                    match stepped {
+                        Ok(totals) if totals == Totals::default() => true,
+                        Ok(totals) => {
+                            written.push((loaded.id.clone(), totals));
+                            true
+                        }
+                        Err(_) => {
+                            room.fail(&ServingError::failed("writing the text failed"));
+                            false
+                        }
+                    }
                 }
-                stepped.is_ok()
-            }
-            _ => true,
-        });
+                _ => true,
+            });
+        self.ledger.count(written);
     }
 
     /// A few more texts of the first that wait for vectors.
@@ -404,79 +382,5 @@ impl Worker {
             Err(_) => ServingError::failed("embedding failed"),
         };
         drop(embedding.reply.send(Err(error)));
-    }
-}
-
-impl Room {
-    fn model(&self) -> Model {
-        match self {
-            Self::Text(room) => Model::Text(room.model.clone()),
-            Self::Embedding(model) => Model::Embedding(model.clone()),
-            Self::Image(model) => Model::Image(model.clone()),
-        }
-    }
-
-    /// Whether nobody needs the model: no text is on its way, and no request holds it.
-    fn is_idle(&self) -> bool {
-        match self {
-            // The room and its batch.
-            Self::Text(room) => room.batch.is_idle() && Arc::strong_count(&room.model) <= 2,
-            Self::Embedding(model) => Arc::strong_count(model) <= 1,
-            Self::Image(model) => Arc::strong_count(model) <= 1,
-        }
-    }
-}
-
-impl TextRoom {
-    fn new(model: &Arc<TextModel>, limits: &Limits) -> Self {
-        let options = BatchOptions {
-            slots: limits.slots,
-            prefix_bytes: limits.prefix_bytes,
-        };
-        Self {
-            model: model.clone(),
-            batch: Batch::new(model.clone(), options),
-            readers: HashMap::new(),
-        }
-    }
-
-    fn enter(&mut self, texts: Texts) {
-        for (text, prepared) in texts.prepared.into_iter().enumerate() {
-            let slot = self.batch.enter(prepared, texts.cancel.clone());
-            self.readers.insert(slot, (texts.mailbox.clone(), text));
-        }
-    }
-
-    fn step(&mut self) {
-        for (slot, happening) in self.batch.step() {
-            let end = match happening {
-                Happening::Event(event) => {
-                    if let Some((mailbox, text)) = self.readers.get(&slot) {
-                        tell(mailbox, *text, event);
-                    }
-                    continue;
-                }
-                Happening::Finished(work) => Ok(work),
-                Happening::Failed(error) => Err(ServingError::failed(error.to_string())),
-            };
-            if let Some((mailbox, text)) = self.readers.remove(&slot) {
-                mailbox.put(text, |part| part.end = Some(end));
-            }
-        }
-    }
-
-    /// Ends all texts with an error.
-    fn fail(&mut self, error: &ServingError) {
-        for (_, (mailbox, text)) in self.readers.drain() {
-            mailbox.put(text, |part| part.end = Some(Err(error.clone())));
-        }
-    }
-}
-
-fn tell(mailbox: &Mailbox, text: usize, event: Event) {
-    match event {
-        Event::Chunk { text: chunk } => mailbox.put(text, |part| part.text.push_str(&chunk)),
-        Event::Token(token) => mailbox.put(text, |part| part.tokens.push(token)),
-        _ => {}
     }
 }

@@ -124,6 +124,11 @@ impl TextModel {
         self.context
     }
 
+    /// Bytes of keys and values of a sequence of so many tokens.
+    pub fn cache_bytes(&self, tokens: usize) -> u64 {
+        self.cache().spec().bytes_for(tokens) as u64
+    }
+
     /// Seconds that loading took.
     pub fn load_seconds(&self) -> f64 {
         self.load_s

@@ -80,6 +80,11 @@ impl Sequence {
         &self.prompt
     }
 
+    /// Tokens of prompt and text at most.
+    pub(super) fn most_tokens(&self) -> usize {
+        self.prompt.len() + self.writer.left()
+    }
+
     /// What was read.
     pub(super) fn session(&self) -> &Session {
         &self.session

@@ -29,7 +29,7 @@ use tower::ServiceExt;
 pub use models::{Kind, chatting};
 
 /// Bytes that each model is said to take.
-pub const MEMORY: u64 = 100;
+pub const MEMORY: u64 = 100 << 20;
 
 /// `tiny` and `other` chat, `plain` has no template, `encoder` embeds, `icons` draws, `broken` cannot be loaded.
 #[derive(Default)]

@@ -66,6 +66,13 @@ impl Server {
         &self.url
     }
 
+    /// As kill -9 does.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Ctrl-C, to which the server answers by ending well.
     pub fn end(mut self) -> Result<()> {
         let signalled = Command::new("sh")
@@ -158,7 +165,7 @@ fn send(
 }
 
 /// Status and body of an answer.
-fn ask(
+pub(super) fn ask(
     address: &str,
     request: &str,
     key: Option<&str>,

@@ -114,6 +114,11 @@ impl Prepared {
     pub fn prompt_tokens(&self) -> usize {
         self.0.prompt().len()
     }
+
+    /// Tokens of prompt and text at most.
+    pub fn most_tokens(&self) -> usize {
+        self.0.most_tokens()
+    }
 }
 
 /// Requests on their way through one model.
@@ -188,6 +193,11 @@ impl Batch {
     /// Bytes of keys and values in the prefix cache.
     pub fn prefix_bytes(&self) -> usize {
         self.prefixes.bytes()
+    }
+
+    /// Keeps no more than so many bytes in the prefix cache from now on; what is least recently used goes at once.
+    pub fn limit_prefixes(&mut self, bytes: usize) {
+        self.prefixes.set_limit(bytes);
     }
 
     /// Prompt tokens that were taken from the prefix cache so far instead of being read.

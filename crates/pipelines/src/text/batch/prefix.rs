@@ -32,6 +32,18 @@ impl Prefixes {
         self.sessions.iter().map(bytes).sum()
     }
 
+    /// Keeps at most `limit` bytes from now on.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        while !self.sessions.is_empty() && self.bytes() > self.limit {
+            self.sessions.remove(0);
+        }
+    }
+
     /// Tokens that were given to prompts so far.
     pub(super) fn taken(&self) -> usize {
         self.taken
@@ -89,8 +101,6 @@ impl Prefixes {
         }
         self.sessions.retain(|s| !session.ids.starts_with(&s.ids));
         self.sessions.push(session);
-        while self.bytes() > self.limit {
-            self.sessions.remove(0);
-        }
+        self.shrink();
     }
 }

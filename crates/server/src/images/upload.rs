@@ -1,0 +1,144 @@
+//! Forms with pictures in them.
+
+use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use medley_engine::fetch::sha256_hex;
+use medley_engine::image::{Picture, decode_input, mask_of_transparency};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Answer, ApiError};
+use crate::fields::Fields;
+
+/// Fields of a form at most.
+const FIELDS: usize = 40;
+
+/// Fields that are numbers, and those that are yes or no; a form has only words.
+const NUMBERS: [&str; 9] = [
+    "n",
+    "seed",
+    "steps",
+    "guidance",
+    "strength",
+    "upscale",
+    "output_compression",
+    "partial_images",
+    "truncation",
+];
+const FLAGS: [&str; 1] = ["stream"];
+
+/// A picture that was sent.
+pub(super) struct Sent {
+    pub(super) picture: Picture,
+    pub(super) sha256: String,
+}
+
+/// A form to edit a picture by.
+pub(super) struct Upload {
+    pub(super) fields: Fields,
+    pub(super) init: Sent,
+    /// White where the picture is painted anew.
+    pub(super) mask: Option<Sent>,
+}
+
+fn unreadable(error: &MultipartError) -> ApiError {
+    match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::refused(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Some("request_too_large"),
+            "The request's body is too large.",
+        ),
+        _ => ApiError::invalid(None, "The form could not be read."),
+    }
+}
+
+/// Reads a form. Where the picture, or the mask, is transparent it is painted anew.
+pub(super) async fn read(request: Request) -> Answer<Upload> {
+    let form = Multipart::from_request(request, &()).await;
+    let mut form = form.map_err(|_| {
+        ApiError::invalid(
+            None,
+            "The request must be a form: 'Content-Type: multipart/form-data'.",
+        )
+    })?;
+    let mut words = Map::new();
+    let (mut image, mut mask) = (None, None);
+    while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {
+        let name = field.name().unwrap_or_default().to_owned();
+        match name.as_str() {
+            "image" | "image[]" if image.is_some() => {
+                return Err(ApiError::invalid(
+                    Some("unsupported_parameter"),
+                    "Unsupported parameter: 'image' can only be one picture.",
+                )
+                .about("image"));
+            }
+            "image" | "image[]" => image = Some(file(field).await?),
+            "mask" => mask = Some(file(field).await?),
+            _ if words.len() >= FIELDS => {
+                return Err(ApiError::invalid(None, "The form has too many fields."));
+            }
+            _ => {
+                let text = field.text().await.map_err(|e| unreadable(&e))?;
+                words.insert(name.clone(), value(&name, text));
+            }
+        }
+    }
+    let fields = Fields::new(words);
+    let Some(image) = image else {
+        return Err(fields
+            .required("image")
+            .err()
+            .unwrap_or_else(ApiError::gone));
+    };
+    let reading = tokio::task::spawn_blocking(move || pictures(image, mask));
+    let failed = |_| ApiError::internal("the pictures could not be read");
+    let (init, mask) = reading.await.map_err(failed)??;
+    Ok(Upload { fields, init, mask })
+}
+
+async fn file(field: Field<'_>) -> Answer<Vec<u8>> {
+    let bytes = field.bytes().await.map_err(|e| unreadable(&e))?;
+    Ok(bytes.to_vec())
+}
+
+/// A word as the JSON that the same request has elsewhere.
+fn value(name: &str, text: String) -> Value {
+    if NUMBERS.contains(&name)
+        && let Ok(number) = serde_json::from_str::<serde_json::Number>(text.trim())
+    {
+        return Value::Number(number);
+    }
+    match text.trim() {
+        "true" if FLAGS.contains(&name) => json!(true),
+        "false" if FLAGS.contains(&name) => json!(false),
+        _ => Value::String(text),
+    }
+}
+
+fn pictures(image: Vec<u8>, mask: Option<Vec<u8>>) -> Answer<(Sent, Option<Sent>)> {
+    let read = |bytes: Vec<u8>, field: &'static str| {
+        let picture = decode_input(&bytes).map_err(|error| {
+            let message = format!("Invalid value for '{field}': {error}.");
+            ApiError::invalid(Some("invalid_image"), message).about(field)
+        })?;
+        let sha256 = sha256_hex(&bytes);
+        Ok::<_, ApiError>(Sent { picture, sha256 })
+    };
+    let init = read(image, "image")?;
+    let mask = match mask {
+        Some(mask) => {
+            let sent = read(mask, "mask")?;
+            let Some(picture) = mask_of_transparency(&sent.picture) else {
+                let message = "Invalid value for 'mask': nothing in it is transparent, and what is transparent is painted anew.";
+                return Err(ApiError::invalid(Some("invalid_value"), message).about("mask"));
+            };
+            Some(Sent { picture, ..sent })
+        }
+        None => mask_of_transparency(&init.picture).map(|picture| Sent {
+            picture,
+            sha256: init.sha256.clone(),
+        }),
+    };
+    Ok((init, mask))
+}

@@ -1,0 +1,166 @@
+//! `/v1/jobs`: requests that are kept until they are at their end.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::Uri;
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use medley_engine::jobs::{JobQuery, NewJob, Task, Watch, complete};
+use medley_engine::serving::{Card, Purpose};
+use medley_types::{Job, JobState, Medium, Request as Recipe};
+use serde_json::{Value, json};
+
+use crate::error::{Answer, ApiError};
+use crate::fields::Fields;
+use crate::gate::Caller;
+use crate::kept::with_kept;
+use crate::query::Parameters;
+use crate::service::Service;
+
+/// A comment is sent this often where nothing else is, so that nobody in between takes the connection for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Farthest that a priority may be from 0.
+const PRIORITY: i64 = 1000;
+
+pub(crate) fn routes() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/v1/jobs", get(list).post(submit))
+        .route("/v1/jobs/events", get(all_events))
+        .route("/v1/jobs/{id}", get(one).delete(remove))
+        .route("/v1/jobs/{id}/cancel", post(cancel))
+        .route("/v1/jobs/{id}/events", get(events))
+}
+
+/// A job as clients see it.
+pub(crate) fn described(job: &Job) -> Value {
+    let error = job.error.as_ref();
+    json!({
+        "id": job.id,
+        "object": "job",
+        "medium": job.medium,
+        "kind": job.kind,
+        "state": job.state,
+        "priority": job.priority,
+        "model": job.model,
+        "request": job.request,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "progress": job.progress,
+        "works": job.works,
+        "error": error.map(|error| json!({ "code": error.code, "message": error.message })),
+    })
+}
+
+/// The first model of a medium.
+fn usual(cards: &[Card], medium: Medium) -> Option<String> {
+    let purpose = purpose(medium);
+    let card = cards.iter().find(|card| card.purpose == purpose);
+    card.map(|card| card.id.clone())
+}
+
+fn purpose(medium: Medium) -> Purpose {
+    match medium {
+        Medium::Image => Purpose::Image,
+        _ => Purpose::Text,
+    }
+}
+
+async fn submit(
+    State(service): State<Arc<Service>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Answer {
+    let fields = Fields::of_request(request).await?;
+    let priority = fields
+        .integer("priority", -PRIORITY..=PRIORITY)?
+        .unwrap_or(0);
+    let recipe = fields.required("request")?;
+    let cards = service.cards().await?;
+    let request = complete(recipe, |medium| usual(&cards, medium));
+    let request = request.map_err(|error| ApiError::of_engine(&error).within("request"))?;
+    let (medium, model) = match &request {
+        Recipe::Text(text) => (Medium::Text, &text.model),
+        Recipe::Image(image) => (Medium::Image, &image.model),
+        _ => return Err(fields.wrong_value("request", "no such medium is made here")),
+    };
+    let card = cards.iter().find(|card| card.id == *model);
+    let card = card.ok_or_else(|| ApiError::no_model(model).within("request"))?;
+    if card.purpose != purpose(medium) {
+        let what = "does not make what is asked for";
+        return Err(crate::service::wrong_purpose(model, what).within("request"));
+    }
+    let limit = caller.jobs.unwrap_or(service.settings.jobs);
+    let new = NewJob {
+        task: Task::Generate(Box::new(request)),
+        priority,
+        owner: caller.name,
+    };
+    let job = with_kept(&service, move |kept| kept.jobs.submit(new, limit)).await?;
+    Ok(Json(described(&job)).into_response())
+}
+
+async fn list(State(service): State<Arc<Service>>, uri: Uri) -> Answer {
+    let parameters = Parameters::of(&uri)?;
+    let state = match parameters.text("state") {
+        None => None,
+        Some(name) => Some(JobState::of(&name).ok_or_else(|| {
+            parameters.wrong(
+                "state",
+                "it must be queued, running, done, failed or cancelled",
+            )
+        })?),
+    };
+    let query = JobQuery {
+        state,
+        limit: parameters.limit()?,
+        after: parameters.text("after"),
+    };
+    let (jobs, more) = with_kept(&service, move |kept| kept.jobs.list(&query)).await?;
+    let data: Vec<Value> = jobs.iter().map(described).collect();
+    Ok(Json(json!({ "object": "list", "data": data, "has_more": more })).into_response())
+}
+
+async fn one(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
+    let job = with_kept(&service, move |kept| kept.jobs.get(&id)).await?;
+    Ok(Json(described(&job)).into_response())
+}
+
+async fn cancel(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
+    let job = with_kept(&service, move |kept| kept.jobs.cancel(&id)).await?;
+    Ok(Json(described(&job)).into_response())
+}
+
+async fn remove(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
+    let removed = id.clone();
+    with_kept(&service, move |kept| kept.jobs.remove(&removed)).await?;
+    Ok(Json(json!({ "id": id, "object": "job", "deleted": true })).into_response())
+}
+
+async fn events(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
+    let watch = with_kept(&service, move |kept| kept.jobs.watch(Some(&id))).await?;
+    Ok(told(watch))
+}
+
+async fn all_events(State(service): State<Arc<Service>>) -> Answer {
+    let watch = with_kept(&service, |kept| kept.jobs.watch(None)).await?;
+    Ok(told(watch))
+}
+
+fn told(watch: Watch) -> axum::response::Response {
+    let events = futures_util::stream::unfold(watch, |mut watch| async move {
+        let event = watch.next().await?;
+        let sent = Event::default()
+            .event(event.name)
+            .data(event.data.to_string());
+        Some((Ok::<_, Infallible>(sent), watch))
+    });
+    let alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Sse::new(events).keep_alive(alive).into_response()
+}

@@ -1,0 +1,161 @@
+//! `/v1/library`: the works that are kept.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use medley_engine::EngineError;
+use medley_engine::library::Query;
+use medley_types::Work;
+use serde_json::{Value, json};
+
+use crate::error::Answer;
+use crate::fields::Fields;
+use crate::kept::with_kept;
+use crate::query::Parameters;
+use crate::service::Service;
+
+pub(crate) fn routes() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/v1/library", get(list))
+        .route("/v1/library/{id}", get(one).patch(change).delete(remove))
+        .route("/v1/library/{id}/file", get(file))
+        .route("/v1/library/{id}/thumbnail", get(thumbnail))
+}
+
+/// A work as clients see it.
+fn described(work: &Work) -> Value {
+    json!({
+        "id": work.id,
+        "object": "work",
+        "medium": work.medium,
+        "model": work.model,
+        "model_sha256": work.model_sha256,
+        "title": work.title,
+        "prompt": work.prompt,
+        "recipe": work.recipe,
+        "created_at": work.created_at,
+        "mime": work.mime,
+        "bytes": work.bytes,
+        "sha256": work.sha256,
+        "width": work.width,
+        "height": work.height,
+        "tags": work.tags,
+        "timings": work.timings,
+        "job": work.job,
+    })
+}
+
+async fn list(State(service): State<Arc<Service>>, uri: Uri) -> Answer {
+    let parameters = Parameters::of(&uri)?;
+    let query = Query {
+        words: parameters.text("q").unwrap_or_default(),
+        medium: parameters.medium()?,
+        tag: parameters.text("tag"),
+        limit: parameters.limit()?,
+        after: parameters.text("after"),
+    };
+    let (works, more) = with_kept(&service, move |kept| kept.library.list(&query)).await?;
+    let data: Vec<Value> = works.iter().map(described).collect();
+    Ok(Json(json!({ "object": "list", "data": data, "has_more": more })).into_response())
+}
+
+async fn one(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
+    let work = with_kept(&service, move |kept| kept.library.get(&id)).await?;
+    Ok(Json(described(&work)).into_response())
+}
+
+async fn change(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer {
+    let fields = Fields::of_request(request).await?;
+    let title = fields.text("title")?.map(str::to_owned);
+    let wrong = || fields.wrong_type("tags", "an array of strings");
+    let tags = match fields.list("tags")? {
+        None => None,
+        Some(list) => {
+            let tag = |tag: &Value| tag.as_str().map(str::to_owned).ok_or_else(wrong);
+            Some(list.iter().map(tag).collect::<Answer<Vec<String>>>()?)
+        }
+    };
+    let changed = with_kept(&service, move |kept| {
+        kept.library.change(&id, title.as_deref(), tags.as_deref())
+    });
+    Ok(Json(described(&changed.await?)).into_response())
+}
+
+async fn remove(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
+    let removed = id.clone();
+    with_kept(&service, move |kept| kept.library.remove(&removed)).await?;
+    Ok(Json(json!({ "id": id, "object": "work", "deleted": true })).into_response())
+}
+
+async fn file(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
+    let (bytes, mime, sha256) = with_kept(&service, move |kept| {
+        let work = kept.library.get(&id)?;
+        let file = kept.library.file(&id)?;
+        let bytes = std::fs::read(&file.path).map_err(EngineError::io("read", &file.path))?;
+        Ok((bytes, file.mime, work.sha256))
+    })
+    .await?;
+    Ok(sent(bytes, &mime, &sha256, &headers))
+}
+
+async fn thumbnail(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
+    let (bytes, mime, sha256) = with_kept(&service, move |kept| {
+        let work = kept.library.get(&id)?;
+        let (bytes, mime) = kept.library.thumbnail(&id)?;
+        Ok((bytes, mime, work.sha256))
+    })
+    .await?;
+    Ok(sent(bytes, mime, &format!("{sha256}-small"), &headers))
+}
+
+/// A file whose content never changes under its address; nothing in it runs in a browser.
+fn sent(bytes: Vec<u8>, mime: &str, tag: &str, headers: &HeaderMap) -> Response {
+    let tag = format!("\"{tag}\"");
+    let known = headers.get(header::IF_NONE_MATCH);
+    let mut response = if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        bytes.into_response()
+    };
+    let charset = if mime.starts_with("text/") {
+        "; charset=utf-8"
+    } else {
+        ""
+    };
+    let kind = format!("{mime}{charset}");
+    let set = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind.as_str()),
+        (header::ETAG, tag.as_str()),
+        (
+            header::CACHE_CONTROL,
+            "private, max-age=31536000, immutable",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox",
+        ),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            set.insert(name, value);
+        }
+    }
+    response
+}

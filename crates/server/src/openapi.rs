@@ -1,0 +1,320 @@
+//! `/openapi.json`: what the routes take and give, for programs that read it.
+
+use axum::Json;
+use utoipa::OpenApi;
+use utoipa::openapi::path::{
+    HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, Paths, PathsBuilder,
+};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{
+    ContentBuilder, Info, OpenApi as Document, Ref, Required, ResponseBuilder, ResponsesBuilder,
+};
+
+use crate::schema::Schemas;
+
+/// One route. A schema's name stands for its JSON; other answers are types of files.
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    body: Option<&'static str>,
+    answer: &'static str,
+    query: &'static [&'static str],
+}
+
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    answer: &'static str,
+) -> Route {
+    Route {
+        method,
+        path,
+        summary,
+        body: None,
+        answer,
+        query: &[],
+    }
+}
+
+impl Route {
+    const fn takes(mut self, schema: &'static str) -> Self {
+        self.body = Some(schema);
+        self
+    }
+
+    const fn asks(mut self, query: &'static [&'static str]) -> Self {
+        self.query = query;
+        self
+    }
+}
+
+const EVENTS: &str = "text/event-stream";
+
+const ROUTES: &[Route] = &[
+    route("get", "/health", "Whether the server runs", "Status"),
+    route(
+        "get",
+        "/ready",
+        "Whether requests can be carried out",
+        "Status",
+    ),
+    route(
+        "get",
+        "/metrics",
+        "Measurements for Prometheus",
+        "application/openmetrics-text",
+    ),
+    route("get", "/openapi.json", "This document", "application/json"),
+    route(
+        "get",
+        "/v1/models",
+        "The models that may be asked",
+        "ModelList",
+    ),
+    route("get", "/v1/models/{id}", "One model", "Model"),
+    route(
+        "post",
+        "/v1/chat/completions",
+        "A model's turn of a conversation",
+        "Completion",
+    )
+    .takes("ChatRequest"),
+    route(
+        "post",
+        "/v1/completions",
+        "A text that goes on",
+        "Completion",
+    )
+    .takes("CompletionRequest"),
+    route(
+        "post",
+        "/v1/embeddings",
+        "Vectors of texts",
+        "EmbeddingList",
+    )
+    .takes("EmbeddingRequest"),
+    route(
+        "post",
+        "/v1/images/generations",
+        "Pictures from a prompt",
+        "ImageList",
+    )
+    .takes("ImageGeneration"),
+    route(
+        "post",
+        "/v1/images/edits",
+        "Pictures from a picture and a prompt",
+        "ImageList",
+    )
+    .takes("ImageEdit"),
+    route("post", "/v1/jobs", "Queue a request", "Job").takes("JobRequest"),
+    route("get", "/v1/jobs", "Jobs, the newest first", "JobList")
+        .asks(&["state", "limit", "after"]),
+    route("get", "/v1/jobs/events", "What happens to all jobs", EVENTS),
+    route("get", "/v1/jobs/{id}", "One job", "Job"),
+    route(
+        "delete",
+        "/v1/jobs/{id}",
+        "Forget a job that has ended",
+        "Deleted",
+    ),
+    route("post", "/v1/jobs/{id}/cancel", "End a job", "Job"),
+    route(
+        "get",
+        "/v1/jobs/{id}/events",
+        "What happens to a job",
+        EVENTS,
+    ),
+    route("get", "/v1/library", "Works, the newest first", "WorkList")
+        .asks(&["q", "medium", "tag", "limit", "after"]),
+    route("get", "/v1/library/{id}", "One work", "Work"),
+    route(
+        "patch",
+        "/v1/library/{id}",
+        "Call a work otherwise, or file it",
+        "Work",
+    )
+    .takes("WorkChange"),
+    route(
+        "delete",
+        "/v1/library/{id}",
+        "Delete a work and its file",
+        "Deleted",
+    ),
+    route(
+        "get",
+        "/v1/library/{id}/file",
+        "A work's file",
+        "application/octet-stream",
+    ),
+    route(
+        "get",
+        "/v1/library/{id}/thumbnail",
+        "A small picture of a work",
+        "application/octet-stream",
+    ),
+    route(
+        "get",
+        "/v1/catalog",
+        "The models that can be had",
+        "Catalog",
+    ),
+    route("post", "/v1/catalog/{name}/pull", "Fetch a model", "Job"),
+    route(
+        "post",
+        "/v1/catalog/{name}/evict",
+        "Put an idle model away",
+        "Evicted",
+    ),
+    route("get", "/v1/memory", "What all models take", "Memory"),
+];
+
+/// The document.
+pub(crate) fn document() -> Document {
+    let about = "Texts, pictures and vectors by models on this machine, in the shapes of OpenAI's API; jobs, library and \
+                 catalog are Medley's own.";
+    let mut info = Info::new("Medley", env!("CARGO_PKG_VERSION"));
+    info.description = Some(about.to_owned());
+    let mut document = Document::new(info, paths());
+    document.components = Schemas::openapi().components;
+    document
+}
+
+/// The document as it is committed.
+pub fn openapi() -> String {
+    let mut text = document().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+pub(crate) async fn serve() -> Json<Document> {
+    Json(document())
+}
+
+fn paths() -> Paths {
+    let mut paths = PathsBuilder::new().build();
+    for route in ROUTES {
+        let method = match route.method {
+            "post" => HttpMethod::Post,
+            "patch" => HttpMethod::Patch,
+            "delete" => HttpMethod::Delete,
+            _ => HttpMethod::Get,
+        };
+        paths.add_path_operation(route.path, vec![method], operation(route));
+    }
+    paths
+}
+
+fn operation(route: &Route) -> utoipa::openapi::path::Operation {
+    let id = format!(
+        "{}{}",
+        route.method,
+        route.path.replace(['/', '.'], "_").replace(['{', '}'], "")
+    );
+    let mut operation = OperationBuilder::new()
+        .summary(Some(route.summary))
+        .operation_id(Some(id));
+    let text = || ObjectBuilder::new().schema_type(Type::String).build();
+    for part in route.path.split('/') {
+        if let Some(name) = part
+            .strip_prefix('{')
+            .and_then(|part| part.strip_suffix('}'))
+        {
+            let parameter = ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Path);
+            operation =
+                operation.parameter(parameter.required(Required::True).schema(Some(text())));
+        }
+    }
+    for name in route.query {
+        let parameter = ParameterBuilder::new()
+            .name(*name)
+            .parameter_in(ParameterIn::Query);
+        let schema = match *name {
+            "limit" => ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .minimum(Some(1))
+                .maximum(Some(100))
+                .build(),
+            _ => text(),
+        };
+        operation = operation.parameter(parameter.required(Required::False).schema(Some(schema)));
+    }
+    if let Some(body) = route.body {
+        let kind = if body == "ImageEdit" {
+            "multipart/form-data"
+        } else {
+            "application/json"
+        };
+        let body = RequestBodyBuilder::new()
+            .required(Some(Required::True))
+            .content(kind, content(body));
+        operation = operation.request_body(Some(body.build()));
+    }
+    operation.responses(responses(route)).build()
+}
+
+fn content(schema: &str) -> utoipa::openapi::Content {
+    ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(schema)))
+        .build()
+}
+
+fn responses(route: &Route) -> utoipa::openapi::Responses {
+    let good = ResponseBuilder::new().description("Well");
+    let good = match route.answer.contains('/') {
+        true => {
+            let any = ObjectBuilder::new()
+                .schema_type(utoipa::openapi::schema::SchemaType::AnyValue)
+                .build();
+            good.content(
+                route.answer,
+                ContentBuilder::new().schema(Some(any)).build(),
+            )
+        }
+        false => good.content("application/json", content(route.answer)),
+    };
+    let bad = ResponseBuilder::new().description("Refused, or failed: the error says why");
+    ResponsesBuilder::new()
+        .response("200", good.build())
+        .response(
+            "default",
+            bad.content("application/json", content("Failure")).build(),
+        )
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        if std::env::var_os("MEDLEY_WRITE_OPENAPI").is_some() {
+            std::fs::write(path, openapi()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == openapi(),
+            "docs/openapi.json is out of date: run this test with MEDLEY_WRITE_OPENAPI=1"
+        );
+    }
+
+    #[test]
+    fn every_schema_that_is_named_is_there() {
+        let document = serde_json::to_value(document()).unwrap();
+        let text = document.to_string();
+        for part in text.split("#/components/schemas/").skip(1) {
+            let name = part.split('"').next().unwrap();
+            assert!(
+                document["components"]["schemas"][name].is_object(),
+                "{name}"
+            );
+        }
+    }
+}
