@@ -1,8 +1,10 @@
-//! Weight containers: GGUF, safetensors, PyTorch checkpoints.
+//! Weight containers: GGUF, safetensors, PyTorch checkpoints, ONNX.
 //!
 //! [`WeightFile`] opens any of them and gives out named tensors as bytes in a memory map. Every length,
 //! offset and count in a file is checked before it is used: a damaged or hostile file gives a
 //! [`FormatError`], never a panic, and allocates no more than a small multiple of its own size.
+//!
+//! ONNX files hold a graph beside the weights: [`onnx::Graph`].
 //!
 //! To write: [`gguf::Writer`] and [`safetensors::write`].
 
@@ -14,6 +16,7 @@ mod float8;
 pub mod fuzzing;
 pub mod gguf;
 mod map;
+pub mod onnx;
 mod pickle;
 pub mod safetensors;
 mod weights;
