@@ -5,6 +5,7 @@
 //! over the positions, in one order.
 #![allow(unsafe_code)] // tasks write disjoint parts of one slice
 
+mod depthwise;
 mod direct;
 mod winograd;
 
@@ -13,6 +14,7 @@ use crate::pool::{self, SharedMut};
 use crate::rowwise::{for_ranges, same_len, sum_over_rows};
 use crate::simd::simd_fn;
 use crate::{Isa, isa};
+pub use depthwise::depthwise_conv1d;
 
 /// Positions and channels that a task of the gradient of weights takes at a time. The first makes
 /// the order of sums.
