@@ -29,6 +29,13 @@ impl Embedding {
                 }
                 from_vec(out, &[ids.len(), width])
             }
+            Linear::Int8 { weight, .. } => {
+                let mut out = vec![0.0; ids.len() * width];
+                for (row, &id) in out.chunks_exact_mut(width).zip(ids) {
+                    weight.row(id as usize, row);
+                }
+                from_vec(out, &[ids.len(), width])
+            }
             Linear::Dense { weight, .. } => {
                 if train::serves(&[weight]) {
                     return train::embedding(weight, ids);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use medley_kernels::{PackedMatrix, matmul_many};
+use medley_kernels::{Int8Matrix, PackedMatrix, matmul_many};
 
 use crate::tensor::{from_vec, slice};
 use crate::weights::pack_f32;
@@ -23,6 +23,14 @@ pub enum Linear {
     Packed {
         /// `[out, in]`
         weight: Arc<PackedMatrix>,
+        /// `[out]`
+        bias: Option<Arc<[f32]>>,
+    },
+    /// A matrix of whole numbers, whose activations are quantised as they come, all rows with one scale, as ONNX's
+    /// dynamic quantisation does; not trainable.
+    Int8 {
+        /// `[out, in]`
+        weight: Arc<Int8Matrix>,
         /// `[out]`
         bias: Option<Arc<[f32]>>,
     },
@@ -58,6 +66,7 @@ impl Linear {
         match self {
             Self::Dense { weight, .. } => weight.dims()[0],
             Self::Packed { weight, .. } => weight.rows(),
+            Self::Int8 { weight, .. } => weight.rows(),
             Self::Lora { base, .. } => base.out_features(),
         }
     }
@@ -67,6 +76,7 @@ impl Linear {
         match self {
             Self::Dense { weight, .. } => weight.dims()[1],
             Self::Packed { weight, .. } => weight.cols(),
+            Self::Int8 { weight, .. } => weight.cols(),
             Self::Lora { base, .. } => base.in_features(),
         }
     }
@@ -76,6 +86,7 @@ impl Linear {
         match self {
             Self::Dense { weight, .. } => weight.elem_count() * weight.dtype().size_in_bytes(),
             Self::Packed { weight, .. } => weight.bytes(),
+            Self::Int8 { weight, .. } => weight.bytes(),
             Self::Lora { base, a, b, .. } => base.bytes() + a.bytes() + b.bytes(),
         }
     }
@@ -89,6 +100,8 @@ impl Linear {
                 _ => self.plain()?.forward(x),
             },
             Self::Packed { .. } => Ok(forward_many(x, &[self])?.remove(0)),
+            Self::Int8 { .. } if x.track_op() => self.plain()?.forward(x),
+            Self::Int8 { weight, bias } => int8(x, weight, bias.as_deref()),
             Self::Lora { base, a, b, scale } => {
                 let learns = train::tracking() && (a.learns() || b.learns());
                 if !(x.track_op() || learns) {
@@ -136,13 +149,22 @@ impl Linear {
 
     /// With packed weights as tensors, for plain operations.
     fn plain(&self) -> Result<Self> {
-        let Self::Packed { weight, bias } = self else {
-            return Ok(self.clone());
+        let (values, bias) = match self {
+            Self::Packed { weight, bias } => {
+                let mut values = vec![0.0; weight.rows() * weight.cols()];
+                weight.floats(0..weight.rows(), &mut values);
+                (values, bias)
+            }
+            Self::Int8 { weight, bias } => {
+                let mut values = vec![0.0; weight.rows() * weight.cols()];
+                let rows = values.chunks_exact_mut(weight.cols().max(1));
+                rows.enumerate().for_each(|(i, row)| weight.row(i, row));
+                (values, bias)
+            }
+            _ => return Ok(self.clone()),
         };
-        let mut values = vec![0.0; weight.rows() * weight.cols()];
-        weight.floats(0..weight.rows(), &mut values);
         Ok(Self::Dense {
-            weight: from_vec(values, &[weight.rows(), weight.cols()])?,
+            weight: from_vec(values, &[self.out_features(), self.in_features()])?,
             bias: match bias {
                 Some(bias) => Some(from_vec(bias.to_vec(), &[bias.len()])?),
                 None => None,
@@ -155,7 +177,7 @@ impl Linear {
         match self {
             Self::Packed { weight, bias } => Some(train::Frozen::packed(weight, bias.as_ref())),
             Self::Dense { weight, bias } => train::Frozen::dense(weight, bias.as_ref()),
-            Self::Lora { .. } => None,
+            Self::Int8 { .. } | Self::Lora { .. } => None,
         }
     }
 
@@ -167,7 +189,7 @@ impl Linear {
                 bias: bias.as_deref(),
                 adapters: Vec::new(),
             }),
-            Self::Dense { .. } => None,
+            Self::Dense { .. } | Self::Int8 { .. } => None,
             Self::Lora { base, a, b, scale } => {
                 let (Self::Packed { weight: a, .. }, Self::Packed { weight: b, .. }) = (&**a, &**b)
                 else {
@@ -179,6 +201,25 @@ impl Linear {
             }
         }
     }
+}
+
+fn int8(x: &Tensor, weight: &Int8Matrix, bias: Option<&[f32]>) -> Result<Tensor> {
+    let mut shape = x.dims().to_vec();
+    match shape.last_mut() {
+        Some(last) if *last == weight.cols() => *last = weight.rows(),
+        _ => {
+            return Err(Error::Config(format!(
+                "a layer of {} inputs was given {shape:?}",
+                weight.cols()
+            )));
+        }
+    }
+    let contiguous = x.contiguous()?;
+    let input = slice(&contiguous)
+        .ok_or_else(|| Error::Config("int8 weights need f32 rows on the CPU".into()))?;
+    let mut out = vec![0.0; shape.iter().product()];
+    weight.matmul(&input, bias, &mut out);
+    from_vec(out, &shape)
 }
 
 fn dense(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {

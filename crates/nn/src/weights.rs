@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Device, Tensor, Var};
 use medley_formats::gguf::Metadata;
 use medley_formats::{DType, WeightFile};
-use medley_kernels::{BlockType, PackedMatrix};
+use medley_kernels::{BlockType, Int8Matrix, PackedMatrix};
 
 use crate::{Error, LayerNorm, Linear, Result, RmsNorm};
 
@@ -181,7 +181,8 @@ impl Weights {
         )?)
     }
 
-    /// A matrix `[out, in]` and, where it is there, its bias.
+    /// A matrix `[out, in]` and, where it is there, its bias. Where `name.weight_scale` is there as well, one number or
+    /// one of each output, the matrix holds whole numbers of a byte and meets activations in bytes.
     pub fn linear(&self, name: &str, out: usize, inputs: usize) -> Result<Linear> {
         let bias = format!("{name}.bias");
         if self.trains() {
@@ -194,6 +195,16 @@ impl Weights {
         } else {
             None
         };
+        let scale = format!("{name}.weight_scale");
+        if self.packs() && self.has(&scale) {
+            return self.int8(
+                name,
+                &self.values(&scale, &self.shape(&scale)?)?,
+                out,
+                inputs,
+                bias,
+            );
+        }
         self.matrix(
             &format!("{name}.weight"),
             &[out, inputs],
@@ -201,6 +212,29 @@ impl Weights {
             inputs,
             bias,
         )
+    }
+
+    fn int8(
+        &self,
+        name: &str,
+        scales: &[f32],
+        out: usize,
+        inputs: usize,
+        bias: Option<Vec<f32>>,
+    ) -> Result<Linear> {
+        let name = format!("{name}.weight");
+        let values = self.values(&name, &[out, inputs])?;
+        let byte = |v: &f32| (f32::from(*v as i8) == *v).then_some(*v as i8);
+        let bytes: Option<Vec<i8>> = values.iter().map(byte).collect();
+        let bytes = bytes.ok_or_else(|| {
+            Error::Config(format!(
+                "`{name}` has a scale, but its numbers are not whole ones from -128 to 127"
+            ))
+        })?;
+        Ok(Linear::Int8 {
+            weight: Arc::new(Int8Matrix::pack(out, inputs, &bytes, scales)?),
+            bias: bias.map(Into::into),
+        })
     }
 
     /// Rows of a matrix that holds several layers one below the other, with the same rows of its bias.
