@@ -6,6 +6,7 @@ pub mod dcgan;
 pub mod decoder;
 pub mod dit;
 mod error;
+pub mod hibari;
 mod json;
 pub mod parameters;
 pub mod rrdb;
