@@ -7,6 +7,7 @@
 
 mod chat;
 mod engine;
+pub mod english;
 mod error;
 mod gguf;
 mod hub;
