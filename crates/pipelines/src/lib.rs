@@ -25,7 +25,9 @@ mod error;
 pub mod image;
 pub mod music;
 mod run;
+pub mod speech;
 pub mod text;
 
 pub use error::PipelineError;
 pub use run::{CancelToken, Run, TextGenerator};
+pub use speech::SpeechGenerator;

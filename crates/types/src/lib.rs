@@ -5,6 +5,7 @@ mod error;
 mod image;
 mod job;
 mod music;
+mod speech;
 mod text;
 mod tools;
 
@@ -16,6 +17,7 @@ pub use image::{
 };
 pub use job::{Job, JobKind, JobState, Progress, Work};
 pub use music::{MusicRequest, MusicTimings, MusicWork};
+pub use speech::{SpeechRequest, SpeechTimings, SpeechWork, WordTime};
 pub use text::{
     Constraint, FinishReason, Message, Prompt, Sampling, Speculation, TextRequest, TextTimings,
     TextWork, TokenLogprob,
@@ -33,6 +35,8 @@ pub enum Request {
     Image(ImageRequest),
     /// Music.
     Music(MusicRequest),
+    /// Spoken words.
+    Speech(SpeechRequest),
 }
 
 /// A kind of work, and of model.

@@ -1,0 +1,298 @@
+//! Spoken words: text to sound, sentence by sentence.
+//!
+//! A folder per architecture of voices; what they have in common is here: the request and its limits, joins, loudness
+//! and captions.
+
+pub mod captions;
+pub mod hibari;
+mod level;
+mod timing;
+
+use std::path::Path;
+use std::time::Instant;
+
+use medley_media::Audio;
+use medley_types::{Event, SpeechRequest, SpeechTimings, SpeechWork, WordTime};
+
+use crate::{PipelineError, Run};
+
+pub use level::{TARGET, loudness};
+
+/// Longest text, in characters: about twenty hours.
+pub const MAX_TEXT: usize = 1_000_000;
+/// Slowest and fastest.
+pub const SPEEDS: [f64; 2] = [0.25, 4.0];
+/// Longest silence between sentences, in seconds.
+const MAX_PAUSE: f64 = 60.0;
+/// Quietest and loudest, in LUFS.
+const LOUDNESS: [f64; 2] = [-50.0, -5.0];
+
+/// A sentence, spoken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    /// One channel.
+    pub samples: Vec<f32>,
+    /// When each word is said, from the beginning of this piece.
+    pub words: Vec<WordTime>,
+    /// Characters that the voice has no sound for.
+    pub skipped: Vec<char>,
+}
+
+/// What a generator gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Speech {
+    /// All of the sound.
+    pub audio: Audio,
+    /// What is known of it.
+    pub work: SpeechWork,
+}
+
+/// Turns requests for speech into sound.
+pub trait SpeechGenerator: Send + Sync {
+    /// Names of the voices, the usual one first.
+    fn voices(&self) -> &[String];
+
+    /// Samples a second.
+    fn sample_rate(&self) -> u32;
+
+    /// Seconds that loading took.
+    fn load_s(&self) -> f64;
+
+    /// Says the sentences of a completed request one after the other and hands each to `heard` as soon as it is there,
+    /// as loud as the voice is.
+    ///
+    /// # Errors
+    /// [`PipelineError`]; [`PipelineError::Cancelled`] between two sentences.
+    fn stream(
+        &self,
+        request: &SpeechRequest,
+        run: &mut Run,
+        timings: &mut SpeechTimings,
+        heard: &mut dyn FnMut(Piece) -> Result<(), PipelineError>,
+    ) -> Result<(), PipelineError>;
+
+    /// The request with everything filled in.
+    ///
+    /// # Errors
+    /// [`PipelineError::InvalidRequest`] names the value that cannot be used.
+    fn complete(&self, request: &SpeechRequest) -> Result<SpeechRequest, PipelineError>;
+
+    /// Says all of a completed request.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream).
+    fn generate(&self, request: &SpeechRequest, run: &mut Run) -> Result<Speech, PipelineError> {
+        let start = Instant::now();
+        let rate = self.sample_rate();
+        let mut timings = SpeechTimings {
+            load_s: self.load_s(),
+            ..SpeechTimings::default()
+        };
+        let mut first = None;
+        let mut speech = Joined::new(rate, request.pause);
+        self.stream(request, run, &mut timings, &mut |piece| {
+            first.get_or_insert_with(|| start.elapsed().as_secs_f64());
+            speech.add(piece);
+            Ok(())
+        })?;
+        let mut audio = Audio::new(rate, 1, speech.samples)?;
+        if let Some(target) = request.loudness {
+            level::normalize(&mut audio, target);
+        }
+        timings.first_s = first.unwrap_or(0.0);
+        timings.total_s = start.elapsed().as_secs_f64();
+        run.emit(Event::Done);
+        Ok(Speech {
+            work: SpeechWork {
+                seconds: audio.seconds(),
+                sample_rate: rate,
+                sentences: speech.sentences,
+                words: speech.words,
+                skipped: speech.skipped,
+                timings,
+            },
+            audio,
+        })
+    }
+}
+
+/// The generator of the model in a folder.
+///
+/// # Errors
+/// [`PipelineError::ModelConfig`] where the folder holds no voice that is known.
+pub fn load(folder: &Path, voice: Option<&str>) -> Result<Box<dyn SpeechGenerator>, PipelineError> {
+    if folder.join(hibari::MARK).is_file() {
+        return Ok(Box::new(hibari::HibariVoice::load(folder, voice)?));
+    }
+    Err(PipelineError::ModelConfig(format!(
+        "{} holds no voice: a folder of hibari has {}",
+        folder.display(),
+        hibari::MARK
+    )))
+}
+
+/// What [`SpeechGenerator::complete`] does for every voice.
+fn complete(
+    generator: &dyn SpeechGenerator,
+    request: &SpeechRequest,
+) -> Result<SpeechRequest, PipelineError> {
+    validate(request)?;
+    let voices = generator.voices();
+    if let Some(voice) = &request.voice
+        && !voices.contains(voice)
+    {
+        return Err(PipelineError::InvalidRequest(format!(
+            "there is no voice {voice:?}; there are: {}",
+            voices.join(", ")
+        )));
+    }
+    Ok(SpeechRequest {
+        voice: request.voice.clone().or_else(|| voices.first().cloned()),
+        speed: Some(request.speed.unwrap_or(1.0)),
+        loudness: Some(request.loudness.unwrap_or(TARGET)),
+        ..request.clone()
+    })
+}
+
+/// Refuses what no voice can do.
+///
+/// # Errors
+/// [`PipelineError::EmptyPrompt`], [`PipelineError::InvalidRequest`].
+pub fn validate(request: &SpeechRequest) -> Result<(), PipelineError> {
+    let invalid = |message: String| Err(PipelineError::InvalidRequest(message));
+    if !request.text.chars().any(|c| !c.is_whitespace()) {
+        return Err(PipelineError::EmptyPrompt);
+    }
+    let length = request.text.chars().count();
+    if length > MAX_TEXT {
+        return invalid(format!(
+            "the text has {length} characters, but at most {MAX_TEXT} are said at a time; split it"
+        ));
+    }
+    let within = |name: &str, value: f64, [least, most]: [f64; 2]| match value {
+        value if (least..=most).contains(&value) => Ok(()),
+        value => Err(PipelineError::InvalidRequest(format!(
+            "{name} is {value}, but it must be from {least} to {most}"
+        ))),
+    };
+    within("speed", request.speed.unwrap_or(1.0), SPEEDS)?;
+    within("pause", request.pause, [0.0, MAX_PAUSE])?;
+    within("loudness", request.loudness.unwrap_or(TARGET), LOUDNESS)
+}
+
+/// Pieces one behind the other.
+struct Joined {
+    rate: u32,
+    pause: usize,
+    samples: Vec<f32>,
+    words: Vec<WordTime>,
+    skipped: String,
+    sentences: usize,
+}
+
+impl Joined {
+    fn new(rate: u32, pause: f64) -> Self {
+        Self {
+            rate,
+            pause: (pause * f64::from(rate)) as usize,
+            samples: Vec::new(),
+            words: Vec::new(),
+            skipped: String::new(),
+            sentences: 0,
+        }
+    }
+
+    fn add(&mut self, mut piece: Piece) {
+        if self.sentences > 0 {
+            self.samples.resize(self.samples.len() + self.pause, 0.0);
+        }
+        fade(&mut piece.samples, self.rate);
+        let offset = self.samples.len() as f64 / f64::from(self.rate);
+        self.samples.append(&mut piece.samples);
+        for word in piece.words {
+            self.words.push(WordTime {
+                start: milliseconds(word.start + offset),
+                end: milliseconds(word.end + offset),
+                sentence: self.sentences,
+                ..word
+            });
+        }
+        for c in piece.skipped {
+            if !self.skipped.contains(c) {
+                self.skipped.push(c);
+            }
+        }
+        self.sentences += 1;
+    }
+}
+
+/// Seconds, to the millisecond.
+fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+/// Five milliseconds from and to silence, so that no join clicks.
+pub fn fade(samples: &mut [f32], rate: u32) {
+    let length = (rate as usize / 200).min(samples.len() / 2);
+    let last = samples.len();
+    for i in 0..length {
+        let share = (i as f32 + 0.5) / length as f32;
+        samples[i] *= share;
+        samples[last - 1 - i] *= share;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(start: f64) -> WordTime {
+        WordTime {
+            word: "a".into(),
+            start,
+            end: start + 0.1,
+            sentence: 0,
+        }
+    }
+
+    #[test]
+    fn pieces_join_without_clicks_and_words_keep_their_times() {
+        let mut joined = Joined::new(1000, 0.5);
+        for _ in 0..2 {
+            joined.add(Piece {
+                samples: vec![1.0; 1000],
+                words: vec![word(0.25)],
+                skipped: vec!['漢', '漢'],
+            });
+        }
+        assert_eq!(joined.samples.len(), 2500);
+        assert_eq!(joined.words[1].start, 1.75);
+        assert_eq!(joined.words[1].sentence, 1);
+        assert_eq!(joined.skipped, "漢");
+        let step = |pair: &[f32]| (pair[1] - pair[0]).abs();
+        let largest = joined.samples.windows(2).map(step).fold(0.0, f32::max);
+        assert!(largest <= 0.2 + 1e-6, "a step of {largest}");
+        assert!(joined.samples[0] <= 0.1 && joined.samples[2499] <= 0.1);
+    }
+
+    #[test]
+    fn requests_that_cannot_be_said_are_refused() {
+        let request = |text: &str| SpeechRequest {
+            text: text.into(),
+            ..SpeechRequest::default()
+        };
+        assert!(validate(&request("Hello")).is_ok());
+        assert!(matches!(
+            validate(&request(" \n")),
+            Err(PipelineError::EmptyPrompt)
+        ));
+        assert!(validate(&request(&"a ".repeat(MAX_TEXT))).is_err());
+        for speed in [0.0, -1.0, f64::NAN, 99.0] {
+            let fast = SpeechRequest {
+                speed: Some(speed),
+                ..request("Hello")
+            };
+            assert!(validate(&fast).is_err(), "{speed}");
+        }
+    }
+}
