@@ -37,6 +37,8 @@ pub mod music;
 #[cfg(feature = "generators")]
 pub mod serving;
 #[cfg(feature = "generators")]
+pub mod speech;
+#[cfg(feature = "generators")]
 pub mod work_file;
 
 pub use machine::{
@@ -44,7 +46,7 @@ pub use machine::{
     set_threads, threads,
 };
 #[cfg(feature = "generators")]
-pub use medium::{medium_of, subject_of};
+pub use medium::{medium_of, spoken_of, subject_of};
 #[cfg(feature = "generators")]
 pub use medley_nn::KvType;
 #[cfg(feature = "generators")]

@@ -153,9 +153,44 @@ pub fn subject_of(prompt: &str) -> &str {
     if rest.is_empty() { prompt.trim() } else { rest }
 }
 
+/// What a prompt for speech asks to be said: what stands behind "say", "read aloud:" and the like.
+pub fn spoken_of(prompt: &str) -> &str {
+    const ACTS: &[&str] = &[
+        "please",
+        "say",
+        "speak",
+        "pronounce",
+        "narrate",
+        "read",
+        "aloud",
+    ];
+    let mut rest = prompt.trim();
+    loop {
+        let word = rest.split_whitespace().next().unwrap_or("");
+        let plain = word.trim_end_matches([',', ':']).to_lowercase();
+        if !ACTS.contains(&plain.as_str()) {
+            break;
+        }
+        rest = rest[word.len()..].trim_start();
+    }
+    if rest.is_empty() { prompt.trim() } else { rest }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_stands_behind_the_asking() {
+        for (prompt, said) in [
+            ("say good morning", "good morning"),
+            ("Please read aloud: Hello, you", "Hello, you"),
+            ("say say", "say say"),
+            ("a voiceover of waves", "a voiceover of waves"),
+        ] {
+            assert_eq!(spoken_of(prompt), said, "{prompt}");
+        }
+    }
 
     #[test]
     fn the_subject_is_what_is_to_be_seen() {

@@ -57,7 +57,8 @@ fn the_built_in_catalog_is_well_formed() {
         .iter()
         .map(|entry| entry.name.as_str())
         .collect();
-    assert_eq!(starter, ["smollm2-135m", "minilm"]);
+    assert_eq!(starter, ["smollm2-135m", "minilm", "hibari"]);
+    assert_eq!(catalog.default_for("speech").unwrap().name, "hibari");
 }
 
 #[test]
