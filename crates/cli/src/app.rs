@@ -22,6 +22,9 @@ pub const DEFAULT_IMAGE: &str = "icons";
 /// Default model of music.
 pub const DEFAULT_MUSIC: &str = "tunes";
 
+/// Default model of voices.
+pub const DEFAULT_SPEECH: &str = "hibari";
+
 /// Default language model.
 pub const DEFAULT_TEXT: &str = "smollm2-135m";
 

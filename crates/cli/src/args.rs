@@ -55,6 +55,8 @@ pub enum Command {
     Image(ImageArgs),
     /// Write music from a prompt, or go on with a tune
     Music(MusicArgs),
+    /// Say a text
+    Speech(SpeechArgs),
     /// Turn texts into vectors
     Embed(EmbedArgs),
     /// Serve models over HTTP, for programs that speak OpenAI's API
@@ -464,6 +466,47 @@ pub struct MusicArgs {
     pub output: Option<PathBuf>,
 }
 
+/// `medley speech`
+#[derive(Args, Debug, Clone)]
+pub struct SpeechArgs {
+    /// What is to be said; - reads it from standard input
+    pub text: String,
+    /// Name in the catalog, or folder [default: hibari]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// Name of the voice [default: the model's first]
+    #[arg(long, value_name = "V")]
+    pub voice: Option<String>,
+    /// How fast: 0.25 to 4, 1 as the voice learned it
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub speed: Option<f64>,
+    /// Seconds of silence between sentences, beside the voice's own
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        allow_negative_numbers = true,
+        default_value_t = 0.0
+    )]
+    pub pause: f64,
+    /// Loudness of the whole in LUFS [default: -18]
+    #[arg(long, value_name = "LUFS", allow_negative_numbers = true)]
+    pub loudness: Option<f64>,
+    /// Seed of the noise in breath and hiss
+    #[arg(
+        long,
+        value_name = "S",
+        allow_negative_numbers = true,
+        default_value_t = 0
+    )]
+    pub seed: u64,
+    /// Write captions with the times of words to this file; .srt or .vtt
+    #[arg(long, value_name = "FILE")]
+    pub captions: Option<PathBuf>,
+    /// Write to this file; .wav [default: the first words, .wav]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
 /// `medley embed`
 #[derive(Args, Debug, Clone)]
 pub struct EmbedArgs {
@@ -566,7 +609,7 @@ pub struct RemakeArgs {
     /// An adapter that it was made with; may be given several times
     #[arg(long, value_name = "FILE")]
     pub lora: Vec<PathBuf>,
-    /// Write to this file [default: texts to standard output, pictures to name-remade in the current folder]
+    /// Write to this file [default: texts to standard output, pictures and sound to name-remade in the current folder]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

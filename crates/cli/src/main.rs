@@ -94,6 +94,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Code(args) => commands::code::run(&args, &global),
         Command::Image(args) => commands::image::run(&args, &global),
         Command::Music(args) => commands::music::run(&args, &global),
+        Command::Speech(args) => commands::speech::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),
         Command::Serve(args) => commands::serve::run(&args, &global),
         Command::Keys(command) => commands::keys::run(&command, &global),

@@ -14,5 +14,6 @@ pub mod models;
 pub mod music;
 pub mod remake;
 pub mod serve;
+pub mod speech;
 pub mod text;
 pub mod train;

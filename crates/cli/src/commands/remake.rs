@@ -1,8 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use medley_engine::{EngineError, adapter_file, work_file};
-use medley_engine::{image, music};
-use medley_types::{ImageRequest, InputFile, LoraUse, MusicRequest, Request, TextRequest};
+use medley_engine::{image, music, speech};
+use medley_types::{
+    ImageRequest, InputFile, LoraUse, MusicRequest, Request, SpeechRequest, TextRequest,
+};
 
 use super::image::{Files, find};
 use crate::app::{load_for, with_adapters};
@@ -16,16 +18,7 @@ pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
             if let Some(path) = &args.output {
                 work_file::check_text_output(path)?;
             }
-            for (given, flag) in [
-                (args.init.is_some(), "--init"),
-                (args.mask.is_some(), "--mask"),
-            ] {
-                if given {
-                    return Err(Failure::usage(format!(
-                        "{flag} is for pictures, this is a text"
-                    )));
-                }
-            }
+            without_pictures(args, "a text")?;
             let model = match &args.model {
                 Some(model) => TextRequest {
                     model: model.clone(),
@@ -39,8 +32,9 @@ pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
         }
         Request::Image(request) => picture(args, request, global),
         Request::Music(request) => tune(args, request, global),
+        Request::Speech(request) => spoken(args, request, global),
         _ => Err(Failure::usage(
-            "this build makes only texts, pictures and music again",
+            "this build makes only texts, pictures, music and speech again",
         )),
     }
 }
@@ -97,6 +91,37 @@ fn known<'a>(given: Option<&'a str>, recipe: &'a str) -> Outcome<&'a str> {
         }
         None => Ok(recipe),
     }
+}
+
+/// Refuses the flags of pictures for another work.
+fn without_pictures(args: &RemakeArgs, what: &str) -> Outcome {
+    for (given, flag) in [
+        (args.init.is_some(), "--init"),
+        (args.mask.is_some(), "--mask"),
+    ] {
+        if given {
+            return Err(Failure::usage(format!(
+                "{flag} is for pictures, this is {what}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn spoken(args: &RemakeArgs, request: SpeechRequest, global: &Global) -> Outcome {
+    without_pictures(args, "speech")?;
+    if !args.lora.is_empty() {
+        return Err(Failure::usage("--lora: voices take no adapters"));
+    }
+    let output = match &args.output {
+        Some(path) => path.clone(),
+        None => remade(&args.file),
+    };
+    speech::validate(&request)?;
+    speech::check_output(&output)?;
+    let name = args.model.as_ref().unwrap_or(&request.model);
+    let model = super::speech::find(name, global)?;
+    super::speech::finish(&model, request, &output, None, global)
 }
 
 fn picture(args: &RemakeArgs, request: ImageRequest, global: &Global) -> Outcome {

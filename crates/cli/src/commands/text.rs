@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use medley_engine::{
-    KvType, LoadOptions, PipelineError, Run, Task, TextGenerator, TextModel, medium_of, subject_of,
-    work_file,
+    KvType, LoadOptions, PipelineError, Run, Task, TextGenerator, TextModel, medium_of, spoken_of,
+    subject_of, work_file,
 };
 use medley_types::{
     Constraint, ErrorCode, ErrorReport, Event, FinishReason, Medium, Message, Prompt, Request,
@@ -34,7 +34,10 @@ pub fn with_command(
         Medium::Video => ("video", "films"),
         _ => ("text", "text"),
     };
-    if command == "image" {
+    if command == "speech" {
+        let at = line.len() - words.len();
+        line[at] = spoken_of(prompt).into();
+    } else if command == "image" {
         // The prompt that is drawn is what is to be seen, without "draw me".
         let at = line.len() - words.len();
         line[at] = subject_of(prompt).into();

@@ -1,0 +1,109 @@
+use std::path::Path;
+
+use medley_engine::{PipelineError, Resolved, Run, image, speech};
+use medley_types::{Event, Request, SpeechRequest};
+use serde_json::json;
+
+use crate::app::{Bar, DEFAULT_SPEECH, cancel_token, prompt_text, resolve, store};
+use crate::args::{Global, SpeechArgs};
+use crate::output::{Failure, Outcome, note, peak_rss, print_json};
+
+/// `medley speech`
+pub fn run(args: &SpeechArgs, global: &Global) -> Outcome {
+    let name = args.model.as_deref().unwrap_or(DEFAULT_SPEECH);
+    let request = SpeechRequest {
+        model: name.to_owned(),
+        text: prompt_text(&args.text)?.trim().to_owned(),
+        voice: args.voice.clone(),
+        speed: args.speed,
+        pause: args.pause,
+        loudness: args.loudness,
+        seed: args.seed,
+    };
+    speech::validate(&request).map_err(|e| Failure::Usage(e.report()))?;
+    let output = args.output.clone();
+    let output = output.unwrap_or_else(|| speech::default_output(&request));
+    speech::check_output(&output)?;
+    if let Some(path) = &args.captions {
+        speech::check_captions(path)?;
+    }
+    let model = find(name, global)?;
+    finish(&model, request, &output, args.captions.as_deref(), global)
+}
+
+/// A model of voices.
+pub fn find(name: &str, global: &Global) -> Outcome<Resolved> {
+    speech::check_medium(&store()?, name)?;
+    resolve(name, global)
+}
+
+/// Completes a request for this model, runs it and writes its files.
+pub fn finish(
+    model: &Resolved,
+    request: SpeechRequest,
+    output: &Path,
+    captions: Option<&Path>,
+    global: &Global,
+) -> Outcome {
+    if global.device != "cpu" {
+        return Err(Failure::usage(format!(
+            "--device {}: voices are computed on the cpu",
+            global.device
+        )));
+    }
+    let voice = request.voice.as_deref();
+    let generator = speech::load(&model.path, voice).map_err(|error| match error {
+        PipelineError::InvalidRequest(_) => Failure::Usage(error.report()),
+        other => other.into(),
+    })?;
+    let request = generator.complete(&SpeechRequest {
+        model: image::recipe_name(model),
+        ..request
+    })?;
+    let mut bar = Bar::new(global);
+    let mut run = Run::new(cancel_token(), |event| {
+        if let Event::Progress { stage, done, total } = event {
+            bar.show_steps(&stage, done, total);
+        }
+    });
+    let made = generator.generate(&request, &mut run);
+    drop(run);
+    bar.close();
+    let made = made?;
+    let mut files = vec![speech::write(output, &request, &made, !global.no_recipe)?];
+    if let Some(path) = captions {
+        files.push(speech::write_captions(path, &made)?);
+    }
+    if !made.work.skipped.is_empty() {
+        note(
+            global,
+            &format!("the voice has no sound for {}", made.work.skipped),
+        );
+    }
+    if global.json {
+        let mut value = json!({
+            "files": files,
+            "seed": request.seed,
+            "model": request.model,
+            "voice": request.voice,
+            "words": made.work.words,
+            "skipped": made.work.skipped,
+            "timings": made.work.timings,
+            "peak_rss_bytes": peak_rss(),
+        });
+        if !global.no_recipe {
+            value["recipe"] = json!(Request::Speech(request));
+        }
+        return print_json(&value);
+    }
+    note(
+        global,
+        &format!(
+            "{} ({:.1} s of sound, {:.2} s)",
+            output.display(),
+            made.work.seconds,
+            made.work.timings.total_s
+        ),
+    );
+    Ok(())
+}
