@@ -454,7 +454,7 @@ pub struct MusicArgs {
     pub seed: Option<u64>,
     /// How freely the melody is drawn; 0 takes the likeliest note each time [default: 0.9]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
-    pub temperature: Option<f32>,
+    pub temperature: Option<f64>,
     /// A tune to go on with; .abc or .mid
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,

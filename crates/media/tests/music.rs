@@ -1,4 +1,9 @@
 //! Written music: what ABC and MIDI files say, and that they say it again when they are written.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, its helpers too; counts are for people"
+)]
 
 use medley_media::score::{BarEnd, Event, Note, QUARTER, Score, Track, Tune};
 use medley_media::{Label, Origin, abc, midi};

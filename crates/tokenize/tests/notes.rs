@@ -1,4 +1,9 @@
 //! Tunes as tokens and back.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, its helpers too; counts are for people"
+)]
 
 use medley_media::abc;
 use medley_tokenize::notes::{

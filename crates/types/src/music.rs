@@ -18,7 +18,7 @@ pub struct MusicRequest {
     pub seed: u64,
     /// How freely the melody is drawn; 0 takes the likeliest note each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f32>,
+    pub temperature: Option<f64>,
     /// Key: `D minor`, `Bb major`, `E dorian` …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

@@ -51,20 +51,18 @@ impl Reverb {
     }
 
     fn step(&mut self, l: f32, r: f32) -> (f32, f32) {
-        let mut heard = [0.0f32; LINES];
-        for n in 0..LINES {
+        for (n, low) in self.low.iter_mut().enumerate() {
             let sample = self.lines[n][self.places[n]] * self.gains[n];
-            self.low[n] += 0.62 * (sample - self.low[n]);
-            heard[n] = self.low[n];
+            *low += 0.62 * (sample - *low);
         }
+        let mut heard = self.low;
         let left = heard[0] + heard[2] - heard[4] + heard[6];
         let right = heard[1] - heard[3] + heard[5] + heard[7];
         hadamard(&mut heard);
-        for n in 0..LINES {
-            let input = if n % 2 == 0 { l } else { r };
+        for (n, heard) in heard.into_iter().enumerate() {
+            let value = heard + if n % 2 == 0 { l } else { r };
             let at = self.places[n];
             // So small that it would slow the processor down.
-            let value = heard[n] + input;
             self.lines[n][at] = if value.abs() < 1e-20 { 0.0 } else { value };
             self.places[n] = if at + 1 == self.lines[n].len() {
                 0

@@ -125,7 +125,7 @@ fn write(
     run: &Run,
 ) -> Result<(Vec<u32>, bool), PipelineError> {
     let config = SamplerConfig {
-        temperature: plan.temperature,
+        temperature: plan.temperature as f32,
         top_k: 0,
         top_p: 0.95,
         min_p: 0.02,

@@ -12,7 +12,7 @@ use crate::PipelineError;
 pub const LONGEST_S: f64 = 600.0;
 
 /// How freely a melody is drawn if nothing is said.
-const TEMPERATURE: f32 = 0.9;
+const TEMPERATURE: f64 = 0.9;
 
 /// What a complete request comes to.
 pub(super) struct Plan {
@@ -25,7 +25,7 @@ pub(super) struct Plan {
     /// Mood.
     pub mood: Mood,
     /// How freely it is drawn.
-    pub temperature: f32,
+    pub temperature: f64,
     /// Seed.
     pub seed: u64,
 }

@@ -195,7 +195,7 @@ impl Grammar {
     }
 
     fn may_have_chord(&self) -> bool {
-        let halves = self.bar % 2 == 0 && self.bar >= 4 * QUARTER;
+        let halves = self.bar.is_multiple_of(2) && self.bar >= 4 * QUARTER;
         let place = self.at == 0 || (halves && self.at == self.bar / 2);
         let free = !matches!(
             self.before,
