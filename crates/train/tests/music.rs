@@ -13,19 +13,20 @@ use medley_train::run::{find_checkpoint, run};
 use medley_train::text::DecoderShape;
 use medley_train::{Event, RunSettings};
 
-/// Tunes that climb and fall in one of two ways.
+/// Tunes of bars that climb or fall, each tune in an order of its own.
 fn tunes(folder: &Path) {
     let mut text = String::new();
     for n in 0..40 {
-        let bars = if n % 2 == 0 {
-            "GABc d2 B2|cBAG A4|"
-        } else {
-            "gfed c2 B2|ABcd B4|"
+        let bar = |bit: u32| {
+            if n >> bit & 1 == 0 {
+                "GABc d2B2|"
+            } else {
+                "gfed c2A2|"
+            }
         };
-        let last = ["G8", "B8", "d8", "g8"][n % 4];
-        text += &format!(
-            "X:{n}\nT:Tune {n}\nR:reel\nM:4/4\nL:1/8\nK:G\n|:{bars}{bars}{bars}GABd B4|{last}:|\n\n"
-        );
+        let bars: String = (0..7).map(|bit| bar(bit % 6)).collect();
+        let head = format!("X:{n}\nT:Tune {n}\nR:reel\nM:4/4\nL:1/8\nK:G\n");
+        text += &format!("{head}|:{bars}G8:|\n\n");
     }
     text += "X:99\nT:no key\n\n";
     std::fs::write(folder.join("tunes.abc"), text).unwrap();
