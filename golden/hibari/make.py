@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 HERE = Path(__file__).parent
 TEXT = "Good day."
 SPEED = 1.25
-FRAMES = 8
+FRAMES = 7
 
 
 class Silence:
@@ -49,7 +49,10 @@ def main() -> None:
         "parts": np.ascontiguousarray(parts.astype(np.float32)),
         "wave": dsp.synth(lh, theta, ln, lr, phi, f0, Silence()).astype(np.float32),
     }
-    words = ["medley", "blorptastic", "Zxqrt", "kerfuffling", "O'Shaughnessy"]
+    words = ["blorptastic", "Zxqrt"]
+    # The sampled frames as if they followed each other, for the synthesis by itself.
+    apart = np.split(parts.T.astype(np.float32), 5)
+    arrays["sampled_wave"] = dsp.synth(*apart, f0[frames], Silence()).astype(np.float32)
     reference = f"hibari-tts {__version__}, onnxruntime {onnxruntime.__version__}, numpy {np.__version__}"
     save_file(arrays, HERE / "case.safetensors", metadata={"reference": reference})
     texts = json.loads((HERE / "phonemes.json").read_text(encoding="utf-8"))["texts"]

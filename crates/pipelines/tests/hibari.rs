@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use medley_formats::onnx::Graph;
-use medley_models::hibari::{Hibari, HibariConfig};
+use medley_models::hibari::{Hibari, HibariConfig, Spectrum};
 use medley_nn::{Device, Weights};
-use medley_pipelines::speech::hibari::{HibariVoice, Noise};
+use medley_pipelines::speech::hibari::{HibariVoice, Noise, Synthesizer};
 use medley_pipelines::speech::{SpeechGenerator, loudness};
 use medley_pipelines::{PipelineError, Run};
 use medley_testkit::{Case, Tolerance, assert_close};
@@ -70,8 +70,15 @@ fn spectra_and_pitch_are_those_of_onnxruntime() {
     let spectrum = network.forward(&ids, speed).unwrap();
     let pitch = case.f32s("pitch").unwrap();
     assert_eq!(spectrum.durations.iter().sum::<usize>(), pitch.len());
-    // Activations are rounded to bytes; where one falls between two of them, the last bit of a norm decides.
-    assert_close("pitch", &spectrum.pitch, pitch, Tolerance::absolute(0.5));
+    let off = |(a, b): (&f32, &f32)| (a - b).abs();
+    let farthest = spectrum
+        .pitch
+        .iter()
+        .zip(pitch)
+        .map(off)
+        .fold(0.0, f32::max);
+    eprintln!("pitch: largest difference {farthest} Hz");
+    assert_close("pitch", &spectrum.pitch, pitch, Tolerance::absolute(1e-3));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let width = 5 * spectrum.bins;
     let frames = case.ids("frames").unwrap();
@@ -83,11 +90,13 @@ fn spectra_and_pitch_are_those_of_onnxruntime() {
     let mean = ours.iter().zip(&theirs).map(far).sum::<f32>() / ours.len() as f32;
     let most = ours.iter().zip(&theirs).map(far).fold(0.0, f32::max);
     eprintln!("spectrum: mean difference {mean:e}, largest {most:e}");
-    assert!(mean < 1e-3 && most < 0.1, "mean {mean:e}, largest {most:e}");
+    // Activations are rounded to bytes; where one falls between two of them, the last bit of a norm decides, and one
+    // such byte moves a whole spectrum by about 0.03 (docs/decisions/0014).
+    assert!(mean < 0.05 && most < 0.5, "mean {mean:e}, largest {most:e}");
 }
 
 #[test]
-fn samples_are_forty_decibels_from_those_of_the_package() {
+fn a_sentence_is_near_the_samples_of_the_package() {
     let Some(folder) = folder() else { return };
     let case = Case::open("hibari").unwrap();
     let voice = HibariVoice::load(&folder, None).unwrap();
@@ -96,12 +105,35 @@ fn samples_are_forty_decibels_from_those_of_the_package() {
     let mut timings = SpeechTimings::default();
     let (samples, _) = voice.say(&ids, speed, &Silence, &mut timings).unwrap();
     let wave = case.f32s("wave").unwrap();
-    assert_eq!(samples.len(), wave.len());
+    let far = decibels(&samples, wave);
+    eprintln!("difference of the sentence {far:.1} dB");
+    assert!(far < -30.0, "{far} dB");
+}
+
+/// The power of the difference beside that of the reference.
+fn decibels(samples: &[f32], reference: &[f32]) -> f64 {
+    assert_eq!(samples.len(), reference.len());
     let power = |x: &mut dyn Iterator<Item = f32>| x.map(|v| f64::from(v * v)).sum::<f64>();
-    let error = power(&mut samples.iter().zip(wave).map(|(a, b)| a - b));
-    let decibels = 10.0 * (error / power(&mut wave.iter().copied())).log10();
-    eprintln!("difference {decibels:.1} dB");
-    assert!(decibels < -40.0, "{decibels} dB");
+    let error = power(&mut samples.iter().zip(reference).map(|(a, b)| a - b));
+    10.0 * (error / power(&mut reference.iter().copied())).log10()
+}
+
+#[test]
+fn the_same_spectrum_gives_the_samples_of_the_package() {
+    let case = Case::open("hibari").unwrap();
+    let (pitch, frames) = (case.f32s("pitch").unwrap(), case.ids("frames").unwrap());
+    let spectrum = Spectrum {
+        bins: 601,
+        parts: case.f32s("parts").unwrap().to_vec(),
+        pitch: frames.iter().map(|&frame| pitch[frame as usize]).collect(),
+        durations: vec![frames.len()],
+    };
+    let samples = Synthesizer::default()
+        .synthesize(&spectrum, &Silence)
+        .unwrap();
+    let far = decibels(&samples, case.f32s("sampled_wave").unwrap());
+    eprintln!("difference of the synthesis {far:.1} dB");
+    assert!(far < -80.0, "{far} dB");
 }
 
 #[test]
@@ -119,9 +151,7 @@ fn texts_are_read_as_the_package_reads_them() {
     assert_eq!(&read(text), expected);
     assert_eq!(voice.ids(expected), case.ids("ids").unwrap());
     for (word, expected) in &phonemes.unknown {
-        if !word.contains('\'') {
-            assert_eq!(&read(word), &expected.replace('ɾ', "T"), "{word}");
-        }
+        assert_eq!(&read(word), expected, "{word}");
     }
     let mut other = Vec::new();
     for (text, expected) in &phonemes.texts {
@@ -131,7 +161,7 @@ fn texts_are_read_as_the_package_reads_them() {
         }
     }
     assert!(
-        other.len() * 10 <= phonemes.texts.len(),
+        other.is_empty(),
         "{} of {} differ:\n{}",
         other.len(),
         phonemes.texts.len(),

@@ -15,9 +15,9 @@ use super::timing::{Said, written};
 use super::{Piece, SpeechGenerator};
 use crate::{PipelineError, Run};
 use files::{Alphabet, Voice};
-use waveform::{BINS, Seeded, Synthesizer};
+use waveform::{BINS, Seeded};
 
-pub use waveform::Noise;
+pub use waveform::{Noise, Synthesizer};
 
 /// The file that a folder of voices is known by.
 pub const MARK: &str = "voices.json";
