@@ -91,7 +91,7 @@ fn spectra_and_pitch_are_those_of_onnxruntime() {
     let most = ours.iter().zip(&theirs).map(far).fold(0.0, f32::max);
     eprintln!("spectrum: mean difference {mean:e}, largest {most:e}");
     // Activations are rounded to bytes; where one falls between two of them, the last bit of a norm decides, and one
-    // such byte moves a whole spectrum by about 0.03 (docs/decisions/0014).
+    // such byte moves a whole spectrum by about 0.03 (docs/decisions/0016).
     assert!(mean < 0.05 && most < 0.5, "mean {mean:e}, largest {most:e}");
 }
 

@@ -161,7 +161,7 @@ fn usual_key(wish: &Wish, style: Style, seed: u64) -> Key {
     let sad = wish.mood == Mood::Sad;
     let mode = wish.mode.unwrap_or(match (sad, style) {
         (true, _) => Mode::Minor,
-        (false, Style::Air) if seed % 3 == 0 && wish.mood != Mood::Bright => Mode::Dorian,
+        (false, Style::Air) if seed.is_multiple_of(3) && wish.mood != Mood::Bright => Mode::Dorian,
         _ => Mode::Major,
     });
     let tonics: &[u8] = match mode {
