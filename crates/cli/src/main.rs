@@ -10,6 +10,7 @@ mod bench_args;
 mod commands;
 mod models_args;
 mod output;
+mod sound_args;
 mod train_args;
 
 use std::process::ExitCode;

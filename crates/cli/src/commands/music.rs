@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use crate::app::{
     Bar, DEFAULT_MUSIC, cancel_token, device, fresh_seed, prompt_text, resolve, store,
 };
-use crate::args::{Global, MusicArgs};
+use crate::args::Global;
 use crate::bench_args::BenchMusicArgs;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
+use crate::sound_args::MusicArgs;
 
 /// `medley music`
 pub fn run(args: &MusicArgs, global: &Global) -> Outcome {

@@ -5,8 +5,9 @@ use medley_types::{Event, Request, SpeechRequest};
 use serde_json::json;
 
 use crate::app::{Bar, DEFAULT_SPEECH, cancel_token, prompt_text, resolve, store};
-use crate::args::{Global, SpeechArgs};
+use crate::args::Global;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json};
+use crate::sound_args::SpeechArgs;
 
 /// `medley speech`
 pub fn run(args: &SpeechArgs, global: &Global) -> Outcome {
