@@ -222,7 +222,12 @@ fn card(id: &str, model: &Resolved) -> Card {
     let bytes: u64 = weights(&model.path).iter().map(|(_, length)| length).sum();
     // Beside the weights there are the tokenizer, and activations.
     let about = bytes.saturating_add(bytes / 4);
-    let known = model.entry.as_ref().map(|entry| entry.peak_memory);
+    // 0 stands for what was not measured.
+    let known = model
+        .entry
+        .as_ref()
+        .map(|entry| entry.peak_memory)
+        .filter(|&peak| peak > 0);
     let created = std::fs::metadata(&model.path).and_then(|m| m.modified());
     Card {
         id: id.to_owned(),
