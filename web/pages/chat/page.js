@@ -103,6 +103,8 @@ function useFollow(list, id) {
     if (held.current) list.current.scrollTop = list.current.scrollHeight;
   });
   return () => {
+    // The last event may come when the page has gone.
+    if (!list.current) return;
     const { scrollTop, scrollHeight, clientHeight } = list.current;
     held.current = scrollHeight - scrollTop - clientHeight < 48;
   };
