@@ -202,6 +202,8 @@ def begin_with(studio):
     assert recipe["init"]["strength"] == 0.8 and "mask" not in recipe, recipe
     page.get_by_role("button", name="Paint a mask").click()
     canvas = page.get_by_label("Paint here")
+    canvas.wait_for(state="visible")
+    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4)
     page.mouse.down()
