@@ -113,13 +113,10 @@ fn spoken(args: &RemakeArgs, request: SpeechRequest, global: &Global) -> Outcome
     if !args.lora.is_empty() {
         return Err(Failure::usage("--lora: voices take no adapters"));
     }
-    let output = match &args.output {
-        Some(path) => path.clone(),
-        None => remade(&args.file),
-    };
+    let output = args.output.clone().unwrap_or_else(|| remade(&args.file));
     speech::validate(&request)?;
     speech::check_output(&output)?;
-    let name = args.model.as_ref().unwrap_or(&request.model);
+    let name = known(args.model.as_deref(), &request.model)?;
     let model = super::speech::find(name, global)?;
     super::speech::finish(&model, request, &output, None, global)
 }

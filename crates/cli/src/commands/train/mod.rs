@@ -137,6 +137,16 @@ fn check_memory(bytes: usize) -> Outcome {
     )))
 }
 
+/// Names what of the data cannot be used, and how much there is in all where not everything is named.
+fn tell_left_out(names: &[String], count: usize, global: &Global) {
+    for name in names {
+        note(global, &format!("left out: {name}"));
+    }
+    if count > names.len() {
+        note(global, &format!("left out in all: {count}"));
+    }
+}
+
 fn mebibytes(bytes: usize) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }

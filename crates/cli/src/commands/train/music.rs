@@ -4,7 +4,10 @@ use medley_engine::train::music::{MusicPlan, MusicSettings, prepare};
 use medley_engine::train::text::DecoderShape;
 use serde_json::json;
 
-use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use super::{
+    check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before,
+    tell_left_out,
+};
 use crate::app::fresh_seed;
 use crate::args::{Global, TrainCompute};
 use crate::output::{Outcome, note, print_json, print_now};
@@ -76,12 +79,7 @@ fn tell_plan(plan: &MusicPlan, settings: &MusicSettings, global: &Global) {
             plan.files, plan.tunes, plan.tokens, plan.held_out
         ),
     );
-    for name in &plan.names {
-        note(global, &format!("left out: {name}"));
-    }
-    if plan.left_out > plan.names.len() {
-        note(global, &format!("left out in all: {}", plan.left_out));
-    }
+    tell_left_out(&plan.names, plan.left_out, global);
     note(
         global,
         &format!(

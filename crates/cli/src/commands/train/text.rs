@@ -7,7 +7,10 @@ use medley_engine::train::text::data::Kinds;
 use medley_engine::train::text::{DecoderShape, LoraSettings, TextPlan, TextSettings, prepare};
 use serde_json::json;
 
-use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
+use super::{
+    check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before,
+    tell_left_out,
+};
 use crate::app::{fresh_seed, resolve};
 use crate::args::{Global, TrainCompute};
 use crate::output::{Failure, Outcome, note, print_json, print_now};
@@ -141,12 +144,7 @@ fn tell_plan(plan: &TextPlan, settings: &TextSettings, global: &Global) {
             plan.held_out
         ),
     );
-    for name in plan.bad.names() {
-        note(global, &format!("left out: {name}"));
-    }
-    if plan.bad.count() > plan.bad.names().len() {
-        note(global, &format!("left out in all: {}", plan.bad.count()));
-    }
+    tell_left_out(plan.bad.names(), plan.bad.count(), global);
     if let Some(lora) = &settings.lora {
         note(
             global,
