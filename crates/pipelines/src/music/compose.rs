@@ -52,7 +52,7 @@ pub(super) fn compose(
         };
         let tune = match &beginning {
             Some(beginning) => beginning.with(tune),
-            None => tune,
+            None => placed(tune),
         };
         if tune.bars.is_empty() {
             continue;
@@ -68,6 +68,26 @@ pub(super) fn compose(
             "it wrote no tune: the context is too short, or the weights are damaged".into(),
         )),
     }
+}
+
+/// Lowest and highest mean pitch of a melody that is heard above its chords.
+const MEAN_PITCH: std::ops::RangeInclusive<f64> = 66.0..=84.0;
+
+/// The tune, or the tune an octave away where its melody would lie among its chords or too high.
+fn placed(tune: Tune) -> Tune {
+    let pitches = || {
+        tune.bars
+            .iter()
+            .flat_map(|b| &b.events)
+            .filter_map(|e| e.pitch)
+    };
+    let mean = pitches().map(f64::from).sum::<f64>() / pitches().count().max(1) as f64;
+    let moved = match mean {
+        low if low < *MEAN_PITCH.start() => tune.transposed(12),
+        high if high > *MEAN_PITCH.end() => tune.transposed(-12),
+        _ => None,
+    };
+    moved.unwrap_or(tune)
 }
 
 /// A tune that is gone on with.
