@@ -483,3 +483,22 @@ fn an_adapter_that_serves_is_the_one_that_learned() {
         }
     }
 }
+
+/// candle makes gradients of constants too; steps with others each do not fill the memory with them.
+#[test]
+fn steps_keep_no_gradients_of_constants() {
+    let weight = var(3, &[64, 64]);
+    let mut gradients = Gradients::default();
+    let mut held = Vec::new();
+    for step in 0..8 {
+        gradients.clear();
+        let constant =
+            Tensor::from_vec(numbers(step, 64 * 64, 1.0), (64, 64), &Device::Cpu).unwrap();
+        let loss = (weight.as_tensor() * &constant).unwrap().sum_all().unwrap();
+        train::backward(&loss, &mut gradients).unwrap();
+        let slope = gradients.get(&weight).expect("a gradient");
+        assert_eq!(slope, &flat(&constant)[..]);
+        held.push(gradients.bytes());
+    }
+    assert_eq!(held[2..], [held[2]; 6], "bytes after each step");
+}

@@ -31,11 +31,11 @@ impl Gradients {
         Some(&buffer.values)
     }
 
-    /// Forgets all gradients; their memory is kept.
+    /// Forgets all gradients; their memory is kept for the next step, if this one used it. (candle computes gradients of
+    /// constants too, which are others in each step: kept, they would fill the memory.)
     pub fn clear(&mut self) {
-        for buffer in self.buffers.values_mut() {
-            buffer.filled = false;
-        }
+        self.buffers
+            .retain(|_, buffer| std::mem::take(&mut buffer.filled));
     }
 
     /// Bytes of all buffers.
