@@ -1,4 +1,4 @@
-//! The one file in which jobs and the library's entries are kept: SQLite with a write-ahead log.
+//! The one file in which jobs, the library's entries and answers are kept: SQLite with a write-ahead log.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -58,6 +58,19 @@ const VERSIONS: &[&str] = &["
     ) WITHOUT ROWID;
     CREATE INDEX works_by_tag ON tags (tag);
     CREATE VIRTUAL TABLE words USING fts5 (title, prompt, tags, text, tokenize = 'unicode61 remove_diacritics 2');
+", "
+    CREATE TABLE responses (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        bytes INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        open INTEGER NOT NULL,
+        response TEXT NOT NULL,
+        input TEXT NOT NULL,
+        events TEXT
+    );
+    CREATE INDEX responses_by_size ON responses (bytes);
+    CREATE INDEX responses_open ON responses (seq) WHERE open;
 "];
 
 /// Jobs and the library's entries.
@@ -80,6 +93,17 @@ impl Database {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
         connection.execute_batch(settings).map_err(failed)?;
         migrate(&mut connection, path)?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    /// A database that is gone with the process.
+    ///
+    /// # Errors
+    /// [`EngineError::Database`].
+    pub fn in_memory() -> Result<Self> {
+        let failed = |source| EngineError::Database { source };
+        let mut connection = Connection::open_in_memory().map_err(failed)?;
+        migrate(&mut connection, Path::new(":memory:"))?;
         Ok(Self(Mutex::new(connection)))
     }
 

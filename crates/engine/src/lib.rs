@@ -35,6 +35,8 @@ mod medium;
 #[cfg(feature = "generators")]
 pub mod music;
 #[cfg(feature = "generators")]
+pub mod responses;
+#[cfg(feature = "generators")]
 pub mod serving;
 #[cfg(feature = "generators")]
 pub mod speech;

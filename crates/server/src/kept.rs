@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medley_engine::database::Database;
-use medley_engine::jobs::{Jobs, Runner, RunnerHandle};
+use medley_engine::jobs::{self, Jobs, Runner, RunnerHandle};
 use medley_engine::library::Library;
+use medley_engine::responses::Responses;
 use medley_engine::serving::{Compute, Shelf};
 use medley_engine::{EngineError, Home, Store};
 
 use crate::error::{Answer, ApiError};
+use crate::responses::abandoned;
 use crate::service::Service;
 
 /// What a server keeps.
@@ -17,6 +19,7 @@ pub(crate) struct Kept {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) library: Arc<Library>,
     pub(crate) store: Arc<Store>,
+    pub(crate) database: Arc<Database>,
     runner: RunnerHandle,
 }
 
@@ -29,8 +32,12 @@ impl Kept {
     ) -> Result<Self, EngineError> {
         let database = Arc::new(Database::open(&home.database_file())?);
         let library = Arc::new(Library::open(database.clone(), &home.library_folder())?);
-        let jobs = Arc::new(Jobs::new(database, library.clone()));
+        let jobs = Arc::new(Jobs::new(database.clone(), library.clone()));
         let root = home.root().to_owned();
+        // Before the runner takes the same lock.
+        if let Some(_alone) = jobs::alone(&home)? {
+            Responses::new(database.clone()).recover(abandoned)?;
+        }
         let store = Arc::new(Store::open(home)?);
         let runner = Runner::start(jobs.clone(), compute, shelf, store.clone());
         Ok(Self {
@@ -38,6 +45,7 @@ impl Kept {
             jobs,
             library,
             store,
+            database,
         })
     }
 

@@ -134,6 +134,7 @@ impl Service {
         let file = home.as_ref().map(Home::keys_file);
         let open = |home| Kept::open(home, engine.clone(), shelf.clone());
         let kept = home.map(open).transpose()?;
+        let database = kept.as_ref().map(|kept| kept.database.clone());
         Ok(Arc::new(Self {
             kept,
             engine,
@@ -142,7 +143,7 @@ impl Service {
             metrics: Metrics::new(),
             secret: rand::random(),
             places: Arc::new(Semaphore::new(settings.queue)),
-            responses: crate::responses::Store::default(),
+            responses: crate::responses::Store::new(database)?,
             settings,
         }))
     }

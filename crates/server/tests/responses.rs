@@ -7,10 +7,15 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use common::{app, ask, get, good, named_events, names, post};
+use medley_engine::Home;
+use medley_engine::database::Database;
+use medley_engine::responses::{KeptResponse, Responses};
 use serde_json::{Value, json};
 
 const RESPONSES: &str = "/v1/responses";
@@ -367,4 +372,68 @@ async fn what_is_written_in_the_background_is_followed_and_cancelled() {
 
     let counted = good(&app, "/v1/responses/input_tokens", &body(json!({}))).await;
     assert_eq!(counted["input_tokens"], plain["usage"]["input_tokens"]);
+}
+
+#[tokio::test]
+async fn responses_outlive_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::at(folder.path());
+    let open = || app(|settings| settings.home = Some(home.clone()));
+    let app = open();
+    let first = good(&app, RESPONSES, &body(json!({ "seed": 1 }))).await;
+    let streamed = body(json!({ "seed": 1, "stream": true }));
+    let streamed = named_events(&app, RESPONSES, &streamed).await;
+    let streamed = streamed.last().unwrap().1["response"].clone();
+    let begun = body(json!({ "background": true, "seed": 7 }));
+    let begun = good(&app, RESPONSES, &begun).await;
+    let path = |response: &Value| format!("{RESPONSES}/{}", response["id"].as_str().unwrap());
+    let follow = format!("{}?stream=true", path(&begun));
+    let events = common::read_events(&app, get(&follow)).await;
+    let gone = good(&app, RESPONSES, &body(json!({}))).await;
+    assert_eq!(delete(&app, gone["id"].as_str().unwrap()).await.0, 200);
+    let items = ask(&app, get(&format!("{}/input_items", path(&first)))).await;
+    drop(app);
+    // The lock goes with the first server's last thread.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while medley_engine::jobs::alone(&home).unwrap().is_none() {
+        assert!(std::time::Instant::now() < until, "the first server stays");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // As a server that was killed leaves one that it was writing.
+    let lost = json!({ "id": "resp_lost", "object": "response", "status": "in_progress", "background": true, "output": [] });
+    let database = Arc::new(Database::open(&home.database_file()).unwrap());
+    let row = KeptResponse {
+        response: lost.clone(),
+        input: json!([]),
+        events: None,
+        open: true,
+    };
+    Responses::new(database).put("resp_lost", &row).unwrap();
+
+    let app = open();
+    for response in [&first, &streamed] {
+        assert_eq!(ask(&app, get(&path(response))).await.1, *response);
+    }
+    assert_eq!(ask(&app, get(&path(&gone))).await.0, 404);
+    assert_eq!(common::read_events(&app, get(&follow)).await, events);
+    let again = ask(&app, get(&format!("{}/input_items", path(&first)))).await;
+    assert_eq!(again, items);
+    let next = json!({ "seed": 2, "previous_response_id": first["id"], "input": "and then" });
+    let next = good(&app, RESPONSES, &body(next)).await;
+    let spoken = json!([{ "role": "user", "content": "the river is" }, { "role": "assistant", "content": text(&first) },
+                        { "role": "user", "content": "and then" }]);
+    let whole = body(json!({ "seed": 2, "input": spoken }));
+    assert_eq!(text(&next), text(&good(&app, RESPONSES, &whole).await));
+
+    let (_, found) = ask(&app, get(&path(&lost))).await;
+    assert_eq!(
+        (&found["status"], &found["error"]["code"]),
+        (&json!("failed"), &json!("server_error"))
+    );
+    let told = format!("{}?stream=true&starting_after=3", path(&lost));
+    let told = common::read_events(&app, get(&told)).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0, "response.failed");
+    assert_eq!(told[0].1["sequence_number"], 4);
+    assert_eq!(delete(&app, "resp_lost").await.0, 200);
 }

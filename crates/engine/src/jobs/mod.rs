@@ -22,7 +22,7 @@ use crate::{EngineError, Result};
 pub use live::{JobEvent, Watch};
 pub(crate) use live::{Live, Stop};
 pub use request::complete;
-pub use runner::{Runner, RunnerHandle};
+pub use runner::{Runner, RunnerHandle, alone};
 
 /// How often a job is begun that takes its process with it.
 const STARTS: i64 = 3;

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 
 use super::carry::Tools;
 use super::{End, Jobs, Stop};
-use crate::Store;
 use crate::serving::{Compute, Shelf};
+use crate::{Home, Store};
 
 /// How often the queue is looked at for jobs that another process put there, and the lock for whether it is free.
 const LOOK: Duration = Duration::from_millis(500);
@@ -59,7 +59,7 @@ impl Runner {
             .enable_time()
             .build()?;
         let runner = Self {
-            lock: store.home().root().join("jobs.lock"),
+            lock: lock_file(store.home()),
             stopped: stopped.clone(),
             tools: Tools {
                 jobs: jobs.clone(),
@@ -196,6 +196,19 @@ async fn conclude(tools: &Tools, id: &str, end: End, stopped: &AtomicBool) {
         end = End::Failed(failed.unwrap_or_else(|| error.report()));
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+fn lock_file(home: &Home) -> PathBuf {
+    home.root().join("jobs.lock")
+}
+
+/// Holds off other processes over one home as long as what is given is held; nothing where another process carries out
+/// the jobs of this home.
+///
+/// # Errors
+/// [`EngineError::Io`](crate::EngineError::Io) where the lock cannot be had.
+pub fn alone(home: &Home) -> Result<Option<File>, crate::EngineError> {
+    locked(&lock_file(home))
 }
 
 /// The lock, if no other process has it.

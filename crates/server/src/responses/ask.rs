@@ -32,11 +32,8 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// The body of a request; `earlier` gives the items that a response has come to.
-    pub(super) fn read(
-        fields: &Fields,
-        earlier: impl FnOnce(&str) -> Option<Vec<Value>>,
-    ) -> Answer<Self> {
+    /// The body of a request; `earlier` are the items that the response before it has come to, where there is one.
+    pub(super) fn read(fields: &Fields, earlier: Option<Vec<Value>>) -> Answer<Self> {
         refuse(fields)?;
         let store = fields.flag("store")?.unwrap_or(true);
         let background = fields.flag("background")?.unwrap_or(false);
@@ -46,7 +43,7 @@ impl Ask {
         let input = items::input(fields)?;
         let mut context = match fields.text("previous_response_id")? {
             None => Vec::new(),
-            Some(id) => earlier(id).ok_or_else(|| {
+            Some(id) => earlier.ok_or_else(|| {
                 let shown: String = id.chars().take(80).collect();
                 ApiError::invalid(
                     Some("previous_response_not_found"),

@@ -25,7 +25,7 @@ use ask::Ask;
 use run::Run;
 use store::Kept;
 
-pub(crate) use store::Store;
+pub(crate) use store::{Store, abandoned};
 
 /// The paths of responses.
 pub(crate) fn routes() -> Router<Arc<Service>> {
@@ -39,7 +39,11 @@ pub(crate) fn routes() -> Router<Arc<Service>> {
 
 async fn read(service: &Service, request: Request) -> Answer<Ask> {
     let fields = Fields::of_request(request).await?;
-    Ask::read(&fields, |id| service.responses.context(id))
+    let earlier = match fields.text("previous_response_id")? {
+        Some(id) => service.responses.context(id).await?,
+        None => None,
+    };
+    Ask::read(&fields, earlier)
 }
 
 async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer {
@@ -58,13 +62,14 @@ async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer
     let first = response.clone();
     let mut run = Run::new(response, running, background, logprobs);
     if background {
-        let kept = Kept::new(first.clone(), context, Some(cancel));
-        let kept = service.responses.keep(&id, kept);
+        let kept = Kept::new(first.clone(), context, true).ended_by(cancel);
+        let kept = service.responses.keep(&id, kept).await?;
         let writing = kept.clone();
         tokio::spawn(async move {
             while let Some(event) = run.next().await {
                 writing.put(event, &run.response);
             }
+            service.responses.finish(&id).await;
         });
         return Ok(match stream {
             true => follow(kept, 0),
@@ -76,7 +81,7 @@ async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer
         let events = futures_util::stream::unfold((run, kept), |(mut run, mut kept)| async move {
             let event = run.next().await;
             if ends(event.as_ref()) {
-                keep(kept.take(), &run.response);
+                keep(kept.take(), &run.response).await;
             }
             event.map(|event| (event, (run, kept)))
         });
@@ -88,7 +93,7 @@ async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer
             return Err(ApiError::internal(message.as_str().unwrap_or_default()));
         }
     }
-    keep(kept, &run.response);
+    keep(kept, &run.response).await;
     Ok(Json(run.response).into_response())
 }
 
@@ -101,10 +106,13 @@ fn ends(event: Option<&Value>) -> bool {
     )
 }
 
-fn keep(kept: Option<(Arc<Service>, Vec<Value>)>, response: &Value) {
+/// Keeps a response that is at its end. Who asked for it has it either way, so what fails here is only told.
+async fn keep(kept: Option<(Arc<Service>, Vec<Value>)>, response: &Value) {
     if let (Some((service, input)), Some(id)) = (kept, response["id"].as_str()) {
-        let kept = Kept::new(response.clone(), input, None);
-        service.responses.keep(id, kept);
+        let kept = Kept::new(response.clone(), input, false);
+        if let Err(error) = service.responses.keep(id, kept).await {
+            tracing::error!("the response {id} cannot be kept: {}", error.message);
+        }
     }
 }
 
@@ -119,9 +127,9 @@ fn sent(events: impl Stream<Item = Value> + Send + 'static) -> Response {
 
 /// The events of a response in the background, from one on.
 fn follow(kept: Arc<Kept>, from: usize) -> Response {
-    let events = futures_util::stream::unfold((kept, from), |(kept, number)| async move {
-        let event = kept.event(number).await?;
-        Some((event, (kept, number + 1)))
+    let events = futures_util::stream::unfold((kept, from), move |(kept, number)| async move {
+        let event = kept.event(number, number == from).await?;
+        Some((event, (kept, number.saturating_add(1))))
     });
     sent(events)
 }
@@ -133,8 +141,8 @@ async fn count(State(service): State<Arc<Service>>, request: Request) -> Answer 
     Ok(Json(answer).into_response())
 }
 
-fn find(service: &Service, id: &str) -> Answer<Arc<Kept>> {
-    service.responses.get(id).ok_or_else(|| {
+async fn find(service: &Service, id: &str) -> Answer<Arc<Kept>> {
+    service.responses.get(id).await?.ok_or_else(|| {
         let shown: String = id.chars().take(80).collect();
         let message = format!("Response with id '{shown}' not found.");
         ApiError::refused(StatusCode::NOT_FOUND, None, message)
@@ -163,11 +171,11 @@ async fn retrieve(
     Query(query): Queried,
 ) -> Answer {
     let query = asked(query);
-    let kept = find(&service, &id)?;
+    let kept = find(&service, &id).await?;
     if !query.flag("stream")?.unwrap_or(false) {
         return Ok(Json(kept.response()).into_response());
     }
-    if kept.cancel.is_none() {
+    if !kept.background {
         return Err(query.wrong_value(
             "stream",
             "only a response that was asked for with 'background': true can be streamed again",
@@ -181,24 +189,24 @@ async fn retrieve(
 }
 
 async fn delete(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
-    find(&service, &id)?;
-    service.responses.remove(&id);
+    find(&service, &id).await?;
+    service.responses.remove(&id).await?;
     let answer = json!({ "id": id, "object": "response", "deleted": true });
     Ok(Json(answer).into_response())
 }
 
 async fn cancel(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer {
-    let kept = find(&service, &id)?;
-    let Some(cancel) = &kept.cancel else {
+    let kept = find(&service, &id).await?;
+    if !kept.background {
         return Err(ApiError::invalid(
             None,
             "Only a response that was asked for with 'background': true can be cancelled.",
         ));
-    };
-    cancel.cancel();
+    }
+    kept.cancel.cancel();
     // The text ends with its next step.
     let mut number = 0;
-    while kept.event(number).await.is_some() {
+    while kept.event(number, false).await.is_some() {
         number += 1;
     }
     Ok(Json(kept.response()).into_response())
@@ -210,7 +218,7 @@ async fn input_items(
     Query(query): Queried,
 ) -> Answer {
     let query = asked(query);
-    let kept = find(&service, &id)?;
+    let kept = find(&service, &id).await?;
     let mut items = kept.input.clone();
     if query.word("order", &["asc", "desc"])? != Some("asc") {
         items.reverse();

@@ -1,34 +1,31 @@
-//! Responses that are kept: those that were asked to be, as long as there is room for them.
+//! Responses that are kept: in the database, and beside it those that are being written in the background.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use medley_engine::CancelToken;
-use serde_json::Value;
+use medley_engine::database::Database;
+use medley_engine::responses::{KeptResponse, Responses};
+use medley_engine::{CancelToken, EngineError};
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-/// Bytes of all responses together, about; the oldest go.
-const ROOM: usize = 64 << 20;
+use crate::error::{Answer, ApiError};
 
-/// The responses of one server, in memory.
-#[derive(Default)]
+/// The responses of one server.
 pub(crate) struct Store {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    kept: HashMap<String, Arc<Kept>>,
-    /// Oldest first, each with its bytes.
-    order: Vec<(String, usize)>,
+    kept: Arc<Responses>,
+    /// Those that this process writes in the background.
+    live: Mutex<HashMap<String, Arc<Kept>>>,
 }
 
 /// A response that is kept.
 pub(crate) struct Kept {
     /// All items that it was written from, those before it included.
     pub(crate) input: Vec<Value>,
-    /// Ends it where it is written in the background.
-    pub(crate) cancel: Option<CancelToken>,
+    /// Whether it was asked for to be written in the background.
+    pub(crate) background: bool,
+    /// Ends it where it is written in the background, by this process.
+    pub(crate) cancel: CancelToken,
     state: Mutex<State>,
     news: Notify,
 }
@@ -39,16 +36,56 @@ struct State {
     events: Vec<Value>,
 }
 
+/// Whether nothing more comes of a response.
+fn is_over(response: &Value) -> bool {
+    !matches!(response["status"].as_str(), Some("queued" | "in_progress"))
+}
+
 impl Kept {
-    pub(crate) fn new(response: Value, input: Vec<Value>, cancel: Option<CancelToken>) -> Self {
+    pub(crate) fn new(response: Value, input: Vec<Value>, background: bool) -> Self {
         Self {
             input,
-            cancel,
+            background,
+            cancel: CancelToken::default(),
             state: Mutex::new(State {
                 response,
                 events: Vec::new(),
             }),
             news: Notify::new(),
+        }
+    }
+
+    /// The same, which this ends.
+    pub(crate) fn ended_by(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    fn of_row(row: KeptResponse) -> Self {
+        let list = |value| match value {
+            Value::Array(list) => list,
+            _ => Vec::new(),
+        };
+        Self {
+            input: list(row.input),
+            background: row.response["background"] == true,
+            cancel: CancelToken::default(),
+            state: Mutex::new(State {
+                response: row.response,
+                events: row.events.map(list).unwrap_or_default(),
+            }),
+            news: Notify::new(),
+        }
+    }
+
+    fn row(&self) -> KeptResponse {
+        let state = self.state();
+        let open = !is_over(&state.response);
+        KeptResponse {
+            response: state.response.clone(),
+            input: json!(self.input),
+            events: (self.background && !open).then(|| json!(state.events)),
+            open,
         }
     }
 
@@ -69,24 +106,22 @@ impl Kept {
         self.news.notify_waiters();
     }
 
-    /// Whether nothing more will come.
-    pub(crate) fn is_over(&self) -> bool {
-        let state = self.state();
-        !matches!(
-            state.response["status"].as_str(),
-            Some("queued" | "in_progress")
-        )
-    }
-
-    /// The event of this number; nothing where it has not so many and is at its end.
-    pub(crate) async fn event(&self, number: usize) -> Option<Value> {
+    /// The event of this number; nothing where it has not so many and is at its end. The events of one whose process
+    /// ended are lost: its end alone is told.
+    pub(crate) async fn event(&self, number: usize, first: bool) -> Option<Value> {
         loop {
             let news = self.news.notified();
-            if let Some(event) = self.state().events.get(number) {
-                return Some(event.clone());
-            }
-            if self.is_over() {
-                return None;
+            {
+                let state = self.state();
+                if let Some(event) = state.events.get(number) {
+                    return Some(event.clone());
+                }
+                if is_over(&state.response) {
+                    let lost = first && state.events.is_empty();
+                    return lost.then(|| {
+                        json!({ "type": "response.failed", "sequence_number": number, "response": state.response })
+                    });
+                }
             }
             news.await;
         }
@@ -94,49 +129,101 @@ impl Kept {
 }
 
 impl Store {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The responses of a database; without one they are gone with the process.
+    pub(crate) fn new(database: Option<Arc<Database>>) -> Result<Self, EngineError> {
+        let database = match database {
+            Some(database) => database,
+            None => Arc::new(Database::in_memory()?),
+        };
+        Ok(Self {
+            kept: Arc::new(Responses::new(database)),
+            live: Mutex::default(),
+        })
     }
 
-    /// Keeps a response under its id.
-    pub(crate) fn keep(&self, id: &str, kept: Kept) -> Arc<Kept> {
-        let size = |values: &[Value]| values.iter().map(|v| v.to_string().len()).sum::<usize>();
-        let bytes = size(&kept.input) + size(&[kept.response()]);
+    fn live(&self) -> MutexGuard<'_, HashMap<String, Arc<Kept>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Responses) -> Result<T, EngineError> + Send + 'static,
+    ) -> Answer<T> {
+        let kept = self.kept.clone();
+        let done = tokio::task::spawn_blocking(move || work(&kept)).await;
+        done.map_err(|_| ApiError::internal("what is kept could not be read"))?
+            .map_err(|error| ApiError::of_engine(&error))
+    }
+
+    /// Keeps a response under its id; it is there for good when this returns.
+    pub(crate) async fn keep(&self, id: &str, kept: Kept) -> Answer<Arc<Kept>> {
+        let (row, name) = (kept.row(), id.to_owned());
         let kept = Arc::new(kept);
-        let mut inner = self.inner();
-        inner.kept.insert(id.to_owned(), kept.clone());
-        inner.order.push((id.to_owned(), bytes));
-        let mut all: usize = inner.order.iter().map(|(_, bytes)| bytes).sum();
-        while all > ROOM && inner.order.len() > 1 {
-            let (oldest, bytes) = inner.order.remove(0);
-            inner.kept.remove(&oldest);
-            all -= bytes;
+        if row.open {
+            self.live().insert(id.to_owned(), kept.clone());
         }
-        kept
+        let put = self.with(move |responses| responses.put(&name, &row)).await;
+        if put.is_err() {
+            self.live().remove(id);
+        }
+        put.map(|()| kept)
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<Arc<Kept>> {
-        self.inner().kept.get(id).cloned()
+    /// Writes down that a response in the background is at its end.
+    pub(crate) async fn finish(&self, id: &str) {
+        let Some(kept) = self.live().get(id).cloned() else {
+            return;
+        };
+        let (row, name) = (kept.row(), id.to_owned());
+        let ended = self
+            .with(move |responses| responses.finish(&name, &row))
+            .await;
+        match ended {
+            Ok(_) => drop(self.live().remove(id)),
+            // It stays in memory, where it can be had as long as the process lasts.
+            Err(error) => tracing::error!(
+                "the response {id} cannot be written down: {}",
+                error.message
+            ),
+        }
+    }
+
+    pub(crate) async fn get(&self, id: &str) -> Answer<Option<Arc<Kept>>> {
+        if let Some(kept) = self.live().get(id) {
+            return Ok(Some(kept.clone()));
+        }
+        let name = id.to_owned();
+        let row = self.with(move |responses| responses.get(&name)).await?;
+        Ok(row.map(|row| Arc::new(Kept::of_row(row))))
     }
 
     /// Forgets a response; false where there is none.
-    pub(crate) fn remove(&self, id: &str) -> bool {
-        let mut inner = self.inner();
-        inner.order.retain(|(other, _)| other != id);
-        let removed = inner.kept.remove(id);
-        if let Some(cancel) = removed.as_ref().and_then(|kept| kept.cancel.as_ref()) {
-            cancel.cancel();
+    pub(crate) async fn remove(&self, id: &str) -> Answer<bool> {
+        if let Some(kept) = self.live().remove(id) {
+            kept.cancel.cancel();
         }
-        removed.is_some()
+        let name = id.to_owned();
+        self.with(move |responses| responses.remove(&name)).await
     }
 
     /// All items that a response has come to: what another goes on from.
-    pub(crate) fn context(&self, id: &str) -> Option<Vec<Value>> {
-        let kept = self.get(id)?;
-        let mut items = kept.input.clone();
-        if let Value::Array(output) = &kept.response()["output"] {
-            items.extend(output.iter().cloned());
-        }
-        Some(items)
+    pub(crate) async fn context(&self, id: &str) -> Answer<Option<Vec<Value>>> {
+        let kept = self.get(id).await?;
+        Ok(kept.map(|kept| {
+            let mut items = kept.input.clone();
+            if let Value::Array(output) = &kept.response()["output"] {
+                items.extend(output.iter().cloned());
+            }
+            items
+        }))
     }
+}
+
+/// What becomes of a response whose process ended while it was written.
+pub(crate) fn abandoned(mut response: Value) -> Value {
+    response["status"] = json!("failed");
+    response["error"] = json!({
+        "code": "server_error", "message": "The server ended while this response was written; ask again.",
+    });
+    response
 }
