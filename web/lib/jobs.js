@@ -53,6 +53,13 @@ export async function submit(request, priority = 0) {
   return job;
 }
 
+/** The same, with files. */
+export async function submitForm(form) {
+  const job = await call('v1/jobs', { form });
+  put([job]);
+  return job;
+}
+
 export async function cancel(id) {
   const job = await call(`v1/jobs/${id}/cancel`, { method: 'POST' });
   if (job?.id) put([job]);

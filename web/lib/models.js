@@ -8,16 +8,15 @@ export const models = state(null);
 /** GANs draw in one pass, and have a latent space to walk in. */
 export const isGan = (model) => /gan/i.test(model?.architecture ?? model?.name ?? '');
 
-const GUESS = /^(icons|icon-|.*diffusion|.*dit\b)/i;
-
+/** The catalog with what the user has beside it; where a server keeps none, what it serves writes. */
 async function catalog() {
   try {
-    const list = await call('v1/catalog');
-    return Array.isArray(list) ? list : list.data;
+    return (await call('v1/catalog')).data;
   } catch (error) {
-    if (error instanceof ApiError && error.missing) return [];
-    throw error;
+    if (!(error instanceof ApiError && (error.missing || error.code === 'nothing_kept'))) throw error;
   }
+  const { data } = await call('v1/models');
+  return data.map(({ id }) => ({ name: id, medium: 'text', architecture: '', installed: true, served: true, chats: true, own: true }));
 }
 
 let running = null;
@@ -26,14 +25,7 @@ let running = null;
 export function loadModels() {
   running ??= (async () => {
     try {
-      const [known, served] = await Promise.all([catalog(), call('v1/models')]);
-      const names = new Set(known.map((model) => model.name));
-      const own = served.data.filter((model) => !names.has(model.id)).map((model) => ({
-        name: model.id, medium: GUESS.test(model.id) ? 'image' : 'text', architecture: model.id === 'minilm' ? 'bert' : '',
-        installed: true, own: true,
-      }));
-      const usable = new Set(served.data.map((model) => model.id));
-      models.set([...known, ...own].map((model) => ({ ...model, served: usable.has(model.name) })));
+      models.set(await catalog());
     } finally {
       running = null;
     }
@@ -42,7 +34,8 @@ export function loadModels() {
   return running;
 }
 
-/** Those that write, or those that draw. */
+/** Those that make works of a medium. Of those that write, only such as answer: the others go on with a text. */
 export function serving(list, medium) {
-  return (list ?? []).filter((model) => model.served && model.medium === medium && model.architecture !== 'bert');
+  const makes = (model) => model.served && model.medium === medium && (medium !== 'text' || model.chats);
+  return (list ?? []).filter(makes);
 }

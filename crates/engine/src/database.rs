@@ -71,6 +71,13 @@ const VERSIONS: &[&str] = &["
     );
     CREATE INDEX responses_by_size ON responses (bytes);
     CREATE INDEX responses_open ON responses (seq) WHERE open;
+    CREATE TABLE uploads (
+        job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        sha256 TEXT NOT NULL,
+        mime TEXT NOT NULL,
+        PRIMARY KEY (job, sha256)
+    ) WITHOUT ROWID;
+    CREATE INDEX uploads_by_content ON uploads (sha256);
 "];
 
 /// Jobs and the library's entries.

@@ -40,6 +40,7 @@ pub(crate) async fn respond(service: &Service, ask: Ask) -> Answer {
         usage,
         logprobs,
         echo,
+        timings,
         ..
     } = ask;
     let n = wanted.n;
@@ -59,9 +60,11 @@ pub(crate) async fn respond(service: &Service, ask: Ask) -> Answer {
     let choices: Vec<Choice> = (0..texts).map(open).collect();
     if stream {
         let voices = Voice::all(&mut running);
-        return Ok(Stream::new(head, running, voices, choices, n, usage).into_response());
+        let mut stream = Stream::new(head, running, voices, choices, n, usage);
+        stream.timings = timings;
+        return Ok(stream.into_response());
     }
-    whole(&head, running, choices, n).await
+    whole(&head, running, choices, n, timings).await
 }
 
 /// What all pieces of an answer have in common.
@@ -182,6 +185,28 @@ fn usage(count: Usage) -> Value {
     })
 }
 
+/// Where the time of the first text went, in seconds, and the tokens that it went to. Not OpenAI's; told to who asks.
+fn timings<'s>(mut said: impl Iterator<Item = &'s Said>) -> Value {
+    let Some(work) = said.next().and_then(|said| said.work.as_ref()) else {
+        return Value::Null;
+    };
+    let read = work.prompt_tokens.saturating_sub(work.cached_tokens);
+    let seconds = |tokens: usize, rate: f64| {
+        if rate > 0.0 {
+            tokens as f64 / rate
+        } else {
+            0.0
+        }
+    };
+    json!({
+        "prompt_tokens": work.prompt_tokens,
+        "cached_tokens": work.cached_tokens,
+        "prefill_s": seconds(read, work.timings.prefill_tok_s),
+        "tokens": work.tokens,
+        "decode_s": seconds(work.tokens, work.timings.decode_tok_s),
+    })
+}
+
 /// A message as the assistant's answers have it.
 fn message(said: &Said) -> Value {
     let silent = said.text.is_empty() && !said.calls.is_empty();
@@ -202,7 +227,13 @@ fn message(said: &Said) -> Value {
 }
 
 /// The answer at once.
-async fn whole(head: &Head, mut running: Running, mut choices: Vec<Choice>, n: usize) -> Answer {
+async fn whole(
+    head: &Head,
+    mut running: Running,
+    mut choices: Vec<Choice>,
+    n: usize,
+    timed: bool,
+) -> Answer {
     let texts = said::whole(&mut running, head.field()).await?;
     let mut list = Vec::new();
     for (choice, (said, tokens)) in choices.iter_mut().zip(&texts) {
@@ -218,6 +249,9 @@ async fn whole(head: &Head, mut running: Running, mut choices: Vec<Choice>, n: u
     }
     let mut answer = head.object(false, json!(list));
     answer["usage"] = usage(Usage::of(&running, texts.iter().map(|(said, _)| said), n));
+    if timed {
+        answer["timings"] = timings(texts.iter().map(|(said, _)| said));
+    }
     Ok(Json(answer).into_response())
 }
 
@@ -231,6 +265,8 @@ struct Stream {
     n: usize,
     /// Whether the count of tokens comes at the end, and `null` before it.
     usage: bool,
+    /// Whether it is told at the end where the time went.
+    timings: bool,
     ready: VecDeque<String>,
     over: bool,
 }
@@ -251,6 +287,7 @@ impl Stream {
             choices,
             n,
             usage,
+            timings: false,
             ready: VecDeque::new(),
             over: false,
         };
@@ -346,6 +383,11 @@ impl Stream {
             let said = self.voices.iter().map(|voice| &voice.said);
             let usage = usage(Usage::of(&self.running, said, self.n));
             self.send_all(json!([]), usage);
+        }
+        if self.timings {
+            let mut chunk = self.head.object(true, json!([]));
+            chunk["timings"] = timings(self.voices.iter().map(|voice| &voice.said));
+            self.ready.push_back(chunk.to_string());
         }
         self.ready.push_back("[DONE]".into());
         self.over = true;

@@ -10,7 +10,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use medley_engine::ModelEntry;
 use medley_engine::jobs::{NewJob, Task};
-use medley_engine::serving::{Held, Memory};
+use medley_engine::serving::{Card, Held, Memory, Purpose};
+use medley_types::Medium;
 use serde_json::{Value, json};
 
 use crate::error::{Answer, ApiError};
@@ -33,6 +34,7 @@ async fn list(State(service): State<Arc<Service>>) -> Answer {
         memory.models.into_iter().map(|model| model.id).collect()
     };
     let cards = service.cards().await?;
+    let chatting = service.chatting(&cards).await?;
     let data = with_kept(&service, move |kept| {
         let installed = kept.store.installed()?;
         let here: HashSet<String> = installed
@@ -54,11 +56,40 @@ async fn list(State(service): State<Arc<Service>>) -> Answer {
                 "download_bytes": entry.size(),
                 "licence": entry.licence,
                 "bundled": entry.is_bundled(),
+                "served": card.is_some(),
+                "chats": chatting.contains(&entry.name),
+                "own": false,
             })
         };
-        Ok(entries.map(described).collect::<Vec<Value>>())
+        let named = |card: &&Card| kept.store.catalog().get(&card.id).is_none();
+        // The user's own, of which the catalog knows nothing.
+        let own = cards.iter().filter(named).map(|card| {
+            json!({
+                "name": card.id,
+                "medium": medium(card.purpose),
+                "architecture": if card.purpose == Purpose::Embedding { "bert" } else { "" },
+                "installed": true,
+                "loaded": loaded.contains(&card.id),
+                "memory_bytes": card.memory,
+                "download_bytes": 0,
+                "licence": "",
+                "bundled": false,
+                "served": true,
+                "chats": chatting.contains(&card.id),
+                "own": true,
+            })
+        });
+        Ok(entries.map(described).chain(own).collect::<Vec<Value>>())
     });
     Ok(Json(json!({ "object": "list", "data": data.await? })).into_response())
+}
+
+/// What a model of this purpose makes.
+fn medium(purpose: Purpose) -> Medium {
+    match purpose {
+        Purpose::Image => Medium::Image,
+        Purpose::Text | Purpose::Embedding => Medium::Text,
+    }
 }
 
 async fn pull(
@@ -82,6 +113,7 @@ async fn pull(
             },
             priority: 0,
             owner: caller.name,
+            files: Vec::new(),
         };
         kept.jobs.submit(new, limit).map(Ok)
     });

@@ -4,13 +4,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Extension, Path, Request, State};
-use axum::http::Uri;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
+use axum::http::{Uri, header};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use http_body_util::Limited;
+use medley_engine::image;
 use medley_engine::jobs::{JobQuery, NewJob, Task, Watch, complete};
+use medley_engine::library::Upload;
 use medley_engine::serving::{Card, Purpose};
 use medley_types::{Job, JobState, Medium, Request as Recipe};
 use serde_json::{Value, json};
@@ -18,6 +22,8 @@ use serde_json::{Value, json};
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
 use crate::gate::Caller;
+use crate::images::upload::{self, Form};
+use crate::images::{self, UPLOAD};
 use crate::kept::with_kept;
 use crate::query::Parameters;
 use crate::service::Service;
@@ -30,7 +36,10 @@ const PRIORITY: i64 = 1000;
 
 pub(crate) fn routes() -> Router<Arc<Service>> {
     Router::new()
-        .route("/v1/jobs", get(list).post(submit))
+        .route(
+            "/v1/jobs",
+            get(list).merge(post(submit).layer(DefaultBodyLimit::max(UPLOAD))),
+        )
         .route("/v1/jobs/events", get(all_events))
         .route("/v1/jobs/{id}", get(one).delete(remove))
         .route("/v1/jobs/{id}/cancel", post(cancel))
@@ -77,13 +86,29 @@ async fn submit(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Answer {
-    let fields = Fields::of_request(request).await?;
+    let Asked {
+        fields,
+        recipe,
+        files,
+    } = match is_form(&request) {
+        true => with_pictures(upload::read(request).await?)?,
+        false => {
+            let most = service.settings.body;
+            let request = request.map(|body| Body::new(Limited::new(body, most)));
+            let fields = Fields::of_request(request).await?;
+            let recipe = fields.required("request")?.clone();
+            Asked {
+                fields,
+                recipe,
+                files: Vec::new(),
+            }
+        }
+    };
     let priority = fields
         .integer("priority", -PRIORITY..=PRIORITY)?
         .unwrap_or(0);
-    let recipe = fields.required("request")?;
     let cards = service.cards().await?;
-    let request = complete(recipe, |medium| usual(&cards, medium));
+    let request = complete(&recipe, |medium| usual(&cards, medium));
     let request = request.map_err(|error| ApiError::of_engine(&error).within("request"))?;
     let (medium, model) = match &request {
         Recipe::Text(text) => (Medium::Text, &text.model),
@@ -101,9 +126,52 @@ async fn submit(
         task: Task::Generate(Box::new(request)),
         priority,
         owner: caller.name,
+        files,
     };
     let job = with_kept(&service, move |kept| kept.jobs.submit(new, limit)).await?;
     Ok(Json(described(&job)).into_response())
+}
+
+/// A job that is asked for.
+struct Asked {
+    fields: Fields,
+    recipe: Value,
+    files: Vec<Upload>,
+}
+
+fn is_form(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.starts_with("multipart/form-data")
+}
+
+/// A request with the picture that it begins with, and perhaps a mask: `request` is its JSON, and `image`, `mask` and
+/// `strength` are as `/v1/images/edits` has them. The recipe names the files that are kept, the mask in black and white.
+fn with_pictures(form: Form) -> Answer<Asked> {
+    let Form { fields, init, mask } = form;
+    fields.required("request")?;
+    let text = fields.text("request")?.unwrap_or_default();
+    let mut recipe: Value = serde_json::from_str(text)
+        .map_err(|error| fields.wrong_value("request", &format!("it is no JSON: {error}")))?;
+    let Value::Object(map) = &mut recipe else {
+        return Err(fields.wrong_value("request", "it must be an object, a recipe"));
+    };
+    let begun = images::ask::init(&fields, init.sha256, mask.is_some())?;
+    map.insert("init".into(), json!(begun));
+    let mime = image::Format::of_bytes(&init.bytes).map_or("image/png", image::Format::mime);
+    let mut files = vec![Upload::new(mime, init.bytes)];
+    if let Some(mask) = mask {
+        let png = image::encode(&mask.picture, image::Format::Png, None, None);
+        let png = png.map_err(|error| ApiError::of_engine(&error))?;
+        let mask = Upload::new("image/png", png);
+        map.insert("mask".into(), json!({ "sha256": mask.sha256 }));
+        files.push(mask);
+    }
+    Ok(Asked {
+        fields,
+        recipe,
+        files,
+    })
 }
 
 async fn list(State(service): State<Arc<Service>>, uri: Uri) -> Answer {

@@ -11,6 +11,7 @@ use utoipa::openapi::{
     ContentBuilder, Info, OpenApi as Document, Ref, Required, ResponseBuilder, ResponsesBuilder,
 };
 
+use crate::router::LATER;
 use crate::schema::Schemas;
 
 /// One route. A schema's name stands for its JSON; other answers are types of files.
@@ -51,6 +52,9 @@ impl Route {
     }
 }
 
+/// What is said of a route whose generators are not there yet.
+const NOT_YET: &str = "Not served yet: answers 501";
+
 const EVENTS: &str = "text/event-stream";
 
 const ROUTES: &[Route] = &[
@@ -89,6 +93,62 @@ const ROUTES: &[Route] = &[
         "Completion",
     )
     .takes("CompletionRequest"),
+    route(
+        "post",
+        "/v1/responses",
+        "An answer that is kept, and that others go on from",
+        "Response",
+    )
+    .takes("ResponseRequest"),
+    route("get", "/v1/responses/{id}", "One answer", "Response")
+        .asks(&["stream", "starting_after"]),
+    route(
+        "delete",
+        "/v1/responses/{id}",
+        "Delete an answer",
+        "Deleted",
+    ),
+    route(
+        "post",
+        "/v1/responses/{id}/cancel",
+        "End an answer that is written in the background",
+        "Response",
+    ),
+    route(
+        "get",
+        "/v1/responses/{id}/input_items",
+        "What an answer was written from",
+        "ItemList",
+    )
+    .asks(&["limit", "order", "after"]),
+    route(
+        "post",
+        "/v1/responses/input_tokens",
+        "How many tokens a request has",
+        "TokenCount",
+    )
+    .takes("ResponseRequest"),
+    route(
+        "post",
+        "/v1/messages",
+        "A model's turn, in Anthropic's shape",
+        "AnthropicMessage",
+    )
+    .takes("MessagesRequest"),
+    route(
+        "post",
+        "/v1/messages/count_tokens",
+        "How many tokens a conversation has",
+        "MessageTokens",
+    )
+    .takes("CountRequest"),
+    route(
+        "post",
+        "/v1/rerank",
+        "Which documents fit a query best",
+        "RankedList",
+    )
+    .takes("RerankRequest"),
     route(
         "post",
         "/v1/embeddings",
@@ -196,7 +256,12 @@ pub(crate) async fn serve() -> Json<Document> {
 
 fn paths() -> Paths {
     let mut paths = PathsBuilder::new().build();
-    for route in ROUTES {
+    let later = LATER.iter().flat_map(|(path, methods)| {
+        let methods = methods.iter();
+        methods.map(|method| route(method, path, NOT_YET, "Failure"))
+    });
+    let later: Vec<Route> = later.collect();
+    for route in ROUTES.iter().chain(&later) {
         let method = match route.method {
             "post" => HttpMethod::Post,
             "patch" => HttpMethod::Patch,
@@ -240,6 +305,15 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
                 .minimum(Some(1))
                 .maximum(Some(100))
                 .build(),
+            "starting_after" => ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .minimum(Some(0))
+                .build(),
+            "stream" => ObjectBuilder::new().schema_type(Type::Boolean).build(),
+            "order" => ObjectBuilder::new()
+                .schema_type(Type::String)
+                .enum_values(Some(["asc", "desc"]))
+                .build(),
             _ => text(),
         };
         operation = operation.parameter(parameter.required(Required::False).schema(Some(schema)));
@@ -279,8 +353,12 @@ fn responses(route: &Route) -> utoipa::openapi::Responses {
         false => good.content("application/json", content(route.answer)),
     };
     let bad = ResponseBuilder::new().description("Refused, or failed: the error says why");
+    let status = match route.summary == NOT_YET {
+        true => "501",
+        false => "200",
+    };
     ResponsesBuilder::new()
-        .response("200", good.build())
+        .response(status, good.build())
         .response(
             "default",
             bad.content("application/json", content("Failure")).build(),

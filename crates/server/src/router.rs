@@ -27,17 +27,17 @@ use crate::openapi;
 use crate::service::Service;
 use crate::{rerank, responses, studio};
 
-/// Media whose generators are not there yet.
-const LATER: [&str; 9] = [
-    "/v1/images/variations",
-    "/v1/audio/speech",
-    "/v1/audio/transcriptions",
-    "/v1/audio/translations",
-    "/v1/videos",
-    "/v1/videos/{id}",
-    "/v1/videos/{id}/content",
-    "/v1/videos/{id}/remix",
-    "/v1/music",
+/// Media whose generators are not there yet, with their methods.
+pub(crate) const LATER: &[(&str, &[&str])] = &[
+    ("/v1/images/variations", &["post"]),
+    ("/v1/audio/speech", &["post"]),
+    ("/v1/audio/transcriptions", &["post"]),
+    ("/v1/audio/translations", &["post"]),
+    ("/v1/videos", &["get", "post"]),
+    ("/v1/videos/{id}", &["get", "delete"]),
+    ("/v1/videos/{id}/content", &["get"]),
+    ("/v1/videos/{id}/remix", &["post"]),
+    ("/v1/music", &["post"]),
 ];
 
 /// The API of a service.
@@ -55,7 +55,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(catalog::routes())
         .merge(images::routes())
         .merge(metrics::routes());
-    for path in LATER {
+    for (path, _) in LATER {
         router = router.route(path, any(later));
     }
     let body = DefaultBodyLimit::max(service.settings.body);

@@ -58,6 +58,96 @@ shapes! {
         echo: Option<bool>,
     }
     Completion { id: String, object: String, created: u64, model: String, choices: Vec<Value>, usage: Value, }
+    ResponseRequest {
+        model: String,
+        /// A text, or a list of items.
+        input: Value,
+        instructions: Option<String>,
+        /// An answer that this one goes on from.
+        previous_response_id: Option<String>,
+        /// Written while nobody waits for it.
+        background: Option<bool>,
+        /// Kept, so that it can be had again; true where nothing is said.
+        store: Option<bool>,
+        stream: Option<bool>,
+        max_output_tokens: Option<u32>,
+        temperature: Option<f64>,
+        top_p: Option<f64>,
+        top_logprobs: Option<u32>,
+        include: Option<Vec<String>>,
+        text: Option<Value>,
+        reasoning: Option<Value>,
+        tools: Option<Vec<Value>>,
+        tool_choice: Option<Value>,
+        parallel_tool_calls: Option<bool>,
+        metadata: Option<Value>,
+    }
+    Response {
+        id: String,
+        object: String,
+        created_at: u64,
+        /// queued, in_progress, completed, incomplete, cancelled or failed.
+        status: String,
+        background: Option<bool>,
+        model: Option<String>,
+        output: Vec<Value>,
+        previous_response_id: Option<String>,
+        error: Option<Value>,
+        incomplete_details: Option<Value>,
+        usage: Option<Value>,
+    }
+    ItemList {
+        object: String,
+        data: Vec<Value>,
+        first_id: Option<String>,
+        last_id: Option<String>,
+        has_more: bool,
+    }
+    TokenCount { object: String, input_tokens: u64, }
+    MessagesRequest {
+        model: String,
+        max_tokens: u32,
+        messages: Vec<Message>,
+        system: Option<Value>,
+        stop_sequences: Option<Vec<String>>,
+        stream: Option<bool>,
+        temperature: Option<f64>,
+        top_p: Option<f64>,
+        top_k: Option<u32>,
+        thinking: Option<Value>,
+        tools: Option<Vec<Value>>,
+        tool_choice: Option<Value>,
+        output_config: Option<Value>,
+    }
+    CountRequest {
+        model: String,
+        messages: Vec<Message>,
+        system: Option<Value>,
+        tools: Option<Vec<Value>>,
+        tool_choice: Option<Value>,
+    }
+    MessageTokens { input_tokens: u64, }
+    AnthropicMessage {
+        id: String,
+        r#type: String,
+        role: String,
+        model: String,
+        content: Vec<Value>,
+        stop_reason: Option<String>,
+        stop_sequence: Option<String>,
+        usage: Value,
+    }
+    RerankRequest {
+        model: String,
+        query: String,
+        /// Texts, or objects with a text.
+        documents: Vec<Value>,
+        top_n: Option<u32>,
+        max_tokens_per_doc: Option<u32>,
+        return_documents: Option<bool>,
+    }
+    Ranked { index: u32, relevance_score: f64, document: Option<Value>, }
+    RankedList { id: String, object: String, model: String, results: Vec<Ranked>, meta: Value, usage: Value, }
     EmbeddingRequest { model: String, input: Value, encoding_format: Option<String>, dimensions: Option<u32>, }
     EmbeddingList { object: String, data: Vec<Value>, model: String, usage: Value, }
     ImageGeneration {
@@ -101,6 +191,7 @@ shapes! {
         guidance: Option<f64>,
     }
     ImageList { created: u64, data: Vec<Value>, background: String, output_format: String, size: String, }
+    /// Also as a form, with `request` as JSON, `image`, and `mask` and `strength` as edits of pictures have them.
     JobRequest {
         /// A recipe: `medium` says which.
         request: Value,
@@ -159,6 +250,12 @@ shapes! {
         download_bytes: u64,
         licence: String,
         bundled: bool,
+        /// Whether requests can be made of it.
+        served: bool,
+        /// Whether it has a chat template.
+        chats: bool,
+        /// Whether it is the user's own, and no entry of the catalog.
+        own: bool,
     }
     Catalog { object: String, data: Vec<CatalogEntry>, }
     Evicted { name: String, loaded: bool, }

@@ -1,5 +1,6 @@
 //! What the handlers share, and the way from a request for texts to their reader.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -244,6 +245,18 @@ impl Service {
         let shelf = self.shelf.clone();
         let cards = tokio::task::spawn_blocking(move || shelf.list()).await;
         cards.map_err(|_| ApiError::internal("the models could not be listed"))
+    }
+
+    /// Those of these models that chat.
+    pub(crate) async fn chatting(&self, cards: &[Card]) -> Answer<HashSet<String>> {
+        let (shelf, cards) = (self.shelf.clone(), cards.to_vec());
+        let looking = tokio::task::spawn_blocking(move || {
+            let chats = cards.into_iter().filter(|card| shelf.chats(card));
+            chats.map(|card| card.id).collect()
+        });
+        looking
+            .await
+            .map_err(|_| ApiError::internal("the models could not be read"))
     }
 
     /// The model of this name.

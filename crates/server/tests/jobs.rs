@@ -472,3 +472,114 @@ async fn models_are_listed_measured_pulled_and_put_away() {
     );
     assert_eq!(fetch(&app, "/v1/memory").await["models"], json!([]));
 }
+
+#[tokio::test]
+async fn the_catalog_says_which_models_chat_the_users_own_among_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = open(folder.path());
+    let catalog = fetch(&app, "/v1/catalog").await;
+    let of = |name: &str| {
+        let all = catalog["data"].as_array().unwrap();
+        let found = all.iter().find(|entry| entry["name"] == name).unwrap();
+        ["served", "chats", "own", "medium"].map(|field| found[field].clone())
+    };
+    let expected =
+        |served, chats, own, medium: &str| [json!(served), json!(chats), json!(own), json!(medium)];
+    assert_eq!(of("tiny"), expected(true, true, true, "text"));
+    assert_eq!(of("plain"), expected(true, false, true, "text"));
+    assert_eq!(of("smollm2-135m"), expected(false, false, false, "text"));
+    assert_eq!(of("icons"), expected(true, false, false, "image"));
+}
+
+/// A form with the request as JSON, a picture and fields.
+fn form(request: &Value, image: &[u8], rest: &[(&str, &str)]) -> Request<Body> {
+    let mut body = Vec::new();
+    let mut part = |head: &str, bytes: &[u8]| {
+        body.extend_from_slice(
+            format!("--x\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes(),
+        );
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    };
+    part("name=\"request\"", request.to_string().as_bytes());
+    part("name=\"image\"; filename=\"a.png\"", image);
+    for (name, text) in rest {
+        part(&format!("name=\"{name}\""), text.as_bytes());
+    }
+    body.extend_from_slice(b"--x--\r\n");
+    Request::post(JOBS)
+        .header("content-type", "multipart/form-data; boundary=x")
+        .body(Body::from(body))
+        .unwrap()
+}
+
+/// A PNG of one colour, half of it transparent where that is asked for.
+fn picture(side: u32, clear: bool) -> Vec<u8> {
+    use medley_media::{Format, Layout, Origin, Picture, encode};
+    let pixel = |i: u32| {
+        [
+            200,
+            40,
+            40,
+            if clear && i % side < side / 2 { 0 } else { 255 },
+        ]
+    };
+    let pixels = (0..side * side).flat_map(pixel).collect();
+    let picture = Picture::new(side, side, Layout::Rgba, pixels).unwrap();
+    encode(&picture, Format::Png, Origin::Collected).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_brings_the_picture_that_it_begins_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = open(folder.path());
+    let request = icon(json!({ "steps": 2 }))["request"].clone();
+    let whole = picture(8, false);
+    let (status, job) = ask(&app, form(&request, &whole, &[("strength", "0.5")])).await;
+    assert_eq!(status, StatusCode::OK, "{job}");
+    assert_eq!(job["request"]["init"]["strength"], 0.5);
+    assert!(job["request"].get("mask").is_none());
+    let id = job["id"].as_str().unwrap().to_owned();
+    let done = ended(&app, &id).await;
+    assert_eq!(done["state"], "done", "{done}");
+    // Its recipe names the picture, which is there as long as the job is.
+    let work = fetch(
+        &app,
+        &format!("/v1/library/{}", done["works"][0].as_str().unwrap()),
+    )
+    .await;
+    assert_eq!(work["recipe"]["init"], job["request"]["init"]);
+    let again = json!({ "request": work["recipe"] });
+    let again = good(&app, JOBS, &again).await;
+    let again = ended(&app, again["id"].as_str().unwrap()).await;
+    assert_eq!(again["state"], "done", "{again}");
+    let (status, _) = send(&app, "DELETE", &format!("{JOBS}/{id}"), json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+    let lost = good(&app, JOBS, &json!({ "request": work["recipe"] })).await;
+    let lost = ended(&app, lost["id"].as_str().unwrap()).await;
+    assert_eq!(lost["state"], "failed", "{lost}");
+
+    let (_, masked) = ask(&app, form(&request, &picture(8, true), &[])).await;
+    assert_eq!(masked["request"]["init"]["strength"], 1.0);
+    assert!(masked["request"]["mask"]["sha256"].is_string(), "{masked}");
+    let masked = ended(&app, masked["id"].as_str().unwrap()).await;
+    assert_eq!(masked["state"], "done", "{masked}");
+
+    for (request, image, field) in [
+        (json!([]), whole.clone(), "request"),
+        (request.clone(), b"no picture".to_vec(), "image"),
+    ] {
+        let (status, error) = ask(&app, form(&request, &image, &[])).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(error["error"]["param"], field, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_without_pictures_may_not_be_as_large_as_one_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = open(folder.path());
+    let long = text(json!({ "prompt": "a".repeat(9 << 20) }));
+    let (status, error) = ask(&app, post(JOBS, &long)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{error}");
+}

@@ -75,6 +75,33 @@ async fn a_chat_has_the_shape_that_clients_know() {
 }
 
 #[tokio::test]
+async fn who_asks_is_told_where_the_time_went() {
+    let app = app(|_| {});
+    let whole = good(&app, CHAT, &chat(json!({ "timings": true }))).await;
+    let fields = [
+        "prompt_tokens",
+        "cached_tokens",
+        "prefill_s",
+        "tokens",
+        "decode_s",
+    ];
+    assert_eq!(names(&whole["timings"]), fields);
+    assert_eq!(whole["timings"]["tokens"], 12);
+    assert!(whole["timings"]["decode_s"].as_f64().unwrap() > 0.0);
+    let streamed = chat(json!({ "timings": true, "stream": true }));
+    let events = events(&app, CHAT, &streamed).await;
+    let last = events.last().unwrap();
+    assert_eq!(last["choices"], json!([]));
+    assert_eq!(last["timings"]["tokens"], 12);
+    assert!(
+        good(&app, CHAT, &chat(json!({})))
+            .await
+            .get("timings")
+            .is_none()
+    );
+}
+
+#[tokio::test]
 async fn a_stream_says_what_the_whole_answer_says() {
     let app = app(|_| {});
     let fields = json!({ "n": 3, "logprobs": true, "top_logprobs": 2 });

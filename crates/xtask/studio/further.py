@@ -213,9 +213,21 @@ def begin_with(studio):
     page.get_by_role("button", name="Use this mask").click()
     recipe = drawn_recipe(studio)
     assert "mask" in recipe, recipe
+    # It comes step by step, and stops when it is told to, as any other picture.
+    steps = int(page.get_by_label("Denoising step").get_attribute("max"))
+    assert steps > 2, f"{steps} steps of the masked picture were kept"
     studio.shot("draw-masked")
+    page.get_by_label("Pictures, as a number").fill("9")
+    page.get_by_label("Steps, as a number").fill("100")
+    page.get_by_label("Steps, as a number").press("Tab")
+    name_of_draw(page).click()
+    expect(page.locator(".going-line")).to_contain_text("Drawing")
+    page.locator(".going-line").get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped.")).to_be_visible()
+    page.get_by_label("Pictures, as a number").fill("1")
+    page.get_by_label("Pictures, as a number").press("Tab")
     page.get_by_role("button", name="remove").click()
-    studio.found["begin"] = "with a picture of the library, with a mask"
+    studio.found["begin"] = {"with": "a picture of the library, then a mask; stopped", "steps": steps}
 
 
 def drawn_recipe(studio):

@@ -84,16 +84,21 @@ export function Measures({ node }) {
   const { timing, tokens } = node;
   if (!timing) return null;
   const bits = tokens?.length ? tokens.reduce((sum, token) => sum - Math.log2(Math.max(token.p, 1e-9)), 0) / tokens.length : null;
-  const prefill = timing.first;
-  const decode = timing.decode;
-  const rate = decode > 0 && timing.tokens > 1 ? (timing.tokens - 1) / decode : null;
+  // The server's own clock, where it told: what the browser saw has the way and the waiting in it.
+  const { server } = timing;
+  const prefill = server?.prefill_s ?? timing.first;
+  const decode = server?.decode_s ?? timing.decode;
+  const steps = server ? server.tokens : timing.tokens - 1;
+  const rate = decode > 0 && steps > 0 ? steps / decode : null;
+  const cached = server?.cached_tokens ? `, ${server.cached_tokens} of them known` : '';
   const whole = (prefill ?? 0) + (decode ?? 0);
   const fact = (what, value, title) => html`<div title=${title}><dt>${what}</dt><dd>${value}</dd></div>`;
   return html`<div class="measures">
     <div class="legend"><span>sure</span><i></i><span>surprised</span></div>
     <dl>
-      ${fact('Prefill', `${seconds(prefill)}${timing.prompt ? ` · ${timing.prompt} tokens` : ''}`, 'Until the first token came: the prompt is read, and its first answer drawn')}
+      ${fact('Prefill', `${seconds(prefill)}${timing.prompt ? ` · ${timing.prompt} tokens${cached}` : ''}`, 'The prompt is read; what was known from before is not read again')}
       ${fact('Decode', `${seconds(decode)} · ${timing.tokens} tokens`, 'From the first token to the last')}
+      ${fact('First word', seconds(timing.first), 'After the question was sent, as this browser saw it')}
       ${rate && fact('Rate', `${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s`)}
       ${bits != null && fact('Perplexity', (2 ** bits).toFixed(2), 'Of what was written, to the model that wrote it: between how many tokens it wavered, on average')}
     </dl>

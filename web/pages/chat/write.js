@@ -26,7 +26,7 @@ function body(talk, node) {
   const said = path(talk, node.parent).filter(({ role, content }) => content || role === 'user');
   const messages = said.map(({ role, content }) => ({ role, content }));
   if (talk.system.trim()) messages.unshift({ role: 'system', content: talk.system.trim() });
-  const request = { model: talk.model, messages, stream: true, stream_options: { include_usage: true } };
+  const request = { model: talk.model, messages, stream: true, stream_options: { include_usage: true }, timings: true };
   for (const name of ['temperature', 'top_p', 'top_k', 'min_p', 'repeat_penalty', 'max_tokens']) {
     if (chosen[name] != null) request[name] = chosen[name];
   }

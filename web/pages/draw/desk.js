@@ -1,7 +1,7 @@
 // What lies on the desk: the request as it is being written, and the job that was last asked for.
 import { ApiError, send } from '../../lib/api.js';
 import { randomSeed } from '../../lib/format.js';
-import { outcome, submit } from '../../lib/jobs.js';
+import { outcome, submit, submitForm } from '../../lib/jobs.js';
 import { kept, state } from '../../lib/state.js';
 
 export const usualForm = {
@@ -18,7 +18,7 @@ const ALSO = ['init', 'mask', 'mix', 'loras'];
  * `sha256` of one out of the library. */
 export const start = state(null);
 
-/** What is on the page: the job by its id, or works that came without one by theirs. */
+/** What is on the page: the job by its id, or pictures that came without one. */
 export const shown = state({ id: sessionStorage.getItem('medley.shown') });
 shown.listen(({ id }) => id && sessionStorage.setItem('medley.shown', id));
 
@@ -51,19 +51,14 @@ export function fill(recipe) {
   if (recipe.init) start.set(null);
 }
 
-/** A picture that is begun with goes as a form, as `/v1/images/edits` has it; what comes of it is kept in the library. */
-async function edit(request, { blob, mask }, strength) {
-  const body = new FormData();
-  body.set('model', request.model);
-  body.set('prompt', request.prompt ?? '');
-  body.set('image', blob, 'image.png');
-  if (mask) body.set('mask', mask, 'mask.png');
-  if (request.size) body.set('size', request.size.join('x'));
-  const named = { n: request.count, seed: request.seed, steps: request.steps, guidance: request.guidance, negative_prompt: request.negative, sampler: request.sampler, upscale: request.upscale, strength };
-  for (const [name, value] of Object.entries(named)) if (value != null) body.set(name, String(value));
-  body.set('response_format', 'url');
-  const { data } = await (await send('v1/images/edits', { form: body })).json();
-  return data.map(({ url }) => new URL(url).pathname.split('/').at(-2));
+/** A picture that is begun with goes along with the request; the server keeps it as long as it knows the job. */
+function withPicture({ init, mask: old, ...request }, { blob, mask }, strength) {
+  const form = new FormData();
+  form.set('request', JSON.stringify(request));
+  form.set('image', blob, 'image.png');
+  if (mask) form.set('mask', mask, 'mask.png');
+  if (strength != null) form.set('strength', String(strength));
+  return form;
 }
 
 /** Draws without jobs, where a server has none: the pictures come at once, and are in no library. */
@@ -101,11 +96,8 @@ export async function draw(request, strength) {
   const set = (part) => shown.set((now) => (now.begun === mine.begun ? { ...now, ...part } : now));
   try {
     if (begin?.sha256 && !begin.mask) request = { ...request, init: { sha256: begin.sha256, strength: strength ?? 0.6 } };
-    else if (begin) {
-      set({ works: await edit(request, begin, strength), waiting: false });
-      return;
-    }
-    const job = await submit(request);
+    const form = begin && !request.init ? withPicture(request, begin, strength) : null;
+    const job = form ? await submitForm(form) : await submit(request);
     set({ id: job.id, waiting: false });
     await outcome(job.id);
   } catch (error) {

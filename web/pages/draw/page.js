@@ -59,11 +59,11 @@ export function Page() {
   const all = useValue(jobs);
   const { query } = useValue(route);
   const [comparing, setComparing] = useState(null);
-  const painters = serving(known, 'image').filter((model) => model.architecture !== 'rrdb');
+  const painters = serving(known, 'image');
   const model = painters.find((one) => one.name === values.model);
   const job = now.id ? all.get(now.id) : null;
   const busy = now.waiting === true;
-  const works = useRecent(`${job?.state} ${now.works}`);
+  const works = useRecent(job?.state);
   useEffect(() => { loadModels().catch(complain); }, []);
   useEffect(() => {
     const id = query.get('reuse');

@@ -71,7 +71,7 @@ function One({ work, frame, alt, open }) {
 export function Result({ shown }) {
   const all = useValue(jobs);
   const job = shown.id ? all.get(shown.id) : null;
-  const works = useWorks(shown.works ? shown : job);
+  const works = useWorks(job);
   const way = useWay(shown.id);
   const [at, setAt] = useState(Infinity);
   const [opened, setOpened] = useState(null);
@@ -81,7 +81,7 @@ export function Result({ shown }) {
     setGone(false);
     if (shown.id && !jobs.get().get(shown.id)?.request) refresh(shown.id).then((found) => setGone(!found));
   }, [shown.id]);
-  const over = ended(job) || Boolean(shown.works) || Boolean(shown.pictures) || Boolean(shown.failed);
+  const over = ended(job) || Boolean(shown.pictures) || Boolean(shown.failed);
   const request = job?.request ?? shown.request ?? {};
   const frames = way ? [...way.values()][0]?.length ?? 0 : 0;
   const count = Math.max(works.length, request.grid || request.walk ? 1 : request.count ?? 1, way?.size ?? 0);

@@ -17,7 +17,7 @@ use rusqlite::Transaction;
 use serde_json::Value;
 
 use crate::database::{Database, fresh_id, now};
-use crate::library::{Library, NewWork};
+use crate::library::{Library, NewWork, Upload};
 use crate::{EngineError, Result};
 pub use live::{JobEvent, Watch};
 pub(crate) use live::{Live, Stop};
@@ -57,6 +57,8 @@ pub struct NewJob {
     pub priority: i64,
     /// Whose it is: the name of a key.
     pub owner: Option<String>,
+    /// Files that its request names; they are kept as long as the job is known.
+    pub files: Vec<Upload>,
 }
 
 /// Which jobs are asked for.
@@ -106,7 +108,7 @@ impl Jobs {
     /// may be on their way.
     ///
     /// # Errors
-    /// [`EngineError::TooManyJobs`], [`EngineError::Database`].
+    /// [`EngineError::TooManyJobs`], [`EngineError::Database`], [`EngineError::Io`] where its files cannot be written.
     pub fn submit(&self, new: NewJob, limit: usize) -> Result<Job> {
         let (kind, medium, model, request) = match &new.task {
             Task::Generate(request) => {
@@ -137,7 +139,7 @@ impl Jobs {
             works: Vec::new(),
             error: None,
         };
-        self.database.write(|transaction| {
+        self.library.lend(&job.id, &new.files, |transaction| {
             let open = rows::open(transaction, new.owner.as_deref())?;
             if open >= limit {
                 return Err(EngineError::TooManyJobs { open, limit });
@@ -210,16 +212,20 @@ impl Jobs {
         self.get(id)
     }
 
-    /// Forgets a job that is at its end; its works stay.
+    /// Forgets a job that is at its end, and the files that it was given; its works stay.
     ///
     /// # Errors
     /// [`EngineError::NotFound`], [`EngineError::JobState`] for one that is not, [`EngineError::Database`].
     pub fn remove(&self, id: &str) -> Result<()> {
         let job = self.get(id)?;
+        let files = self.library.lent(id)?;
         let removed = self
             .database
             .write(|transaction| rows::remove(transaction, id))?;
         if removed {
+            for (sha256, mime) in files {
+                self.library.forget(&sha256, &mime);
+            }
             return Ok(());
         }
         Err(EngineError::JobState {

@@ -17,6 +17,7 @@ fn ask(prompt: &str) -> NewJob {
         task: Task::Generate(Box::new(complete(&value, |_| None).unwrap())),
         priority: 0,
         owner: None,
+        files: Vec::new(),
     }
 }
 
@@ -253,4 +254,34 @@ fn works_that_cannot_be_kept_make_the_job_fail_with_the_reason() {
     let failed = jobs.get(&job.id).unwrap();
     assert_eq!((failed.state, failed.works.len()), (JobState::Failed, 0));
     assert_eq!(failed.error.unwrap().code, "file");
+}
+
+#[test]
+fn the_files_of_a_job_are_there_as_long_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let jobs = open(folder.path());
+    let file = Upload::new("image/png", b"a picture".to_vec());
+    let with_file = || NewJob {
+        files: vec![file.clone()],
+        ..ask("with a file")
+    };
+    let there = |jobs: &Jobs| jobs.library().content(&file.sha256).unwrap();
+    assert!(matches!(
+        jobs.submit(with_file(), 0),
+        Err(EngineError::TooManyJobs { .. })
+    ));
+    assert_eq!(there(&jobs), None, "a job that is refused keeps nothing");
+    let first = jobs.submit(with_file(), 10).unwrap();
+    let second = jobs.submit(with_file(), 10).unwrap();
+    drop(jobs);
+    // The library sweeps when it is opened.
+    let jobs = open(folder.path());
+    for job in [&first, &second] {
+        assert_eq!(there(&jobs).as_deref(), Some(&b"a picture"[..]));
+        jobs.cancel(&job.id).unwrap();
+        jobs.remove(&job.id).unwrap();
+    }
+    assert_eq!(there(&jobs), None);
+    let left = std::fs::read_dir(folder.path().join("library").join(&file.sha256[..2]));
+    assert_eq!(left.unwrap().count(), 0);
 }

@@ -1,5 +1,7 @@
 //! The works that are kept: what is known of each in the database, its file in a folder, called by its SHA-256.
 //!
+//! Files that jobs were given lie among them, as long as their job is known: recipes name both by their SHA-256.
+//!
 //! A file is written before its entry is, and taken away after its last entry is, both while the database is held: what
 //! has an entry has its file, whatever comes between. Files that an end in between left without an entry go when the
 //! library is opened.
@@ -71,6 +73,28 @@ pub struct Query {
     pub limit: usize,
     /// Those after this one, in the order of the list.
     pub after: Option<String>,
+}
+
+/// A file that a job is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upload {
+    /// Its SHA-256, by which the request names it.
+    pub sha256: String,
+    /// Its type.
+    pub mime: &'static str,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+impl Upload {
+    /// A file of this type.
+    pub fn new(mime: &'static str, bytes: Vec<u8>) -> Self {
+        Self {
+            sha256: sha256_hex(&bytes),
+            mime,
+            bytes,
+        }
+    }
 }
 
 /// What a work's file is.
@@ -150,8 +174,39 @@ impl Library {
         kept
     }
 
+    /// Keeps the files that a job is given, with what `also` does, or nothing of it.
+    pub(crate) fn lend(
+        &self,
+        job: &str,
+        files: &[Upload],
+        also: impl FnOnce(&Transaction) -> Result<()>,
+    ) -> Result<()> {
+        let mut written = Vec::new();
+        let kept = self.database.write(|transaction| {
+            also(transaction)?;
+            for file in files {
+                if self.files.put(&file.sha256, file.mime, &file.bytes, None)? {
+                    written.push(file);
+                }
+                rows::lend(transaction, job, &file.sha256, file.mime)?;
+            }
+            Ok(())
+        });
+        if kept.is_err() {
+            for file in written {
+                self.forget(&file.sha256, file.mime);
+            }
+        }
+        kept
+    }
+
+    /// The files that a job was given.
+    pub(crate) fn lent(&self, job: &str) -> Result<Vec<(String, String)>> {
+        self.database.read(|c| rows::lent(c, job))
+    }
+
     /// Takes a file away that no entry names; what fails here is swept up later.
-    fn forget(&self, sha256: &str, mime: &str) {
+    pub(crate) fn forget(&self, sha256: &str, mime: &str) {
         let _ = self.database.write(|transaction| {
             if !rows::is_named(transaction, sha256)? {
                 self.files.remove(sha256, mime)?;
@@ -270,7 +325,7 @@ impl Library {
         ))
     }
 
-    /// The bytes of a kept file with this SHA-256; none where no work has it.
+    /// The bytes of a kept file with this SHA-256; none where no work has it, and no job was given it.
     ///
     /// # Errors
     /// [`EngineError::Database`], [`EngineError::Io`].

@@ -167,25 +167,42 @@ pub(super) fn remove(transaction: &Transaction, id: &str) -> Result<bool> {
     remove().map_err(|source| EngineError::Database { source })
 }
 
-/// Whether a work has this content.
+/// Whether a work, or a job that was given it, has this content.
 pub(super) fn is_named(transaction: &Transaction, sha256: &str) -> Result<bool> {
-    let select = "SELECT EXISTS (SELECT 1 FROM works WHERE sha256 = ?)";
+    let select = "SELECT EXISTS (SELECT 1 FROM works WHERE sha256 = ?1) OR EXISTS (SELECT 1 FROM uploads WHERE sha256 = ?1)";
     let named = transaction.query_row(select, [sha256], |row| row.get(0));
     named.map_err(|source| EngineError::Database { source })
 }
 
 /// The type of the file with this content.
 pub(super) fn mime_of(connection: &Connection, sha256: &str) -> rusqlite::Result<Option<String>> {
-    let select = "SELECT mime FROM works WHERE sha256 = ? LIMIT 1";
+    let select = "SELECT mime FROM works WHERE sha256 = ?1 UNION ALL SELECT mime FROM uploads WHERE sha256 = ?1 LIMIT 1";
     connection
         .query_row(select, [sha256], |row| row.get(0))
         .optional()
 }
 
-/// The contents that works have.
+/// Notes that a job was given a file.
+pub(super) fn lend(transaction: &Transaction, job: &str, sha256: &str, mime: &str) -> Result<()> {
+    let insert = "INSERT OR IGNORE INTO uploads (job, sha256, mime) VALUES (?, ?, ?)";
+    let inserted = transaction.execute(insert, params![job, sha256, mime]);
+    inserted
+        .map(drop)
+        .map_err(|source| EngineError::Database { source })
+}
+
+/// The files that a job was given, with their types.
+pub(super) fn lent(connection: &Connection, job: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare("SELECT sha256, mime FROM uploads WHERE job = ?")?;
+    let rows = statement.query_map([job], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+/// The contents that works have, or that jobs were given.
 pub(super) fn contents(transaction: &Transaction) -> Result<HashSet<String>> {
     let read = || {
-        let mut statement = transaction.prepare("SELECT DISTINCT sha256 FROM works")?;
+        let mut statement =
+            transaction.prepare("SELECT sha256 FROM works UNION SELECT sha256 FROM uploads")?;
         let rows = statement.query_map([], |row| row.get(0))?;
         rows.collect::<rusqlite::Result<_>>()
     };

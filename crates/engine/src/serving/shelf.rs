@@ -62,6 +62,11 @@ pub trait Shelf: Send + Sync + 'static {
     fn fingerprint(&self, _card: &Card) -> Option<String> {
         None
     }
+
+    /// Whether a language model has a chat template, without which it only goes on with texts; may read a file's head.
+    fn chats(&self, card: &Card) -> bool {
+        card.purpose == Purpose::Text
+    }
 }
 
 /// The models on this machine: those of a store, and one beside it.
@@ -71,6 +76,8 @@ pub struct StoreShelf {
     options: LoadOptions,
     /// Hashes of weight files that no manifest told, so that each is read once.
     hashes: Mutex<HashMap<PathBuf, String>>,
+    /// Whether the models at these places chat.
+    chats: Mutex<HashMap<PathBuf, bool>>,
 }
 
 impl StoreShelf {
@@ -81,6 +88,7 @@ impl StoreShelf {
             own: None,
             options,
             hashes: Mutex::default(),
+            chats: Mutex::default(),
         }
     }
 
@@ -157,6 +165,16 @@ impl Shelf for StoreShelf {
         let hash = known().or_else(read)?;
         hashes.insert(largest, hash.clone());
         Some(hash)
+    }
+
+    fn chats(&self, card: &Card) -> bool {
+        let Ok(path) = self.path(card) else {
+            return false;
+        };
+        let mut chats = self.chats.lock().unwrap_or_else(PoisonError::into_inner);
+        *chats
+            .entry(path)
+            .or_insert_with_key(|path| card.purpose == Purpose::Text && has_template(path))
     }
 
     fn load(&self, card: &Card) -> Result<Model, ErrorReport> {
@@ -264,6 +282,24 @@ fn purpose(model: &Resolved) -> Purpose {
     } else {
         Purpose::Text
     }
+}
+
+/// Whether a language model brings a chat template.
+fn has_template(path: &Path) -> bool {
+    let folder = ["chat_template.jinja", "chat_template.json"]
+        .iter()
+        .any(|name| path.join(name).is_file());
+    if path.is_file() && path.extension().is_some_and(|e| e == "gguf") {
+        let file = medley_formats::gguf::Gguf::open(path);
+        return file.is_ok_and(|file| file.metadata().str("tokenizer.chat_template").is_some());
+    }
+    let config = || {
+        let beside = if path.is_dir() { path } else { path.parent()? };
+        let text = std::fs::read_to_string(beside.join("tokenizer_config.json")).ok()?;
+        let config: serde_json::Value = serde_json::from_str(&text).ok()?;
+        Some(!config.get("chat_template")?.is_null())
+    };
+    folder || config().unwrap_or(false)
 }
 
 /// Whether a folder is that of a picture model.

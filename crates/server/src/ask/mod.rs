@@ -44,6 +44,8 @@ pub(crate) struct Ask {
     pub(crate) logprobs: bool,
     /// Whether the prompt stands before its text.
     pub(crate) echo: bool,
+    /// Whether it is told where the time went.
+    pub(crate) timings: bool,
 }
 
 impl Ask {
@@ -136,6 +138,7 @@ impl Ask {
             usage,
             logprobs: request.logprobs.is_some(),
             echo: !chat && fields.flag("echo")?.unwrap_or(false),
+            timings: fields.flag("timings")?.unwrap_or(false),
             wanted: Wanted {
                 request,
                 prompts,

@@ -169,7 +169,7 @@ async fn model(service: &Service, fields: &Fields) -> Answer<String> {
 }
 
 /// How much of a picture with this SHA-256 is made anew.
-pub(super) fn init(fields: &Fields, sha256: String, masked: bool) -> Answer<InitPicture> {
+pub(crate) fn init(fields: &Fields, sha256: String, masked: bool) -> Answer<InitPicture> {
     let strength = fields.number("strength", 0.0..=1.0)?;
     if strength == Some(0.0) {
         return Err(fields.wrong_value("strength", "it must be above 0"));

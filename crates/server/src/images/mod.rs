@@ -1,8 +1,8 @@
 //! `/v1/images/generations` and `/v1/images/edits`.
 
-mod ask;
+pub(crate) mod ask;
 mod stream;
-mod upload;
+pub(crate) mod upload;
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::service::Service;
 use ask::Sent;
 
 /// Most bytes of the pictures that are sent to be edited, with all that comes with them.
-const UPLOAD: usize = 64 << 20;
+pub(crate) const UPLOAD: usize = 64 << 20;
 
 pub(crate) fn routes() -> axum::Router<Arc<Service>> {
     let edits = post(edit).layer(DefaultBodyLimit::max(UPLOAD));

@@ -28,17 +28,19 @@ const NUMBERS: [&str; 9] = [
 const FLAGS: [&str; 1] = ["stream"];
 
 /// A picture that was sent.
-pub(super) struct Sent {
-    pub(super) picture: Picture,
-    pub(super) sha256: String,
+pub(crate) struct Sent {
+    pub(crate) picture: Picture,
+    pub(crate) sha256: String,
+    /// The file.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A form to edit a picture by.
-pub(super) struct Upload {
-    pub(super) fields: Fields,
-    pub(super) init: Sent,
-    /// White where the picture is painted anew.
-    pub(super) mask: Option<Sent>,
+pub(crate) struct Form {
+    pub(crate) fields: Fields,
+    pub(crate) init: Sent,
+    /// White where the picture is painted anew. Its SHA-256 is that of the file that says so, which may be the picture's.
+    pub(crate) mask: Option<Sent>,
 }
 
 fn unreadable(error: &MultipartError) -> ApiError {
@@ -53,7 +55,7 @@ fn unreadable(error: &MultipartError) -> ApiError {
 }
 
 /// Reads a form. Where the picture, or the mask, is transparent it is painted anew.
-pub(super) async fn read(request: Request) -> Answer<Upload> {
+pub(crate) async fn read(request: Request) -> Answer<Form> {
     let form = Multipart::from_request(request, &()).await;
     let mut form = form.map_err(|_| {
         ApiError::invalid(
@@ -94,7 +96,7 @@ pub(super) async fn read(request: Request) -> Answer<Upload> {
     let reading = tokio::task::spawn_blocking(move || pictures(image, mask));
     let failed = |_| ApiError::internal("the pictures could not be read");
     let (init, mask) = reading.await.map_err(failed)??;
-    Ok(Upload { fields, init, mask })
+    Ok(Form { fields, init, mask })
 }
 
 async fn file(field: Field<'_>) -> Answer<Vec<u8>> {
@@ -123,7 +125,11 @@ fn pictures(image: Vec<u8>, mask: Option<Vec<u8>>) -> Answer<(Sent, Option<Sent>
             ApiError::invalid(Some("invalid_image"), message).about(field)
         })?;
         let sha256 = sha256_hex(&bytes);
-        Ok::<_, ApiError>(Sent { picture, sha256 })
+        Ok::<_, ApiError>(Sent {
+            picture,
+            sha256,
+            bytes,
+        })
     };
     let init = read(image, "image")?;
     let mask = match mask {
@@ -138,6 +144,7 @@ fn pictures(image: Vec<u8>, mask: Option<Vec<u8>>) -> Answer<(Sent, Option<Sent>
         None => mask_of_transparency(&init.picture).map(|picture| Sent {
             picture,
             sha256: init.sha256.clone(),
+            bytes: Vec::new(),
         }),
     };
     Ok((init, mask))

@@ -51,6 +51,10 @@ impl Shelf for Tiny {
         all.map(card).collect()
     }
 
+    fn chats(&self, card: &Card) -> bool {
+        ["tiny", "other"].contains(&card.id.as_str())
+    }
+
     fn load(&self, card: &Card) -> Result<Model, ErrorReport> {
         let mut loads = self.loads.lock().unwrap();
         *loads.entry(card.id.clone()).or_default() += 1;
