@@ -1,6 +1,7 @@
 // The works of the server.
 import { call, send } from './api.js';
 import { download, fileName } from './format.js';
+import { jobs, refresh } from './jobs.js';
 import { filePath } from '../ui/picture.js';
 import { go } from './route.js';
 
@@ -11,7 +12,12 @@ export async function listWorks({ q = '', medium = '', tag = '', after = '', lim
 
 export const getWork = (id) => call(`v1/library/${id}`);
 export const changeWork = (id, part) => call(`v1/library/${id}`, { method: 'PATCH', body: part });
-export const removeWork = (id) => call(`v1/library/${id}`, { method: 'DELETE' });
+
+/** Deletes a work; its job, where it is known here, has it no longer. */
+export async function removeWork(work) {
+  await call(`v1/library/${work.id}`, { method: 'DELETE' });
+  if (work.job && jobs.get().has(work.job)) await refresh(work.job);
+}
 
 const EXTENSIONS = {
   'image/png': 'png', 'image/jpeg': 'jpg', 'image/webp': 'webp', 'image/gif': 'gif', 'text/plain': 'txt', 'text/markdown': 'md',

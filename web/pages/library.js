@@ -90,7 +90,7 @@ export function Page() {
   const remove = async () => {
     const count = chosen.length;
     if (!(await confirm(count === 1 ? 'Delete this work?' : `Delete these ${count} works?`, { detail: 'Their files are deleted too.' }))) return;
-    const ended = await Promise.allSettled(chosen.map((work) => removeWork(work.id)));
+    const ended = await Promise.allSettled(chosen.map((work) => removeWork(work)));
     const gone = new Set(chosen.filter((_, index) => ended[index].status === 'fulfilled').map((work) => work.id));
     setList((old) => old.filter((work) => !gone.has(work.id)));
     if (gone.size < count) toast(`${count - gone.size} could not be deleted.`, { kind: 'bad' });

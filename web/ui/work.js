@@ -82,7 +82,7 @@ export function WorkDialog({ work: given, close, changed = () => {}, among = [] 
   };
   const remove = async () => {
     if (!(await confirm('Delete this work?', { detail: 'Its file is deleted too.' }))) return;
-    removeWork(work.id).then(() => { changed(null, work); close(); }, complain);
+    removeWork(work).then(() => { changed(null, work); close(); }, complain);
   };
   const recipe = JSON.stringify(work.recipe, null, 2);
   const fact = (name, value) => value && html`<div><dt>${name}</dt><dd>${value}</dd></div>`;

@@ -429,7 +429,10 @@ async fn models_are_listed_measured_pulled_and_put_away() {
             "memory_bytes",
             "download_bytes",
             "licence",
-            "bundled"
+            "bundled",
+            "served",
+            "chats",
+            "own"
         ]
     );
     assert_eq!(
