@@ -1,4 +1,4 @@
-//! Weight containers: GGUF, safetensors, PyTorch checkpoints, ONNX.
+//! Weight containers: GGUF, safetensors, PyTorch checkpoints, ONNX, CTranslate2, and whisper.cpp's.
 //!
 //! [`WeightFile`] opens any of them and gives out named tensors as bytes in a memory map. Every length,
 //! offset and count in a file is checked before it is used: a damaged or hostile file gives a
@@ -9,11 +9,13 @@
 //! To write: [`gguf::Writer`] and [`safetensors::write`].
 
 mod atomic;
+mod ctranslate2;
 mod cursor;
 mod dtype;
 mod error;
 mod float8;
 pub mod fuzzing;
+mod ggml;
 pub mod gguf;
 mod map;
 pub mod onnx;

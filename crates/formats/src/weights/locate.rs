@@ -14,7 +14,11 @@ pub(super) fn in_folder(folder: &Path) -> Result<PathBuf, FormatError> {
         "diffusion_pytorch_model.safetensors.index.json",
         "diffusion_pytorch_model.safetensors",
     ];
-    const LAST: [&str; 2] = ["pytorch_model.bin.index.json", "pytorch_model.bin"];
+    const LAST: [&str; 3] = [
+        "pytorch_model.bin.index.json",
+        "pytorch_model.bin",
+        "model.bin",
+    ];
     let named = |names: &[&str]| names.iter().map(|n| folder.join(n)).find(|p| p.is_file());
     if let Some(path) = named(&PREFERRED) {
         return Ok(path);
@@ -27,7 +31,7 @@ pub(super) fn in_folder(folder: &Path) -> Result<PathBuf, FormatError> {
     named(&LAST).ok_or_else(|| {
         Problem::Shards {
             what: "the folder holds no weights".into(),
-            hint: "it should hold model.safetensors, a .gguf file or pytorch_model.bin".into(),
+            hint: "it should hold model.safetensors, a .gguf file, pytorch_model.bin or model.bin".into(),
         }
         .at(folder)
     })

@@ -17,7 +17,7 @@ use crate::dtype::TensorInfo;
 use crate::error::{FormatError, Problem, quote};
 use crate::gguf::{self, Metadata};
 use crate::map::Bytes;
-use crate::{pickle, safetensors};
+use crate::{ctranslate2, ggml, pickle, safetensors};
 
 /// The kind of a weight file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,6 +29,10 @@ pub enum Container {
     SafeTensors,
     /// A checkpoint of PyTorch.
     PyTorch,
+    /// `model.bin` of CTranslate2.
+    CTranslate2,
+    /// `ggml-*.bin` of whisper.cpp.
+    Ggml,
 }
 
 impl Container {
@@ -39,6 +43,8 @@ impl Container {
             Self::Gguf => "GGUF",
             Self::SafeTensors => "safetensors",
             Self::PyTorch => "PyTorch checkpoint",
+            Self::CTranslate2 => "CTranslate2 model",
+            Self::Ggml => "whisper.cpp model",
         }
     }
 }
@@ -98,7 +104,7 @@ impl WeightFile {
     ///
     /// In a folder, the first of these is taken: `model.safetensors.index.json`, `model.safetensors`,
     /// the same with `diffusion_pytorch_model`, the only `*.gguf`, the only `*.safetensors`,
-    /// `pytorch_model.bin.index.json`, `pytorch_model.bin`.
+    /// `pytorch_model.bin.index.json`, `pytorch_model.bin`, `model.bin`.
     ///
     /// # Errors
     /// [`FormatError`] where there is no such file, its contents are damaged, hostile or unsupported,
@@ -271,13 +277,13 @@ impl WeightFile {
         self.kind
     }
 
-    /// The typed metadata of a GGUF file; `None` for other containers.
+    /// The typed metadata of a GGUF file, and what whisper.cpp's files say of themselves; `None` for other containers.
     #[must_use]
     pub fn metadata(&self) -> Option<&Metadata> {
         self.metadata.as_ref()
     }
 
-    /// The free text pairs of a safetensors file; empty for other containers.
+    /// The free text pairs of a safetensors file, and the kind of a CTranslate2 model; empty for other containers.
     #[must_use]
     pub fn notes(&self) -> &[(String, String)] {
         &self.notes
@@ -406,6 +412,26 @@ fn read(path: &Path, file: &[u8]) -> Result<Contents, Problem> {
             tensors: contents.tensors,
             places: contents.places,
             metadata: None,
+            notes: Vec::new(),
+        });
+    }
+    if ctranslate2::is_model(file) {
+        let contents = ctranslate2::parse(file)?;
+        return Ok(Contents {
+            kind: Container::CTranslate2,
+            tensors: contents.tensors,
+            places: contents.ranges.into_iter().map(Place::Plain).collect(),
+            metadata: None,
+            notes: contents.notes,
+        });
+    }
+    if ggml::is_whisper(file) {
+        let contents = ggml::parse(file)?;
+        return Ok(Contents {
+            kind: Container::Ggml,
+            tensors: contents.tensors,
+            places: contents.ranges.into_iter().map(Place::Plain).collect(),
+            metadata: Some(contents.metadata),
             notes: Vec::new(),
         });
     }
