@@ -12,5 +12,6 @@ pub mod parameters;
 pub mod rrdb;
 pub mod stylegan2;
 pub mod vae;
+pub mod whisper;
 
 pub use error::{ConfigError, Result};

@@ -240,6 +240,28 @@ impl Attention {
     }
 }
 
+/// Queries `[rows × heads × head_dim]` over all that a layer of `memory` holds, without projections: `[rows, heads ×
+/// head_dim]`.
+pub fn attend(memory: &Cache, layer: usize, spec: &AttentionSpec, q: &[f32]) -> Result<Tensor> {
+    let width = spec.heads * spec.head_dim;
+    let pages = memory.pages(layer);
+    let Some(pos) = memory.len().checked_sub(1) else {
+        return Err(Error::Config("there is nothing to look at".into()));
+    };
+    let queries: Vec<QueryRow> = (0..q.len() / width.max(1))
+        .map(|_| QueryRow { pages: &pages, pos })
+        .collect();
+    let params = AttentionParams {
+        heads: spec.heads,
+        scale: spec.scale,
+        softcap: spec.softcap,
+        window: None,
+    };
+    let mut out = vec![0.0; q.len()];
+    medley_kernels::attention(&memory.spec().shape, &params, &queries, q, &mut out);
+    from_vec(out, &[queries.len(), width])
+}
+
 fn norm_in_rows(norm: &RmsNorm, x: &[f32]) -> Result<Vec<f32>> {
     let weight = slice(&norm.weight)
         .ok_or_else(|| Error::Config("norm weights must be f32 on the CPU".into()))?;

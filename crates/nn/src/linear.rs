@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use medley_kernels::{Int8Matrix, PackedMatrix, matmul_many};
+use medley_kernels::{BlockType, Int8Matrix, PackedMatrix, matmul_many, quantize};
 
 use crate::tensor::{from_vec, slice};
 use crate::weights::pack_f32;
@@ -59,6 +59,28 @@ impl Linear {
     pub fn packed(values: &[f32], rows: usize, cols: usize) -> Result<Self> {
         let weight = Arc::new(pack_f32(values, rows, cols)?);
         Ok(Self::Packed { weight, bias: None })
+    }
+
+    /// A packed matrix `[rows, cols]` of these numbers, which it keeps as elements of type `ty`, with a bias `[rows]`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for numbers that `ty` cannot hold, [`Error::Kernel`] where rows are not whole blocks of it.
+    pub fn packed_as(
+        ty: BlockType,
+        values: &[f32],
+        rows: usize,
+        cols: usize,
+        bias: Option<Vec<f32>>,
+    ) -> Result<Self> {
+        let bytes = ty
+            .bytes_for(values.len())
+            .ok_or_else(|| Error::Config(format!("{} numbers are no whole {ty}", values.len())))?;
+        let mut stored = vec![0; bytes];
+        quantize(ty, values, &mut stored).map_err(|e| Error::Config(e.to_string()))?;
+        Ok(Self::Packed {
+            weight: Arc::new(PackedMatrix::pack(ty, rows, cols, &stored)?),
+            bias: bias.map(Into::into),
+        })
     }
 
     /// Number of outputs.
