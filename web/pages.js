@@ -3,6 +3,7 @@
 export const pages = [
   { id: 'chat', label: 'Chat', icon: 'chat', load: () => import('./pages/chat/page.js') },
   { id: 'draw', label: 'Draw', icon: 'draw', load: () => import('./pages/draw/page.js') },
+  { id: 'listen', label: 'Listen', icon: 'listen', load: () => import('./pages/listen/page.js') },
   { id: 'library', label: 'Library', icon: 'library', load: () => import('./pages/library.js') },
   { id: 'jobs', label: 'Jobs', icon: 'jobs', load: () => import('./pages/jobs.js') },
   { id: 'models', label: 'Models', icon: 'models', load: () => import('./pages/models.js') },

@@ -8,6 +8,8 @@ export const models = state(null);
 /** GANs draw in one pass, and have a latent space to walk in. */
 export const isGan = (model) => /gan/i.test(model?.architecture ?? model?.name ?? '');
 
+const EARS = /whisper|^ggml-/i;
+
 /** The catalog with what the user has beside it; where a server keeps none, what it serves writes. */
 async function catalog() {
   try {
@@ -32,6 +34,11 @@ export function loadModels() {
     return models.get();
   })();
   return running;
+}
+
+/** Those that listen. */
+export function listeners(list) {
+  return (list ?? []).filter((model) => model.served && (model.architecture === 'whisper' || (model.own && EARS.test(model.name))));
 }
 
 /** Those that make works of a medium. Of those that write, only such as answer: the others go on with a text. */

@@ -25,6 +25,9 @@ pub const DEFAULT_MUSIC: &str = "tunes";
 /// Default model of voices.
 pub const DEFAULT_SPEECH: &str = "hibari";
 
+/// Default model that listens.
+pub const DEFAULT_TRANSCRIBE: &str = "whisper-base";
+
 /// Default language model.
 pub const DEFAULT_TEXT: &str = "smollm2-135m";
 

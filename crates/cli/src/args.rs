@@ -57,6 +57,8 @@ pub enum Command {
     Music(crate::sound_args::MusicArgs),
     /// Say a text
     Speech(crate::sound_args::SpeechArgs),
+    /// Write down what is said in a sound
+    Transcribe(crate::sound_args::TranscribeArgs),
     /// Turn texts into vectors
     Embed(EmbedArgs),
     /// Serve models over HTTP, for programs that speak OpenAI's API

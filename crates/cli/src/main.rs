@@ -96,6 +96,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Image(args) => commands::image::run(&args, &global),
         Command::Music(args) => commands::music::run(&args, &global),
         Command::Speech(args) => commands::speech::run(&args, &global),
+        Command::Transcribe(args) => commands::transcribe::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),
         Command::Serve(args) => commands::serve::run(&args, &global),
         Command::Keys(command) => commands::keys::run(&command, &global),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// `medley music`
 #[derive(Args, Debug, Clone)]
@@ -72,4 +72,70 @@ pub struct SpeechArgs {
     /// Write to this file; .wav [default: the first words, .wav]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// `medley transcribe`
+#[derive(Args, Debug, Clone)]
+pub struct TranscribeArgs {
+    /// Sound to listen to (.wav, .flac, .mp3, .ogg, .m4a …); - reads one from standard input
+    pub file: PathBuf,
+    /// Name in the catalog, folder, or ggml-*.bin [default: whisper-base]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// The language that is spoken, such as en or german [default: found out]
+    #[arg(long, value_name = "L")]
+    pub language: Option<String>,
+    /// What to print or write [default: text, or what the output file's ending says]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<TranscriptFormatName>,
+    /// Text in the spoken language, or in English
+    #[arg(long, value_name = "TASK", default_value = "transcribe")]
+    pub task: TaskName,
+    /// Names and words that are likely to come, or what was said before
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// Find out the times of single words too; JSON always has them
+    #[arg(long)]
+    pub words: bool,
+    /// 0 takes the likeliest token, 1 draws freely [default: 0, and more where that gives nonsense]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<f64>,
+    /// How many texts are followed side by side; more is slower, and a little more exact [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub beam: Option<usize>,
+    /// Seed of the draws
+    #[arg(
+        long,
+        value_name = "S",
+        allow_negative_numbers = true,
+        default_value_t = 0
+    )]
+    pub seed: u64,
+    /// Write to this file; .txt, .json, .srt, .vtt or .tsv
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// A form of transcripts.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TranscriptFormatName {
+    /// A line for each sentence or so
+    Text,
+    /// Text, language, duration, segments and words
+    Json,
+    /// SubRip
+    Srt,
+    /// WebVTT
+    Vtt,
+    /// A table
+    Tsv,
+}
+
+/// What is made of speech.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskName {
+    /// Text in the spoken language
+    Transcribe,
+    /// English text
+    Translate,
 }

@@ -41,6 +41,8 @@ pub mod serving;
 #[cfg(feature = "generators")]
 pub mod speech;
 #[cfg(feature = "generators")]
+pub mod transcript;
+#[cfg(feature = "generators")]
 pub mod work_file;
 
 pub use machine::{

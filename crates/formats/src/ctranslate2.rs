@@ -132,7 +132,10 @@ fn text(cursor: &mut Cursor<'_>, what: &str) -> Result<String, Problem> {
     let length = cursor.u16(what)?;
     Problem::check_limit(format!("the length of {what}"), length.into(), MAX_NAME)?;
     let bytes = cursor.take(length.into(), what)?;
-    match bytes.split_last().map(|(zero, text)| (zero, std::str::from_utf8(text))) {
+    match bytes
+        .split_last()
+        .map(|(zero, text)| (zero, std::str::from_utf8(text)))
+    {
         Some((0, Ok(text))) => Ok(text.to_owned()),
         _ => Err(Problem::invalid(
             what,

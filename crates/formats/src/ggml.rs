@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::cursor::Cursor;
 use crate::dtype::{DType, TensorInfo};
 use crate::error::{Problem, quote_bytes};
-use crate::gguf::{Metadata, StringArray, Value, Array};
+use crate::gguf::{Array, Metadata, StringArray, Value};
 
 /// "ggml" as a little-endian number.
 const MAGIC: [u8; 4] = *b"lmgg";
@@ -81,7 +81,11 @@ pub(crate) fn parse(file: &[u8]) -> Result<Contents, Problem> {
     metadata.insert("tokenizer.ggml.tokens", Value::Array(Array::Strings(words)));
     let (mut tensors, mut ranges) = (Vec::new(), Vec::new());
     while cursor.left() > 0 {
-        Problem::check_limit("the number of tensors", tensors.len() as u64, MAX_TENSORS as u64)?;
+        Problem::check_limit(
+            "the number of tensors",
+            tensors.len() as u64,
+            MAX_TENSORS as u64,
+        )?;
         let (info, range) = tensor(&mut cursor)?;
         tensors.push(info);
         ranges.push(range);
@@ -106,7 +110,11 @@ fn tensor(cursor: &mut Cursor<'_>) -> Result<(TensorInfo, Range<usize>), Problem
     shape.reverse();
     let name = cursor.take(length as usize, "the name of a tensor")?;
     let Ok(text) = std::str::from_utf8(name) else {
-        return Err(Problem::invalid("the name of a tensor", quote_bytes(name), "text"));
+        return Err(Problem::invalid(
+            "the name of a tensor",
+            quote_bytes(name),
+            "text",
+        ));
     };
     let Some(dtype) = DType::from_ggml(kind) else {
         return Err(Problem::unsupported(

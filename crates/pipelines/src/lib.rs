@@ -27,7 +27,9 @@ pub mod music;
 mod run;
 pub mod speech;
 pub mod text;
+pub mod transcript;
 
 pub use error::PipelineError;
 pub use run::{CancelToken, Run, TextGenerator};
 pub use speech::SpeechGenerator;
+pub use transcript::Listener;

@@ -27,6 +27,7 @@ mod schema;
 mod serve;
 mod service;
 mod studio;
+mod transcripts;
 
 pub use error::ApiError;
 pub use openapi::openapi;

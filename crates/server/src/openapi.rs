@@ -170,6 +170,20 @@ const ROUTES: &[Route] = &[
         "ImageList",
     )
     .takes("ImageEdit"),
+    route(
+        "post",
+        "/v1/audio/transcriptions",
+        "What is said in a sound",
+        "Transcription",
+    )
+    .takes("TranscriptionRequest"),
+    route(
+        "post",
+        "/v1/audio/translations",
+        "What is said in a sound, in English",
+        "Transcription",
+    )
+    .takes("TranslationRequest"),
     route("post", "/v1/jobs", "Queue a request", "Job").takes("JobRequest"),
     route("get", "/v1/jobs", "Jobs, the newest first", "JobList")
         .asks(&["state", "limit", "after"]),
@@ -234,7 +248,7 @@ const ROUTES: &[Route] = &[
 
 /// The document.
 pub(crate) fn document() -> Document {
-    let about = "Texts, pictures and vectors by models on this machine, in the shapes of OpenAI's API; jobs, library and \
+    let about = "Texts, pictures, vectors and transcripts by models on this machine, in the shapes of OpenAI's API; jobs, library and \
                  catalog are Medley's own.";
     let mut info = Info::new("Medley", env!("CARGO_PKG_VERSION"));
     info.description = Some(about.to_owned());
@@ -319,7 +333,8 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
         operation = operation.parameter(parameter.required(Required::False).schema(Some(schema)));
     }
     if let Some(body) = route.body {
-        let kind = if body == "ImageEdit" {
+        let forms = ["ImageEdit", "TranscriptionRequest", "TranslationRequest"];
+        let kind = if forms.contains(&body) {
             "multipart/form-data"
         } else {
             "application/json"

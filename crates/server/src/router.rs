@@ -25,14 +25,12 @@ use crate::library;
 use crate::metrics;
 use crate::openapi;
 use crate::service::Service;
-use crate::{rerank, responses, studio};
+use crate::{rerank, responses, studio, transcripts};
 
 /// Media whose generators are not there yet, with their methods.
 pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("/v1/images/variations", &["post"]),
     ("/v1/audio/speech", &["post"]),
-    ("/v1/audio/transcriptions", &["post"]),
-    ("/v1/audio/translations", &["post"]),
     ("/v1/videos", &["get", "post"]),
     ("/v1/videos/{id}", &["get", "delete"]),
     ("/v1/videos/{id}/content", &["get"]),
@@ -54,6 +52,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(library::routes())
         .merge(catalog::routes())
         .merge(images::routes())
+        .merge(transcripts::routes())
         .merge(metrics::routes());
     for (path, _) in LATER {
         router = router.route(path, any(later));

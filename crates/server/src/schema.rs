@@ -190,6 +190,44 @@ shapes! {
         steps: Option<u32>,
         guidance: Option<f64>,
     }
+    TranscriptionRequest {
+        /// A sound: WAV, FLAC, MP3, Ogg Vorbis or AAC.
+        #[schema(format = Binary)]
+        file: String,
+        model: Option<String>,
+        /// A code such as en; found out where there is none.
+        language: Option<String>,
+        /// Names and words to come, or what was said before.
+        prompt: Option<String>,
+        /// json, text, srt, verbose_json or vtt.
+        response_format: Option<String>,
+        temperature: Option<f64>,
+        /// word, segment or both, in verbose_json.
+        #[schema(rename = "timestamp_granularities[]")]
+        timestamp_granularities: Option<Vec<String>>,
+        stream: Option<bool>,
+        /// Texts that are followed side by side.
+        beam: Option<u32>,
+        seed: Option<u32>,
+    }
+    TranslationRequest {
+        #[schema(format = Binary)]
+        file: String,
+        model: Option<String>,
+        prompt: Option<String>,
+        response_format: Option<String>,
+        temperature: Option<f64>,
+    }
+    /// `segments`, `words`, `language`, `duration` and `task` are those of verbose_json.
+    Transcription {
+        text: String,
+        task: Option<String>,
+        language: Option<String>,
+        duration: Option<f64>,
+        segments: Option<Vec<Value>>,
+        words: Option<Vec<Value>>,
+        usage: Value,
+    }
     ImageList { created: u64, data: Vec<Value>, background: String, output_format: String, size: String, }
     /// Also as a form, with `request` as JSON, `image`, and `mask` and `strength` as edits of pictures have them.
     JobRequest {

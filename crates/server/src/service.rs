@@ -10,13 +10,14 @@ use medley_engine::dialect::{self, Dialect};
 use medley_engine::image::{ImageGenerator, Images};
 use medley_engine::keys::hash;
 use medley_engine::serving::{
-    Card, Compute, Drawing, Limits, Mailbox, Memory, Model, Purpose, Reader, ServingError, Shelf,
-    Texts,
+    Card, Compute, Drawing, Limits, Listening, Mailbox, Memory, Model, Purpose, Reader,
+    ServingError, Shelf, Texts,
 };
+use medley_engine::transcript::Listener;
 use medley_engine::{
     CancelToken, EmbeddingModel, EngineError, Home, PipelineError, TextModel, Tokenizer,
 };
-use medley_types::{ErrorCode, ErrorReport, Prompt, TextRequest};
+use medley_types::{ErrorCode, ErrorReport, Prompt, TextRequest, Transcript};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -374,6 +375,28 @@ impl Service {
     pub(crate) async fn draw(&self, drawing: Drawing) -> Answer<Images> {
         let drawn = self.engine.draw(drawing).await;
         drawn.map_err(|error| ApiError::of_serving(&error, "prompt"))
+    }
+
+    /// Loads a model that listens; what is given back with it is a place in the queue.
+    pub(crate) async fn listener(
+        &self,
+        id: &str,
+    ) -> Answer<(Arc<dyn Listener>, OwnedSemaphorePermit)> {
+        let place = self.places(1)?;
+        let card = self.card(id).await?;
+        if card.purpose != Purpose::Transcript {
+            return Err(wrong_purpose(&card.id, "does not listen"));
+        }
+        match self.load(card).await? {
+            Model::Speech(model) => Ok((model, place)),
+            _ => Err(ApiError::internal("the model is of another kind")),
+        }
+    }
+
+    /// Writes a sound down.
+    pub(crate) async fn listen(&self, listening: Listening) -> Answer<Transcript> {
+        let heard = self.engine.listen(listening).await;
+        heard.map_err(|error| ApiError::of_serving(&error, "prompt"))
     }
 
     /// One vector for each text.

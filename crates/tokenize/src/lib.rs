@@ -19,9 +19,11 @@ mod stream;
 mod tokenizer;
 mod unicode;
 mod vocab;
+pub mod whisper;
 
 pub use chat::{ChatInput, ChatTemplate, encode_chat};
 pub use error::{Result, TokenizeError};
 pub use stream::StreamDecoder;
 pub use tokenizer::Tokenizer;
 pub use vocab::TokenKind;
+pub use whisper::WhisperTokenizer;

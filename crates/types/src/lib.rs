@@ -8,6 +8,7 @@ mod music;
 mod speech;
 mod text;
 mod tools;
+mod transcript;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ pub use text::{
     TextWork, TokenLogprob,
 };
 pub use tools::{Tool, ToolCall, ToolChoice, Tools};
+pub use transcript::{HeardWord, Transcript, TranscriptRequest, TranscriptSegment, TranscriptTask};
 
 /// What a request asks for; the recipe of a work is its JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

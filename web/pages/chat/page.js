@@ -8,6 +8,7 @@ import { loadModels, models, serving } from '../../lib/models.js';
 import { go, route } from '../../lib/route.js';
 import { useValue } from '../../lib/state.js';
 import { Growing, Menu, Select } from '../../ui/controls.js';
+import { Dictate } from '../../ui/dictate.js';
 import { ask, confirm } from '../../ui/dialog.js';
 import { complain } from '../../ui/toast.js';
 import { Message } from './message.js';
@@ -79,6 +80,7 @@ function Composer({ busy, submit, halt, ready }) {
   };
   return html`<form class="composer" onSubmit=${(event) => { event.preventDefault(); done(); }}>
     <${Growing} field=${field} data-main aria-label="Message" placeholder="Write a message" value=${text} change=${setText} onKeyDown=${keys} />
+    ${!busy && html`<${Dictate} write=${(said) => { setText((old) => (old.trim() ? `${old.trimEnd()} ${said}` : said)); field.current.focus(); }} />`}
     ${busy
       ? html`<button type="button" class="round" aria-label="Stop" title="Stop (Esc)" onClick=${halt}><${Icon} name="stop" /></button>`
       : html`<button class="round" aria-label="Send" title="Send" disabled=${!text.trim() || !ready}><${Icon} name="send" /></button>`}

@@ -17,3 +17,4 @@ pub mod serve;
 pub mod speech;
 pub mod text;
 pub mod train;
+pub mod transcribe;

@@ -18,6 +18,7 @@ use super::worker::Limits;
 use crate::EmbeddingModel;
 use crate::database::now;
 use crate::image::ImageGenerator;
+use crate::transcript::Listener;
 
 /// Who waits for a model.
 pub(super) type Granted = oneshot::Sender<Result<Model, ServingError>>;
@@ -72,6 +73,7 @@ pub(super) enum Room {
     Text(Box<TextRoom>),
     Embedding(Arc<EmbeddingModel>),
     Image(Arc<dyn ImageGenerator>),
+    Speech(Arc<dyn Listener>),
 }
 
 /// The account.
@@ -152,6 +154,7 @@ impl Ledger {
                     Model::Text(model) => Room::Text(Box::new(TextRoom::new(model, &self.limits))),
                     Model::Embedding(model) => Room::Embedding(model.clone()),
                     Model::Image(model) => Room::Image(model.clone()),
+                    Model::Speech(model) => Room::Speech(model.clone()),
                 };
             }
             Err(error) => {
@@ -338,6 +341,7 @@ impl Room {
             Self::Text(room) => Some(Model::Text(room.model.clone())),
             Self::Embedding(model) => Some(Model::Embedding(model.clone())),
             Self::Image(model) => Some(Model::Image(model.clone())),
+            Self::Speech(model) => Some(Model::Speech(model.clone())),
         }
     }
 
@@ -349,6 +353,7 @@ impl Room {
             Self::Text(room) => room.batch.is_idle() && Arc::strong_count(&room.model) <= 2,
             Self::Embedding(model) => Arc::strong_count(model) <= 1,
             Self::Image(model) => Arc::strong_count(model) <= 1,
+            Self::Speech(model) => Arc::strong_count(model) <= 1,
         }
     }
 }

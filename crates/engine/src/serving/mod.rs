@@ -1,6 +1,6 @@
 //! Models at work: one thread that computes for many requests at once, within a limit of memory.
 //!
-//! [`Compute`] loads models from a [`Shelf`], writes the texts of all requests together step by step, embeds, and draws.
+//! [`Compute`] loads models from a [`Shelf`], writes the texts of all requests together step by step, embeds, draws, and listens.
 //! Nobody who reads slowly holds up the others: what was not taken yet lies in a [`Mailbox`].
 
 mod error;
@@ -14,4 +14,4 @@ pub use error::ServingError;
 pub use ledger::{Held, Memory, Totals};
 pub use mailbox::{Mailbox, Part, Reader};
 pub use shelf::{Card, Model, Purpose, Shelf, StoreShelf, load_pictures};
-pub use worker::{Compute, Drawing, Limits, Texts};
+pub use worker::{Compute, Drawing, Limits, Listening, Texts};

@@ -10,6 +10,7 @@ use medley_types::{ErrorReport, Medium};
 use crate::fetch::{CancelFlag, sha256_file};
 use crate::image::{self, Companion, ImageGenerator, SCORER, Sources};
 use crate::manifest::Manifest;
+use crate::transcript::{self, Listener};
 use crate::{Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store, TextModel};
 
 /// What a model is asked to do.
@@ -21,6 +22,8 @@ pub enum Purpose {
     Embedding,
     /// Pictures.
     Image,
+    /// Texts of what is said.
+    Transcript,
 }
 
 /// A model that can be loaded.
@@ -45,6 +48,8 @@ pub enum Model {
     Embedding(Arc<EmbeddingModel>),
     /// Draws.
     Image(Arc<dyn ImageGenerator>),
+    /// Listens.
+    Speech(Arc<dyn Listener>),
 }
 
 /// Where a server has its models from. Requests name models, never files.
@@ -127,7 +132,7 @@ impl Shelf for StoreShelf {
         let mut cards: Vec<Card> = own.collect();
         for installed in self.store.installed().unwrap_or_default() {
             let known = cards.iter().any(|card| card.id == installed.name);
-            let served = |m| matches!(m, Medium::Text | Medium::Image);
+            let served = |m| matches!(m, Medium::Text | Medium::Image | Medium::Speech);
             let other = installed.medium.is_some_and(|m| !served(m));
             if known || other || installed.fault.is_some() {
                 continue;
@@ -184,6 +189,9 @@ impl Shelf for StoreShelf {
                 let named = |name: &str| Some(self.store.resolve(name).ok()?.path);
                 load_pictures(&path, &self.options.device, &named).map(Model::Image)
             }
+            Purpose::Transcript => {
+                transcript::load(&path).map(|listener| Model::Speech(listener.into()))
+            }
             Purpose::Text => {
                 TextModel::load(&path, &self.options).map(|m| Model::Text(Arc::new(m)))
             }
@@ -230,10 +238,12 @@ pub fn load_pictures(
     Ok(image::load(config, &sources, device)?.into())
 }
 
-/// Whether requests can be made of it: what enlarges or scores pictures only stands beside others.
+/// Whether requests can be made of it: what enlarges or scores pictures only stands beside others, and voices are not
+/// served yet.
 fn serves(model: &Resolved) -> bool {
     let entry = model.entry.as_ref();
-    entry.is_none_or(|entry| !["rrdb", SCORER].contains(&entry.architecture.as_str()))
+    let voice = model.medium == Some(Medium::Speech) && !transcript::listens(&model.path);
+    !voice && entry.is_none_or(|entry| !["rrdb", SCORER].contains(&entry.architecture.as_str()))
 }
 
 fn card(id: &str, model: &Resolved) -> Card {
@@ -260,6 +270,9 @@ fn card(id: &str, model: &Resolved) -> Card {
 
 /// What a model does, by its catalog entry or its configuration.
 fn purpose(model: &Resolved) -> Purpose {
+    if transcript::listens(&model.path) {
+        return Purpose::Transcript;
+    }
     if model.medium == Some(Medium::Image) || model.path.is_dir() && draws(&model.path) {
         return Purpose::Image;
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use medley_types::{Event, ImageRequest};
+use medley_types::{Event, ImageRequest, Transcript, TranscriptRequest};
 use tokio::sync::oneshot;
 
 use super::error::ServingError;
@@ -16,7 +16,8 @@ use super::shelf::{Card, Model, Shelf};
 use super::texts::{needs, refuse};
 use crate::batch::Prepared;
 use crate::image::{ImageGenerator, ImageInputs, Images};
-use crate::{CancelToken, EmbeddingModel, Run, TextModel};
+use crate::transcript::Listener;
+use crate::{CancelToken, EmbeddingModel, PipelineError, Run, TextModel};
 
 /// How often the thread looks whether there is room for a model that waits for it.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -64,13 +65,33 @@ pub struct Drawing {
     pub cancel: CancelToken,
 }
 
+/// A sound to be written down.
+pub struct Listening {
+    /// The model, as [`Compute::load`] gave it.
+    pub listener: Arc<dyn Listener>,
+    /// One channel at 16000 samples a second.
+    pub samples: Vec<f32>,
+    /// What [`complete`](Listener::complete) gave.
+    pub request: TranscriptRequest,
+    /// Told what happens, on the thread that computes.
+    pub events: Box<dyn FnMut(Event) + Send>,
+    /// Ends it.
+    pub cancel: CancelToken,
+}
+
 enum Command {
     Load { card: Card, reply: Granted },
     Memory(oneshot::Sender<Memory>),
     Evict(String, oneshot::Sender<bool>),
     Write(Texts),
     Embed(Embedding),
-    Draw(Box<(Drawing, Painted)>),
+    Long(Box<Long>),
+}
+
+/// What takes long, and who waits for it.
+enum Long {
+    Draw(Drawing, Waiting<Images>),
+    Listen(Listening, Waiting<Transcript>),
 }
 
 /// The way to the thread, which ends when this is dropped.
@@ -84,8 +105,8 @@ impl Compute {
             ledger: Ledger::new(shelf, limits),
             entering: VecDeque::new(),
             embeddings: VecDeque::new(),
-            drawings: VecDeque::new(),
-            drawing: false,
+            long: VecDeque::new(),
+            in_turn: false,
         };
         std::thread::Builder::new()
             .name("medley-compute".into())
@@ -143,7 +164,7 @@ impl Compute {
     }
 }
 
-/// The rest of [`Compute`]: pictures.
+/// The rest of [`Compute`]: what takes long.
 impl Compute {
     /// Draws pictures; dropping the future ends it.
     ///
@@ -151,7 +172,17 @@ impl Compute {
     /// What the generator says; [`ServingError::Failed`] where it fails badly.
     pub async fn draw(&self, drawing: Drawing) -> Result<Images, ServingError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Draw(Box::new((drawing, reply))))?;
+        self.send(Command::Long(Box::new(Long::Draw(drawing, reply))))?;
+        answer.await.map_err(|_| ServingError::Gone)?
+    }
+
+    /// Writes a sound down; dropping the future ends it.
+    ///
+    /// # Errors
+    /// What the listener says; [`ServingError::Failed`] where it fails badly.
+    pub async fn listen(&self, listening: Listening) -> Result<Transcript, ServingError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Long(Box::new(Long::Listen(listening, reply))))?;
         answer.await.map_err(|_| ServingError::Gone)?
     }
 }
@@ -164,17 +195,17 @@ struct Embedding {
     reply: oneshot::Sender<Vectors>,
 }
 
-/// Who waits for pictures.
-type Painted = oneshot::Sender<Result<Images, ServingError>>;
+/// Who waits for a result.
+type Waiting<T> = oneshot::Sender<Result<T, ServingError>>;
 
 struct Worker {
     ledger: Ledger,
     /// Texts that wait for room, in order of arrival.
     entering: VecDeque<Texts>,
     embeddings: VecDeque<Embedding>,
-    drawings: VecDeque<Box<(Drawing, Painted)>>,
-    /// Whether a picture is being drawn.
-    drawing: bool,
+    long: VecDeque<Box<Long>>,
+    /// Whether something that takes long is being done.
+    in_turn: bool,
 }
 
 impl Worker {
@@ -184,15 +215,15 @@ impl Worker {
             self.admit();
             self.step();
             self.embed();
-            self.draw(commands);
+            self.go_on(commands);
         }
     }
 
     fn is_busy(&self) -> bool {
-        self.writes() || !self.drawings.is_empty()
+        self.writes() || !self.long.is_empty()
     }
 
-    /// Whether there is something to do beside pictures.
+    /// Whether there is something to do beside what takes long.
     fn writes(&self) -> bool {
         let writes = |l: &Loaded| matches!(&l.room, Room::Text(room) if !room.batch.is_idle());
         !self.embeddings.is_empty() || self.ledger.loaded.iter().any(writes)
@@ -226,23 +257,69 @@ impl Worker {
         }
     }
 
-    /// Draws the next pictures. Between two steps of it, texts and embeddings have as long as the last step took, so that
-    /// they go on at half their speed at worst.
-    fn draw(&mut self, commands: &Receiver<Command>) {
-        let Some(drawing) = self.drawings.pop_front() else {
-            return;
-        };
-        let (drawing, reply) = *drawing;
-        let Drawing {
-            generator,
-            request,
-            inputs,
-            mut events,
-            cancel,
-        } = drawing;
+    /// Draws the next pictures, or listens to the next sound.
+    fn go_on(&mut self, commands: &Receiver<Command>) {
+        match self.long.pop_front().map(|long| *long) {
+            None => {}
+            Some(Long::Draw(drawing, reply)) => {
+                let Drawing {
+                    generator,
+                    request,
+                    inputs,
+                    events,
+                    cancel,
+                } = drawing;
+                let closed = || reply.is_closed();
+                let work = |run: &mut Run| generator.generate(&request, &inputs, run);
+                let drawn = self.in_turn(commands, (events, cancel), &closed, work);
+                // Held until here alone, so that the model can be put away for the next.
+                drop(generator);
+                drop(
+                    reply
+                        .send(drawn.unwrap_or_else(|| Err(ServingError::failed("drawing failed")))),
+                );
+            }
+            Some(Long::Listen(listening, reply)) => {
+                let Listening {
+                    listener,
+                    samples,
+                    request,
+                    events,
+                    cancel,
+                } = listening;
+                let closed = || reply.is_closed();
+                let work = |run: &mut Run| listener.listen(&samples, &request, run);
+                let heard = self.in_turn(commands, (events, cancel), &closed, work);
+                drop(listener);
+                if let Some(Ok(heard)) = &heard {
+                    let tokens = heard.tokens as u64;
+                    let totals = Totals {
+                        tokens,
+                        prompt_tokens: 0,
+                    };
+                    self.ledger.count(vec![(request.model, totals)]);
+                }
+                drop(
+                    reply.send(
+                        heard.unwrap_or_else(|| Err(ServingError::failed("listening failed"))),
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Does something that takes long; `None` where it fails badly. Between two steps of it, texts and embeddings have as
+    /// long as the last step took, so that they go on at half their speed at worst.
+    fn in_turn<T>(
+        &mut self,
+        commands: &Receiver<Command>,
+        (mut events, cancel): (Box<dyn FnMut(Event) + Send>, CancelToken),
+        closed: &dyn Fn() -> bool,
+        work: impl FnOnce(&mut Run) -> Result<T, PipelineError>,
+    ) -> Option<Result<T, ServingError>> {
         let mut since = Instant::now();
-        self.drawing = true;
-        let drawn = catch_unwind(AssertUnwindSafe(|| {
+        self.in_turn = true;
+        let done = catch_unwind(AssertUnwindSafe(|| {
             let mut run = Run::new(cancel.clone(), |event| {
                 events(event);
                 let until = Instant::now() + since.elapsed();
@@ -256,29 +333,23 @@ impl Worker {
                     self.ledger.grant();
                     self.admit();
                 }
-                if !going || reply.is_closed() {
+                if !going || closed() {
                     cancel.cancel();
                 }
                 since = Instant::now();
             });
             run.check()?;
-            generator.generate(&request, &inputs, &mut run)
+            work(&mut run)
         }));
-        self.drawing = false;
-        // Held until here alone, so that the model can be put away for the next.
-        drop(generator);
-        let drawn = match drawn {
-            Ok(drawn) => drawn.map_err(ServingError::from),
-            Err(_) => Err(ServingError::failed("drawing failed")),
-        };
-        drop(reply.send(drawn));
+        self.in_turn = false;
+        done.ok().map(|done| done.map_err(ServingError::from))
     }
 
     fn take_in(&mut self, command: Command) {
         match command {
             Command::Load { card, reply } => self.ledger.ask(card, reply),
             Command::Embed(embedding) => self.embeddings.push_back(embedding),
-            Command::Draw(drawing) => self.drawings.push_back(drawing),
+            Command::Long(long) => self.long.push_back(long),
             Command::Write(texts) => self.entering.push_back(texts),
             Command::Memory(reply) => drop(reply.send(self.ledger.memory())),
             Command::Evict(id, reply) => drop(reply.send(self.ledger.evict(&id))),
@@ -312,7 +383,7 @@ impl Worker {
                     continue;
                 }
                 // Where nothing is on its way, what waits holds the room itself, and one must begin.
-                let alone = !self.drawing && !self.writes();
+                let alone = !self.in_turn && !self.writes();
                 if !self.ledger.make_room(bytes) && !alone {
                     self.entering.push_front(texts);
                     return;

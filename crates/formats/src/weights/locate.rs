@@ -31,7 +31,8 @@ pub(super) fn in_folder(folder: &Path) -> Result<PathBuf, FormatError> {
     named(&LAST).ok_or_else(|| {
         Problem::Shards {
             what: "the folder holds no weights".into(),
-            hint: "it should hold model.safetensors, a .gguf file, pytorch_model.bin or model.bin".into(),
+            hint: "it should hold model.safetensors, a .gguf file, pytorch_model.bin or model.bin"
+                .into(),
         }
         .at(folder)
     })

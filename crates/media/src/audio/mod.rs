@@ -3,13 +3,16 @@
 //! Read are WAV, FLAC, MP3, Ogg Vorbis and AAC ([`read`], [`decode`]); written is WAV with recipe and mark
 //! ([`encode_wav`]). The same sound and recipe give the same bytes, always.
 
+mod mel;
 mod read;
+mod resample;
 mod write;
 
 use std::path::Path;
 
 use crate::error::{MediaError, size};
 
+pub use mel::{MEL_HOP, MEL_RATE, log_mel};
 pub use read::{SoundLimits, decode, read};
 pub use write::{Depth, encode_wav};
 

@@ -45,7 +45,11 @@ impl WhisperConfig {
         let inner = size(c, "encoder_ffn_dim", 1..=1 << 16)?;
         if size(c, "decoder_ffn_dim", 1..=1 << 16)? != inner {
             let expected = "it must be that of the encoder";
-            return Err(ConfigError::invalid("decoder_ffn_dim", &c["decoder_ffn_dim"], expected));
+            return Err(ConfigError::invalid(
+                "decoder_ffn_dim",
+                &c["decoder_ffn_dim"],
+                expected,
+            ));
         }
         Self {
             vocab_size: size(c, "vocab_size", 1..=1 << 20)?,
@@ -82,7 +86,11 @@ impl WhisperConfig {
         let width = number("audio.width")?;
         if number("text.width")? != width {
             let expected = "it must be that of the audio";
-            return Err(ConfigError::invalid("text.width", number("text.width")?, expected));
+            return Err(ConfigError::invalid(
+                "text.width",
+                number("text.width")?,
+                expected,
+            ));
         }
         Self {
             vocab_size: number("vocab_size")?,
@@ -114,7 +122,11 @@ impl WhisperConfig {
         };
         let mels = match *weights.shape("encoder/conv1/weight")? {
             [_, mels, _] => mels,
-            _ => return Err(ConfigError::missing("encoder/conv1/weight, of three dimensions")),
+            _ => {
+                return Err(ConfigError::missing(
+                    "encoder/conv1/weight, of three dimensions",
+                ));
+            }
         };
         Self {
             vocab_size: rows(weights, "decoder/embeddings/weight")?,
@@ -132,9 +144,16 @@ impl WhisperConfig {
     }
 
     fn checked(self) -> Result<Self> {
-        for (key, heads) in [("audio heads", self.audio_heads), ("text heads", self.text_heads)] {
+        for (key, heads) in [
+            ("audio heads", self.audio_heads),
+            ("text heads", self.text_heads),
+        ] {
             if heads == 0 || !self.width.is_multiple_of(heads) {
-                return Err(ConfigError::invalid(key, heads, "they must divide the width"));
+                return Err(ConfigError::invalid(
+                    key,
+                    heads,
+                    "they must divide the width",
+                ));
             }
         }
         Ok(self)

@@ -175,24 +175,48 @@ impl Decoder {
         memory: &Memory,
         heads: &[(usize, usize)],
     ) -> Result<(Tensor, Gaze)> {
-        if let Some(head) = heads.iter().find(|(l, h)| *l >= self.layers.len() || *h >= self.heads) {
+        if let Some(head) = heads
+            .iter()
+            .find(|(l, h)| *l >= self.layers.len() || *h >= self.heads)
+        {
             let expected = format!("there are {} of {}", self.layers.len(), self.heads);
-            return Err(ConfigError::invalid("alignment_heads", format!("{head:?}"), &expected));
+            return Err(ConfigError::invalid(
+                "alignment_heads",
+                format!("{head:?}"),
+                &expected,
+            ));
         }
         let (states, _) = memory.states.dims2()?;
         let mut found = Vec::new();
         let mut text = self.begin();
-        let out = self.run(tokens, &[tokens.len()], &mut [&mut text], memory, |layer, q| {
-            if heads.iter().all(|(l, _)| *l != layer) {
-                return Ok(());
-            }
-            let keys = numbers(&self.layers[layer].encoder_attn.k_proj.forward(&memory.states)?)?;
-            for &(_, head) in heads.iter().filter(|(l, _)| *l == layer) {
-                found.push(shares(q, &keys, head, self.heads, self.width));
-            }
-            Ok(())
-        })?;
-        Ok((out, Gaze { states, heads: found }))
+        let out = self.run(
+            tokens,
+            &[tokens.len()],
+            &mut [&mut text],
+            memory,
+            |layer, q| {
+                if heads.iter().all(|(l, _)| *l != layer) {
+                    return Ok(());
+                }
+                let keys = numbers(
+                    &self.layers[layer]
+                        .encoder_attn
+                        .k_proj
+                        .forward(&memory.states)?,
+                )?;
+                for &(_, head) in heads.iter().filter(|(l, _)| *l == layer) {
+                    found.push(shares(q, &keys, head, self.heads, self.width));
+                }
+                Ok(())
+            },
+        )?;
+        Ok((
+            out,
+            Gaze {
+                states,
+                heads: found,
+            },
+        ))
     }
 
     /// [`Decoder::forward`] that shows every layer's queries to the window.

@@ -74,7 +74,11 @@ impl Encoder {
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] for a spectrogram of another size.
-    pub fn forward(&self, mel: Vec<f32>, mut ended: impl FnMut() -> bool) -> Result<Option<Tensor>> {
+    pub fn forward(
+        &self,
+        mel: Vec<f32>,
+        mut ended: impl FnMut() -> bool,
+    ) -> Result<Option<Tensor>> {
         if mel.len() != self.frames() * self.mels {
             let expected = format!("it must hold {} frames of {}", self.frames(), self.mels);
             return Err(ConfigError::invalid("spectrogram", mel.len(), &expected));
@@ -83,7 +87,9 @@ impl Encoder {
         let x = numbers(&tensor::activated(Activation::Gelu, x)?)?;
         let x = self.conv2.forward(&seen(&x, self.width, 2)?)?;
         let mut x = numbers(&tensor::activated(Activation::Gelu, x)?)?; // [context, width]
-        x.iter_mut().zip(&self.embed_positions).for_each(|(x, p)| *x += p);
+        x.iter_mut()
+            .zip(&self.embed_positions)
+            .for_each(|(x, p)| *x += p);
         let mut x = tensor::from_vec(x, &[self.context, self.width])?;
         for layer in &self.layers {
             if ended() {

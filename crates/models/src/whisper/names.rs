@@ -74,7 +74,13 @@ impl<'a> Source<'a> {
         }
         let bias = self.bias(&place, out)?;
         if exact {
-            return Ok(Linear::packed_as(BlockType::F32, &rows, out, 3 * channels, bias)?);
+            return Ok(Linear::packed_as(
+                BlockType::F32,
+                &rows,
+                out,
+                3 * channels,
+                bias,
+            )?);
         }
         self.matrix(rows, bias, out, 3 * channels)
     }
@@ -136,7 +142,11 @@ impl<'a> Source<'a> {
             for (i, row) in values.chunks_exact_mut((count / out).max(1)).enumerate() {
                 let scale = each(i).filter(|s| *s > 0.0 && s.is_finite());
                 let scale = scale.ok_or_else(|| {
-                    ConfigError::invalid(&scale_name(&name), scales.len(), "it must hold one number of each row")
+                    ConfigError::invalid(
+                        &scale_name(&name),
+                        scales.len(),
+                        "it must hold one number of each row",
+                    )
                 })?;
                 row.iter_mut().for_each(|w| *w /= scale);
             }
@@ -170,7 +180,11 @@ impl<'a> Source<'a> {
         }
         match values.iter().all(|v| v.is_finite()) {
             true => Ok(values),
-            false => Err(ConfigError::invalid(name, "not finite", "weights are numbers")),
+            false => Err(ConfigError::invalid(
+                name,
+                "not finite",
+                "weights are numbers",
+            )),
         }
     }
 
@@ -259,7 +273,12 @@ mod tests {
     fn one_name_is_found_in_every_file() {
         for (name, openai, other, part) in [
             ("encoder.conv1", "encoder.conv1", "encoder/conv1", (0, 1)),
-            ("decoder.layer_norm", "decoder.ln", "decoder/layer_norm", (0, 1)),
+            (
+                "decoder.layer_norm",
+                "decoder.ln",
+                "decoder/layer_norm",
+                (0, 1),
+            ),
             (
                 "decoder.layers.3.encoder_attn.v_proj",
                 "decoder.blocks.3.cross_attn.value",

@@ -97,11 +97,15 @@ fn text(cue: &[WordTime], format: CaptionFormat) -> String {
 
 /// `00:00:01,500` or `00:00:01.500`.
 fn stamp(seconds: f64, format: CaptionFormat) -> String {
+    match format {
+        CaptionFormat::Srt => stamp_with(seconds, ','),
+        CaptionFormat::Vtt => stamp_with(seconds, '.'),
+    }
+}
+
+/// The same with any sign before the milliseconds.
+pub(crate) fn stamp_with(seconds: f64, point: char) -> String {
     let all = (seconds.max(0.0) * 1000.0).round() as u64;
-    let point = match format {
-        CaptionFormat::Srt => ',',
-        CaptionFormat::Vtt => '.',
-    };
     format!(
         "{:02}:{:02}:{:02}{point}{:03}",
         all / 3_600_000,
