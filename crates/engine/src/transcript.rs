@@ -24,7 +24,7 @@ pub fn check_model(store: &Store, model: &str) -> Result<()> {
         Some(entry) if entry.architecture != ARCHITECTURE => Err(EngineError::WrongMedium {
             name: model.to_owned(),
             medium: format!("{:?}", entry.medium).to_lowercase(),
-            wanted: "transcribe",
+            wanted: "transcripts",
         }),
         _ => Ok(()),
     }

@@ -202,14 +202,14 @@ impl WhisperTokenizer {
         const KEY: &str = "tokenizer.ggml.tokens";
         let words = metadata
             .string_array(KEY)
-            .ok_or(TokenizeError::MissingKey { key: KEY.into() })?;
+            .ok_or(TokenizeError::MissingKey { key: KEY })?;
         let tokens = counted(vocab_size).ok_or_else(|| TokenizeError::Invalid {
             what: "vocabulary",
             detail: format!("a Whisper model has 51864 tokens or more, not {vocab_size}"),
         })?;
         if words.len() < tokens.end as usize {
             return Err(TokenizeError::LengthMismatch {
-                key: KEY.into(),
+                key: KEY,
                 found: words.len(),
                 expected: tokens.end as usize,
             });

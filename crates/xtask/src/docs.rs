@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::bench::audio::AudioReport;
 use crate::bench::image::ImageReport;
 use crate::bench::load::LoadReport;
 use crate::bench::report::Report;
@@ -19,6 +20,9 @@ pub const BENCH_TRAIN: &str = "docs/proof/bench-train.json";
 
 /// Where `cargo xtask prove bench-image` leaves its figures.
 pub const BENCH_IMAGE: &str = "docs/proof/bench-image.json";
+
+/// Where `cargo xtask prove bench-audio` leaves its figures.
+pub const BENCH_AUDIO: &str = "docs/proof/bench-audio.json";
 
 /// Where `cargo xtask prove load` leaves its figures.
 pub const BENCH_LOAD: &str = "docs/proof/load.json";
@@ -58,6 +62,7 @@ fn benchmarks() -> Result<String> {
         report(BENCH_TRAIN)?.as_ref(),
         report(BENCH_IMAGE)?.as_ref(),
         report(BENCH_LOAD)?.as_ref(),
+        report(BENCH_AUDIO)?.as_ref(),
     ))
 }
 
@@ -75,7 +80,7 @@ fn report<T: serde::de::DeserializeOwned>(file: &str) -> Result<Option<T>> {
 const BENCHMARKS_INTRODUCTION: &str = "\
 # Benchmarks
 
-<!-- Written by `cargo xtask docs` from bench-text.json, bench-train.json, bench-image.json and load.json in docs/proof; do not edit. -->
+<!-- Written by `cargo xtask docs` from bench-text.json, bench-train.json, bench-image.json, load.json and bench-audio.json in docs/proof; do not edit. -->
 
 `cargo xtask bench text` builds llama.cpp from the source package of llama-cpp-python into a folder outside the
 repository (`MEDLEY_REF`, or `medley-dev` in the user's cache folder), then runs both engines in turn on the same file
@@ -94,6 +99,16 @@ with the same number of threads.
   had to be kept are named below the table.
 - **Of the limit**: decode against the memory bandwidth measured in the same run (weights read per token, times tokens
   per second), prefill against the int8 peak of the widest instructions that the kernels use (operations of the layers' matrices).
+";
+
+const AUDIO_INTRODUCTION: &str = "
+## Sound
+
+`cargo xtask bench audio` makes and hears sound with Medley and with the best peer of each kind, in turn and in fresh
+processes, with the same weights and number of threads; loading the model is not counted. Whisper is held against CTranslate2
+in int8 (`crates/xtask/peer/whisper.py`), both taking the likeliest token each time. Figures are medians over the rounds,
+memory the largest resident set, from `wait4`.
+
 ";
 
 const TRAINING_INTRODUCTION: &str = "
@@ -130,6 +145,7 @@ fn benchmarks_page(
     training: Option<&TrainReport>,
     images: Option<&ImageReport>,
     load: Option<&LoadReport>,
+    audio: Option<&AudioReport>,
 ) -> String {
     let mut page = BENCHMARKS_INTRODUCTION.to_owned();
     page.push_str("\n## Text\n\n");
@@ -159,6 +175,13 @@ fn benchmarks_page(
         None => page
             .push_str("`cargo xtask prove load` measures and keeps the figures that stand here.\n"),
     }
+    page.push_str(AUDIO_INTRODUCTION);
+    match audio {
+        Some(report) => page.push_str(&report.render()),
+        None => page.push_str(
+            "`cargo xtask prove bench-audio` measures and keeps the figures that stand here.\n",
+        ),
+    }
     page
 }
 
@@ -170,10 +193,16 @@ mod tests {
     #[test]
     fn the_page_holds_the_tables() {
         let training = train::tests::example();
-        let page = benchmarks_page(Some(&report::tests::example()), Some(&training), None, None);
+        let page = benchmarks_page(
+            Some(&report::tests::example()),
+            Some(&training),
+            None,
+            None,
+            None,
+        );
         assert!(page.starts_with("# Benchmarks\n"));
         assert!(page.contains("| 2.00× |") && page.contains("torch 1.2.3"));
-        let empty = benchmarks_page(None, None, None, None);
+        let empty = benchmarks_page(None, None, None, None, None);
         assert!(empty.ends_with("stand here.\n"));
     }
 }

@@ -12,6 +12,7 @@ mod dist;
 mod docs;
 mod golden;
 mod icons;
+mod listen;
 mod metadata;
 mod process;
 mod prove;

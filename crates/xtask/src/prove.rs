@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
 
+use crate::bench::audio::{self, AudioArgs};
 use crate::bench::image::{self, ImageArgs};
 use crate::bench::llama::Llama;
 use crate::bench::load::{self, LoadArgs};
@@ -64,6 +65,16 @@ const PROOFS: &[Proof] = &[
         name: "bench-image",
         claim: "sampling and upscaling of pictures beside PyTorch",
         run: bench_image,
+    },
+    Proof {
+        name: "bench-audio",
+        claim: "sound made and heard beside the best peer of each kind",
+        run: |file| audio::run(&AudioArgs::into_file(file)),
+    },
+    Proof {
+        name: "listen",
+        claim: "what voices say is heard again, as well as by faster-whisper with the same weights",
+        run: crate::listen::prove,
     },
     Proof {
         name: "studio",

@@ -6,6 +6,7 @@ pub mod jobs;
 mod lessons;
 mod pictures;
 pub mod serve;
+mod sound;
 pub mod studio;
 mod vectors;
 
@@ -44,6 +45,7 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::studio", studio::studio),
     ("smoke::keys", jobs::keys),
     ("smoke::jobs_survive", jobs::survive),
+    ("smoke::heard", sound::heard),
     ("smoke::image_refusals", pictures::refusals),
     ("smoke::image_draws", pictures::draws),
     ("smoke::image_walks", pictures::walks),
@@ -256,6 +258,11 @@ impl Program {
 }
 
 impl Outcome {
+    /// Whether the exit code is 0.
+    pub fn succeeded_quietly(&self) -> bool {
+        self.status.success()
+    }
+
     /// Fail, showing everything printed, unless the exit code is 0.
     pub fn succeeded(self) -> Result<Self> {
         ensure!(

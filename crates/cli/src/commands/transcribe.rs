@@ -44,7 +44,9 @@ pub fn run(args: &TranscribeArgs, global: &Global) -> Outcome {
         prompt: args.prompt.clone(),
         temperature: args.temperature,
         beam: args.beam,
-        words: args.words || global.json || format == TranscriptFormat::Json,
+        words: args.words
+            || format == TranscriptFormat::Json
+            || global.json && args.format.is_none(),
         seed: args.seed,
     };
     transcript::validate(&request).map_err(|e| Failure::Usage(e.report()))?;

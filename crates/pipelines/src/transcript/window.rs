@@ -278,7 +278,8 @@ impl Ear {
                 .flatten()
                 .collect();
             let text = self.tokenizer.decode(&stretch.tokens);
-            if text.trim().is_empty() || stretch.end <= stretch.start {
+            let end = (offset + stretch.end).min(found.transcript.duration);
+            if text.trim().is_empty() || end <= offset + stretch.start {
                 continue;
             }
             let shifted = own.into_iter().map(|w| HeardWord {
@@ -293,7 +294,7 @@ impl Ear {
                 id: found.transcript.segments.len(),
                 seek: window.seek,
                 start: round(offset + stretch.start),
-                end: round((offset + stretch.end).min(found.transcript.duration)),
+                end: round(end),
                 text,
                 tokens: stretch.tokens.clone(),
                 temperature: written.temperature,

@@ -5,6 +5,8 @@
     reason = "each test file uses its part, and fails by panicking"
 )]
 
+pub mod ear;
+
 use medley_formats::gguf::{Metadata, StringArray, Value as Gguf};
 use medley_models::decoder::from_tensors;
 use medley_nn::Device;

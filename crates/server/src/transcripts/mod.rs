@@ -108,7 +108,10 @@ fn answer(heard: &Transcript, request: &TranscriptRequest, shape: &Shape) -> Res
             .into_response()
     };
     match shape.format {
-        "text" => plain(TranscriptFormat::Text),
+        "text" => {
+            let kind = "text/plain; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], format!("{}\n", heard.text)).into_response()
+        }
         "srt" => plain(TranscriptFormat::Srt),
         "vtt" => plain(TranscriptFormat::Vtt),
         "verbose_json" => Json(verbose(heard, request, shape)).into_response(),

@@ -19,6 +19,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use medley_engine::serving::{Card, Limits, Model, Purpose, Shelf, load_pictures};
+use medley_engine::transcript::load;
 use medley_engine::{Device, EmbeddingModel};
 use medley_server::{Service, Settings, router};
 use medley_testkit::{Case, wordpiece};
@@ -26,12 +27,12 @@ use medley_types::ErrorReport;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-pub use models::{Kind, chatting};
+pub use models::{Kind, chatting, ear};
 
 /// Bytes that each model is said to take.
 pub const MEMORY: u64 = 100 << 20;
 
-/// `tiny` and `other` chat, `plain` has no template, `encoder` embeds, `icons` draws, `broken` cannot be loaded.
+/// `tiny` and `other` chat, `plain` has no template, `encoder` embeds, `icons` draws, `ear` listens, `broken` cannot be loaded.
 #[derive(Default)]
 pub struct Tiny {
     pub loads: Mutex<HashMap<String, usize>>,
@@ -46,7 +47,11 @@ impl Shelf for Tiny {
             memory: MEMORY,
         };
         let text = ["tiny", "other", "plain", "broken"].map(|id| (id, Purpose::Text));
-        let others = [("encoder", Purpose::Embedding), ("icons", Purpose::Image)];
+        let others = [
+            ("encoder", Purpose::Embedding),
+            ("icons", Purpose::Image),
+            ("ear", Purpose::Transcript),
+        ];
         let all = text.into_iter().chain(others);
         all.map(card).collect()
     }
@@ -66,6 +71,11 @@ impl Shelf for Tiny {
                 let path = pictures::icons(folder.path());
                 let generator = load_pictures(&path, &Device::Cpu, &|_| None);
                 Ok(Model::Image(generator.unwrap()))
+            }
+            "ear" => {
+                let folder = tempfile::tempdir().unwrap();
+                ear::write(folder.path());
+                Ok(Model::Speech(load(folder.path()).unwrap().into()))
             }
             "broken" => panic!("this file is damaged"),
             id => Ok(Model::Text(Arc::new(chatting(id)))),

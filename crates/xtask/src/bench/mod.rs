@@ -1,5 +1,6 @@
 //! Benchmarks beside the best peer, in turn, in the same run.
 
+pub mod audio;
 mod bars;
 pub mod image;
 pub mod llama;
@@ -24,6 +25,8 @@ pub enum BenchCommand {
     Text(text::TextArgs),
     /// Sampling and upscaling of pictures beside PyTorch
     Image(image::ImageArgs),
+    /// Sound made and heard beside the best peer of each kind
+    Audio(audio::AudioArgs),
     /// Perplexity of a text file beside llama-perplexity
     Perplexity(perplexity::PerplexityArgs),
     /// Training of a small decoder beside PyTorch
@@ -38,6 +41,7 @@ pub fn run(command: BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Text(args) => text::run(&args),
         BenchCommand::Image(args) => image::run(&args),
+        BenchCommand::Audio(args) => audio::run(&args),
         BenchCommand::Perplexity(args) => perplexity::run(&args),
         BenchCommand::Train(args) => train::run(&args),
         BenchCommand::Load(args) => load::run(&args),
