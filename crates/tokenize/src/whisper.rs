@@ -121,6 +121,11 @@ pub const LANGUAGES: [(&str, &str); 100] = [
     ("yue", "cantonese"),
 ];
 
+/// Whether words of a language have spaces between them.
+pub fn is_spaced(language: &str) -> bool {
+    !UNSPACED.contains(&language)
+}
+
 /// Languages that are written without spaces between words.
 const UNSPACED: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
 
@@ -294,7 +299,7 @@ impl WhisperTokenizer {
             };
             let mark =
                 !piece.trim().is_empty() && piece.trim().chars().all(|c| c.is_ascii_punctuation());
-            let fresh = piece.starts_with(' ') || mark || UNSPACED.contains(&language);
+            let fresh = piece.starts_with(' ') || mark || !is_spaced(language);
             match words.last_mut() {
                 Some(word) if !fresh => word.append(&mut open),
                 _ => words.push(std::mem::take(&mut open)),

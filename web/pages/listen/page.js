@@ -52,9 +52,22 @@ function Player({ found, time, setTime, player }) {
     <audio ref=${player} src=${found.url} controls onTimeUpdate=${(event) => setTime(event.target.currentTime)}></audio></div>`;
 }
 
+/** The words of each segment: they come in the order of the text. */
+function shared(segments, words) {
+  const left = [...words];
+  const size = (text) => text.replace(/\s/g, '').length;
+  return segments.map((segment) => {
+    const own = [];
+    for (let room = size(segment.text); room > 0 && left.length && size(left[0].word) <= room;) {
+      room -= size(left[0].word);
+      own.push(left.shift());
+    }
+    return own;
+  });
+}
+
 /** Words that play where they are said. */
-function Words({ segment, words, time, play }) {
-  const own = words.filter((word) => word.start >= segment.start - 0.05 && word.start < segment.end);
+function Words({ segment, own, time, play }) {
   if (!own.length) return html`<span>${segment.text.trim()}</span>`;
   return own.map((word) => html`<span class=${`word ${time >= word.start && time < word.end ? 'now' : ''}`} title=${clock(word.start)} onClick=${() => play(word.start)}>${word.word} </span>`);
 }
@@ -62,14 +75,15 @@ function Words({ segment, words, time, play }) {
 function Result({ told, name, time, play }) {
   const save = (kind) => () => download(fileName(name.replace(/\.[^.]*$/, ''), kind), kind === 'json' ? JSON.stringify(told, null, 2)
     : kind === 'txt' ? `${told.text}\n` : captions(told.segments, kind), kind === 'json' ? 'application/json' : 'text/plain');
+  const own = useMemo(() => shared(told.segments, told.words ?? []), [told]);
   const doubt = (s) => (s.avg_logprob < -0.8 ? html`<span class="tag" title=${`Mean probability of a token: ${percent(Math.exp(s.avg_logprob))}`}>unsure</span>` : null);
   return html`<section class="card" aria-label="Transcript">
     <div class="row"><h2 class="grow">Transcript</h2><span class="tag">${told.language}</span>
       <${CopyButton} text=${told.text} label="Copy the text" />
       <${Menu} label="Save" icon="download" items=${[['text', 'Text', save('txt')], ['text', 'SRT captions', save('srt')], ['text', 'VTT captions', save('vtt')], ['text', 'JSON', save('json')]]} /></div>
-    ${told.segments.length ? html`<ol class="segments">${told.segments.map((s) => html`<li key=${s.id} class=${time >= s.start && time < s.end ? 'now' : ''}>
+    ${told.segments.length ? html`<ol class="segments">${told.segments.map((s, at) => html`<li key=${s.id} class=${time >= s.start && time < s.end ? 'now' : ''}>
       <button type="button" class="quiet tiny time" aria-label=${`Play from ${clock(s.start)}`} onClick=${() => play(s.start)}>${clock(s.start)}</button>
-      <p><${Words} segment=${s} words=${told.words ?? []} time=${time} play=${play} /> ${doubt(s)}</p></li>`)}</ol>`
+      <p><${Words} segment=${s} own=${own[at]} time=${time} play=${play} /> ${doubt(s)}</p></li>`)}</ol>`
     : html`<p class="muted">Nobody speaks in this sound.</p>`}
   </section>`;
 }

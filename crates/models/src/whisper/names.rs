@@ -1,5 +1,8 @@
 //! The same weights under the names of three kinds of file.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use medley_formats::{BlockType, Container};
 use medley_nn::{LayerNorm, Linear, Weights, tensor};
 
@@ -10,7 +13,7 @@ use crate::{ConfigError, Result};
 pub enum Precision {
     /// As 32-bit floats.
     Exact,
-    /// In 8 bits with a scale for each 32 (`Q8_0`), which products take to activations in 8 bits.
+    /// In 8 bits, which products take to activations in 8 bits ([`Linear::eight_bits`]).
     Quantised,
 }
 
@@ -20,6 +23,8 @@ pub(super) struct Source<'a> {
     kind: Container,
     prefix: &'static str,
     precision: Precision,
+    /// The matrix that was read last, of which there may be more layers to come.
+    last: RefCell<(String, Rc<Vec<f32>>)>,
 }
 
 /// Where a layer lies in a file.
@@ -41,6 +46,7 @@ impl<'a> Source<'a> {
             kind,
             prefix,
             precision,
+            last: RefCell::default(),
         }
     }
 
@@ -92,13 +98,10 @@ impl<'a> Source<'a> {
         out: usize,
         inputs: usize,
     ) -> Result<Linear> {
-        let ty = match self.precision {
-            Precision::Quantised if inputs.is_multiple_of(BlockType::Q8_0.block_len()) => {
-                BlockType::Q8_0
-            }
-            _ => BlockType::F32,
-        };
-        Ok(Linear::packed_as(ty, &values, out, inputs, bias)?)
+        Ok(match self.precision {
+            Precision::Quantised => Linear::eight_bits(&values, out, inputs, bias)?,
+            Precision::Exact => Linear::packed_as(BlockType::F32, &values, out, inputs, bias)?,
+        })
     }
 
     pub(super) fn norm(&self, name: &str, width: usize) -> Result<LayerNorm> {
@@ -129,7 +132,7 @@ impl<'a> Source<'a> {
     fn weight(&self, place: &Place, count: usize, out: usize) -> Result<Vec<f32>> {
         let (part, of) = place.part;
         let name = self.joined(&place.base, "weight");
-        let all = self.read(&name, count * of)?;
+        let all = self.joint(&name, count * of)?;
         let mut values = all[part * count..(part + 1) * count].to_vec();
         let scale = format!("{name}_scale");
         if self.kind == Container::CTranslate2 && self.weights.has(&scale) {
@@ -152,6 +155,15 @@ impl<'a> Source<'a> {
             }
         }
         Ok(values)
+    }
+
+    /// [`Source::read`], once for all layers of a matrix.
+    fn joint(&self, name: &str, count: usize) -> Result<Rc<Vec<f32>>> {
+        let mut last = self.last.borrow_mut();
+        if last.0 != name {
+            *last = (name.to_owned(), Rc::new(self.read(name, count)?));
+        }
+        Ok(last.1.clone())
     }
 
     fn bias(&self, place: &Place, out: usize) -> Result<Option<Vec<f32>>> {

@@ -3,6 +3,7 @@
 
 use medley_models::whisper::Gaze;
 use medley_sampling::log_sum_exp;
+use medley_tokenize::whisper::is_spaced;
 use medley_types::HeardWord;
 
 use super::Ear;
@@ -71,7 +72,7 @@ impl Ear {
                 });
                 at = to;
             }
-            out.push(joined(found));
+            out.push(joined(found, is_spaced(language)));
         }
         Ok(out)
     }
@@ -186,28 +187,32 @@ fn path(strength: &[f32], rows: usize, states: usize) -> Vec<usize> {
     starts
 }
 
-/// Gives marks that stand alone to the words that they belong to.
-fn joined(words: Vec<HeardWord>) -> Vec<HeardWord> {
+/// Gives marks that stand alone to the words that they belong to, and, in languages with spaces between words, whatever has
+/// none before it to what stands there.
+fn joined(words: Vec<HeardWord>, spaced: bool) -> Vec<HeardWord> {
     let mut out: Vec<HeardWord> = Vec::new();
     let mut waiting: Option<HeardWord> = None;
     for mut word in words {
         let mark = word.word.trim();
         let is_one_of = |marks: &str| !mark.is_empty() && marks.contains(mark);
+        let is_mark = is_one_of(CLOSING) || mark.chars().all(|c| c.is_ascii_punctuation());
         if let Some(open) = waiting.take() {
             word.word.insert_str(0, open.word.trim_end());
-            word.start = open.start.max(word.start - 1.0);
             out.push(word);
             continue;
         }
-        if word.word.starts_with(' ') && is_one_of(OPENING) {
-            waiting = Some(word);
-        } else if let Some(last) = out
-            .last_mut()
-            .filter(|_| !word.word.starts_with(' ') && is_one_of(CLOSING))
-        {
-            last.word.push_str(&word.word);
-        } else {
-            out.push(word);
+        let touches = !word.word.starts_with(' ') && (spaced || is_one_of(CLOSING));
+        match out.last_mut().filter(|_| touches) {
+            Some(last) => {
+                last.word.push_str(&word.word);
+                // A mark is where the speaker pauses.
+                if !is_mark {
+                    last.end = word.end;
+                    last.probability = last.probability.min(word.probability);
+                }
+            }
+            None if word.word.starts_with(' ') && is_one_of(OPENING) => waiting = Some(word),
+            None => out.push(word),
         }
     }
     out.extend(waiting);
@@ -245,9 +250,22 @@ mod tests {
             word("!", 3.0),
             word("\"", 3.5),
         ];
-        let words = joined(words);
+        let words = joined(words, true);
         let spelled: Vec<&str> = words.iter().map(|w| w.word.as_str()).collect();
         assert_eq!(spelled, ["Say", "\"yes!\""]);
-        assert_eq!((words[1].start, words[1].end), (1.0, 3.0));
+        assert_eq!((words[1].start, words[1].end), (2.0, 3.0));
+        let words = [" eight", " o", "'", "clock", "."];
+        let words = words
+            .iter()
+            .zip([0.0, 1.0, 2.0, 3.0, 4.0])
+            .map(|(w, t)| word(w, t));
+        let words = joined(words.collect(), true);
+        assert_eq!((words[1].word.as_str(), words[1].end), ("o'clock.", 4.0));
+        let words = joined(
+            vec![word("日", 0.0), word("本", 1.0), word("。", 2.0)],
+            false,
+        );
+        let spelled: Vec<&str> = words.iter().map(|w| w.word.as_str()).collect();
+        assert_eq!(spelled, ["日", "本。"]);
     }
 }
