@@ -45,6 +45,14 @@ pub fn safetensors(bytes: &[u8]) -> Result<(), FormatError> {
     whole("fuzz.safetensors", bytes)
 }
 
+/// Reads bytes as a model of CTranslate2 or of whisper.cpp.
+///
+/// # Errors
+/// As [`WeightFile::open`].
+pub fn whisper(bytes: &[u8]) -> Result<(), FormatError> {
+    whole("fuzz.bin", bytes)
+}
+
 /// Reads bytes as a PyTorch checkpoint, or, where they are neither a zip archive nor an old stream, as
 /// the pickle of one.
 ///

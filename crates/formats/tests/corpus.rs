@@ -39,6 +39,11 @@ fn safetensors() {
 }
 
 #[test]
+fn whisper() {
+    run("whisper", fuzzing::whisper);
+}
+
+#[test]
 fn pytorch() {
     run("pytorch", fuzzing::pytorch);
 }

@@ -85,13 +85,13 @@ enum Command {
     Evict(String, oneshot::Sender<bool>),
     Write(Texts),
     Embed(Embedding),
-    Long(Box<Long>),
+    Long(Long),
 }
 
 /// What takes long, and who waits for it.
 enum Long {
-    Draw(Drawing, Waiting<Images>),
-    Listen(Listening, Waiting<Transcript>),
+    Draw(Box<Drawing>, Waiting<Images>),
+    Listen(Box<Listening>, Waiting<Transcript>),
 }
 
 /// The way to the thread, which ends when this is dropped.
@@ -172,7 +172,7 @@ impl Compute {
     /// What the generator says; [`ServingError::Failed`] where it fails badly.
     pub async fn draw(&self, drawing: Drawing) -> Result<Images, ServingError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Long(Box::new(Long::Draw(drawing, reply))))?;
+        self.send(Command::Long(Long::Draw(Box::new(drawing), reply)))?;
         answer.await.map_err(|_| ServingError::Gone)?
     }
 
@@ -182,7 +182,7 @@ impl Compute {
     /// What the listener says; [`ServingError::Failed`] where it fails badly.
     pub async fn listen(&self, listening: Listening) -> Result<Transcript, ServingError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Long(Box::new(Long::Listen(listening, reply))))?;
+        self.send(Command::Long(Long::Listen(Box::new(listening), reply)))?;
         answer.await.map_err(|_| ServingError::Gone)?
     }
 }
@@ -203,7 +203,7 @@ struct Worker {
     /// Texts that wait for room, in order of arrival.
     entering: VecDeque<Texts>,
     embeddings: VecDeque<Embedding>,
-    long: VecDeque<Box<Long>>,
+    long: VecDeque<Long>,
     /// Whether something that takes long is being done.
     in_turn: bool,
 }
@@ -259,7 +259,7 @@ impl Worker {
 
     /// Draws the next pictures, or listens to the next sound.
     fn go_on(&mut self, commands: &Receiver<Command>) {
-        match self.long.pop_front().map(|long| *long) {
+        match self.long.pop_front() {
             None => {}
             Some(Long::Draw(drawing, reply)) => {
                 let Drawing {
@@ -268,7 +268,7 @@ impl Worker {
                     inputs,
                     events,
                     cancel,
-                } = drawing;
+                } = *drawing;
                 let closed = || reply.is_closed();
                 let work = |run: &mut Run| generator.generate(&request, &inputs, run);
                 let drawn = self.in_turn(commands, (events, cancel), &closed, work);
@@ -286,7 +286,7 @@ impl Worker {
                     request,
                     events,
                     cancel,
-                } = listening;
+                } = *listening;
                 let closed = || reply.is_closed();
                 let work = |run: &mut Run| listener.listen(&samples, &request, run);
                 let heard = self.in_turn(commands, (events, cancel), &closed, work);
