@@ -114,7 +114,7 @@ impl Decoder {
             layers,
             layer_norm: source.norm("decoder.layer_norm", c.width)?,
             texts: spec(KvType::F32, c.text_context),
-            memories: spec(KvType::F16, c.audio_context),
+            memories: spec(source.kept(), c.audio_context),
         })
     }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use medley_formats::{BlockType, Container};
-use medley_nn::{LayerNorm, Linear, Weights, tensor};
+use medley_nn::{KvType, LayerNorm, Linear, Weights, tensor};
 
 use crate::{ConfigError, Result};
 
@@ -47,6 +47,14 @@ impl<'a> Source<'a> {
             prefix,
             precision,
             last: RefCell::default(),
+        }
+    }
+
+    /// How keys and values of a window are kept.
+    pub(super) fn kept(&self) -> KvType {
+        match self.precision {
+            Precision::Exact => KvType::F32,
+            Precision::Quantised => KvType::F16,
         }
     }
 

@@ -56,7 +56,8 @@ impl Ear {
     ) -> Result<Written, PipelineError> {
         let decoder = &self.model.decoder;
         let vocab = self.model.config().vocab_size;
-        let longest = self.model.config().text_context / 2;
+        let context = self.model.config().text_context;
+        let longest = (context / 2).min(context.saturating_sub(prompt.len()));
         let (mut logits, no_speech_prob, text) = self.begin(prompt, memory)?;
         let count = if manner.temperature > 0.0 {
             DRAWS
