@@ -67,7 +67,7 @@ async fn list(State(service): State<Arc<Service>>) -> Answer {
             json!({
                 "name": card.id,
                 "medium": medium(card.purpose),
-                "architecture": if card.purpose == Purpose::Embedding { "bert" } else { "" },
+                "architecture": architecture(card.purpose),
                 "installed": true,
                 "loaded": loaded.contains(&card.id),
                 "memory_bytes": card.memory,
@@ -84,10 +84,20 @@ async fn list(State(service): State<Arc<Service>>) -> Answer {
     Ok(Json(json!({ "object": "list", "data": data.await? })).into_response())
 }
 
+/// What pages know models by that the catalog does not have.
+fn architecture(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Embedding => "bert",
+        Purpose::Transcript => "whisper",
+        Purpose::Text | Purpose::Image => "",
+    }
+}
+
 /// What a model of this purpose makes.
 fn medium(purpose: Purpose) -> Medium {
     match purpose {
         Purpose::Image => Medium::Image,
+        Purpose::Transcript => Medium::Speech,
         Purpose::Text | Purpose::Embedding => Medium::Text,
     }
 }
