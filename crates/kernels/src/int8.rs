@@ -1,5 +1,4 @@
-//! Products in whole numbers: activations quantised as they come, all with one scale or each row with its own, weights in
-//! signed bytes.
+//! Products in whole numbers: activations quantised as they come, all with one scale, weights in signed bytes.
 //!
 //! This is what ONNX calls
 //! [DynamicQuantizeLinear](https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html) and
@@ -22,8 +21,6 @@ const PANEL: usize = 16;
 const GROUP: usize = 4;
 /// Rows of activations that are multiplied at a time.
 const TILE: usize = 6;
-/// Activations that a task turns into bytes.
-const TASK: usize = 1 << 14;
 
 /// A matrix of signed bytes with `rows` outputs and `cols` inputs.
 #[derive(Debug)]
@@ -36,15 +33,13 @@ pub struct Int8Matrix {
     sums: Vec<i32>,
     /// What each output is multiplied by.
     scales: Vec<f32>,
-    /// Whether each row of activations has its own scale.
-    by_row: bool,
 }
 
 /// Activations in bytes: `x = scale · (byte − zero)`.
 struct Quantized {
     bytes: Vec<u8>,
-    /// Scale and zero of each row.
-    rows: Vec<(f32, i32)>,
+    scale: f32,
+    zero: i32,
 }
 
 impl Int8Matrix {
@@ -94,33 +89,7 @@ impl Int8Matrix {
                 &[one] => vec![one; rows],
                 each => each.to_vec(),
             },
-            by_row: false,
         })
-    }
-
-    /// The same matrix, for which each row of activations has its own scale: what comes out of a row does not depend on
-    /// those beside it, and a loud row takes nothing from the others.
-    #[must_use]
-    pub fn by_row(mut self) -> Self {
-        self.by_row = true;
-        self
-    }
-
-    /// Packs floats, which are rounded to whole numbers with one scale for each output, for activations scaled
-    /// [by row](Self::by_row).
-    ///
-    /// # Errors
-    /// As [`Int8Matrix::pack`].
-    pub fn rounded(rows: usize, cols: usize, values: &[f32]) -> Result<Self, KernelError> {
-        let mut bytes = Vec::with_capacity(values.len());
-        let mut scales = Vec::with_capacity(rows);
-        for row in values.chunks_exact(cols.max(1)) {
-            let most = row.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-            let scale = if most > 0.0 { most / 127.0 } else { 1.0 };
-            bytes.extend(row.iter().map(|v| (v / scale).round_ties_even() as i8));
-            scales.push(scale);
-        }
-        Ok(Self::pack(rows, cols, &bytes, &scales)?.by_row())
     }
 
     /// Number of outputs.
@@ -151,8 +120,7 @@ impl Int8Matrix {
         self.cols.div_ceil(GROUP)
     }
 
-    /// `out = quantised(x) Wᵀ + bias`, the activations `x` `[n, cols]` quantised over all rows together, or
-    /// [by row](Self::by_row).
+    /// `out = quantised(x) Wᵀ + bias`, the activations `x` `[n, cols]` quantised over all rows together.
     ///
     /// # Panics
     /// When `x` is not whole rows or `out` or `bias` has another length.
@@ -166,7 +134,7 @@ impl Int8Matrix {
             return;
         }
         let isa = isa();
-        let x = quantized(isa, x, self.cols, self.by_row);
+        let x = quantized(isa, x, self.cols);
         let panels = self.rows.div_ceil(PANEL);
         // Four panels at a time, as many as registers hold; tiles of rows within.
         let (split, tiles) = (panels.div_ceil(4), n.div_ceil(TILE));
@@ -185,7 +153,7 @@ impl Int8Matrix {
                         let at = row * self.rows;
                         // SAFETY: each panel of a row is written by one task.
                         let out = unsafe { out.slice(at + outs.start..at + outs.end) };
-                        self.finish(x.rows[row], outs, sums, bias, out);
+                        self.finish(&x, outs, sums, bias, out);
                     }
                 }
             }
@@ -224,14 +192,14 @@ impl Int8Matrix {
     /// Sums to floats.
     fn finish(
         &self,
-        (scale, zero): (f32, i32),
+        x: &Quantized,
         outs: Range<usize>,
         sums: &[i32; PANEL],
         bias: Option<&[f32]>,
         out: &mut [f32],
     ) {
         for ((out, o), &sum) in out.iter_mut().zip(outs).zip(sums) {
-            let scaled = (sum - zero * self.sums[o]) as f32 * (scale * self.scales[o]);
+            let scaled = (sum - x.zero * self.sums[o]) as f32 * (x.scale * self.scales[o]);
             *out = scaled + bias.map_or(0.0, |bias| bias[o]);
         }
     }
@@ -296,38 +264,28 @@ unsafe fn vnni<const R: usize>(
     }
 }
 
-/// `x` with one scale, or one of each row; rows padded to whole groups.
-fn quantized(isa: Isa, x: &[f32], cols: usize, by_row: bool) -> Quantized {
-    let cols = cols.max(1);
-    let (n, width) = (x.len() / cols, cols.div_ceil(GROUP) * GROUP);
-    let mut bytes = vec![0u8; n * width];
-    let mut rows = vec![(1.0, 0); n];
-    let shared = (!by_row).then(|| scale_of(isa, x));
-    // So many rows that a task is worth it.
-    let some = (TASK / width).max(1);
-    let scales = SharedMut::new(&mut rows);
-    pool::parallel_chunks(&mut bytes, some * width, |i, bytes| {
-        for (r, bytes) in bytes.chunks_exact_mut(width).enumerate() {
-            let r = i * some + r;
-            let row = &x[r * cols..(r + 1) * cols];
-            let (scale, zero) = shared.unwrap_or_else(|| scale_of(isa, row));
-            to_bytes(isa, row, scale, zero, bytes);
-            // SAFETY: each row belongs to one task.
-            unsafe { scales.slice(r..r + 1)[0] = (scale, zero as i32) };
-        }
-    });
-    Quantized { bytes, rows }
-}
-
-/// Scale and zero of these numbers.
-fn scale_of(isa: Isa, x: &[f32]) -> (f32, f32) {
+/// All of `x` with one scale, rows padded to whole groups.
+fn quantized(isa: Isa, x: &[f32], cols: usize) -> Quantized {
     let (low, high) = bounds(isa, x);
     let scale = if low == high {
         1.0
     } else {
         (high - low) / 255.0
     };
-    (scale, (-low / scale).clamp(0.0, 255.0).round_ties_even())
+    let zero = (-low / scale).clamp(0.0, 255.0).round_ties_even();
+    let width = cols.div_ceil(GROUP) * GROUP;
+    let mut bytes = vec![0u8; x.len() / cols.max(1) * width];
+    for (row, bytes) in x
+        .chunks_exact(cols.max(1))
+        .zip(bytes.chunks_exact_mut(width))
+    {
+        to_bytes(isa, row, scale, zero, bytes);
+    }
+    Quantized {
+        bytes,
+        scale,
+        zero: zero as i32,
+    }
 }
 
 simd_fn! {
@@ -400,32 +358,6 @@ mod tests {
             matrix.row(rows - 1, &mut row);
             assert_eq!(row[0], f32::from(w[(rows - 1) * cols]) * 0.01);
         }
-    }
-
-    #[test]
-    fn rows_with_their_own_scale_do_not_look_at_each_other() {
-        let mut random = Random::new(2);
-        let (n, rows, cols) = (9, 40, 96);
-        let (mut x, w) = (
-            random.normal(n * cols, 1.0),
-            random.normal(rows * cols, 0.5),
-        );
-        x[..cols].iter_mut().for_each(|v| *v *= 1000.0);
-        let matrix = Int8Matrix::rounded(rows, cols, &w).unwrap();
-        each_isa(|| {
-            let mut all = vec![0.0; n * rows];
-            matrix.matmul(&x, None, &mut all);
-            for (x, all) in x.chunks(cols).zip(all.chunks(rows)) {
-                let mut alone = vec![0.0; rows];
-                matrix.matmul(x, None, &mut alone);
-                assert_eq!(all, alone);
-                let size = x.iter().map(|v| v * v).sum::<f32>().sqrt();
-                for (w, &found) in w.chunks(cols).zip(all) {
-                    let exact: f32 = x.iter().zip(w).map(|(x, w)| x * w).sum();
-                    assert!((found - exact).abs() < 0.05 * size, "{found} for {exact}");
-                }
-            }
-        });
     }
 
     #[test]

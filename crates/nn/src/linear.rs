@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use medley_kernels::{BlockType, Int8Matrix, Isa, PackedMatrix, matmul_many, quantize};
+use medley_kernels::{BlockType, Int8Matrix, PackedMatrix, matmul_many, quantize};
 
 use crate::tensor::{from_vec, slice};
 use crate::weights::pack_f32;
@@ -27,7 +27,7 @@ pub enum Linear {
         bias: Option<Arc<[f32]>>,
     },
     /// A matrix of whole numbers, whose activations are quantised as they come, all rows with one scale, as ONNX's
-    /// dynamic quantisation does, or each with its own; not trainable.
+    /// dynamic quantisation does; not trainable.
     Int8 {
         /// `[out, in]`
         weight: Arc<Int8Matrix>,
@@ -81,31 +81,6 @@ impl Linear {
             weight: Arc::new(PackedMatrix::pack(ty, rows, cols, &stored)?),
             bias: bias.map(Into::into),
         })
-    }
-
-    /// A matrix `[rows, cols]` of these numbers in 8 bits, with a bias `[rows]`: whole numbers with a scale for each row
-    /// where the processor multiplies bytes (activations are scaled row by row as well), else blocks of 32 (`Q8_0`), else
-    /// floats where rows are not whole blocks.
-    ///
-    /// # Errors
-    /// As [`Linear::packed_as`].
-    pub fn eight_bits(
-        values: &[f32],
-        rows: usize,
-        cols: usize,
-        bias: Option<Vec<f32>>,
-    ) -> Result<Self> {
-        if medley_kernels::isa() == Isa::Avx512 {
-            return Ok(Self::Int8 {
-                weight: Arc::new(Int8Matrix::rounded(rows, cols, values)?),
-                bias: bias.map(Into::into),
-            });
-        }
-        let ty = match cols.is_multiple_of(BlockType::Q8_0.block_len()) {
-            true => BlockType::Q8_0,
-            false => BlockType::F32,
-        };
-        Self::packed_as(ty, values, rows, cols, bias)
     }
 
     /// Number of outputs.

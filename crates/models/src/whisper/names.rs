@@ -13,7 +13,7 @@ use crate::{ConfigError, Result};
 pub enum Precision {
     /// As 32-bit floats.
     Exact,
-    /// In 8 bits, which products take to activations in 8 bits ([`Linear::eight_bits`]).
+    /// In 8 bits with a scale for each 32 (`Q8_0`), which products take to activations in 8 bits.
     Quantised,
 }
 
@@ -106,10 +106,12 @@ impl<'a> Source<'a> {
         out: usize,
         inputs: usize,
     ) -> Result<Linear> {
-        Ok(match self.precision {
-            Precision::Quantised => Linear::eight_bits(&values, out, inputs, bias)?,
-            Precision::Exact => Linear::packed_as(BlockType::F32, &values, out, inputs, bias)?,
-        })
+        let blocks = inputs.is_multiple_of(BlockType::Q8_0.block_len());
+        let ty = match self.precision {
+            Precision::Quantised if blocks => BlockType::Q8_0,
+            _ => BlockType::F32,
+        };
+        Ok(Linear::packed_as(ty, &values, out, inputs, bias)?)
     }
 
     pub(super) fn norm(&self, name: &str, width: usize) -> Result<LayerNorm> {
