@@ -57,8 +57,13 @@ fn the_built_in_catalog_is_well_formed() {
         .iter()
         .map(|entry| entry.name.as_str())
         .collect();
-    assert_eq!(starter, ["smollm2-135m", "minilm", "hibari"]);
+    assert_eq!(
+        starter,
+        ["smollm2-135m", "minilm", "hibari", "whisper-base"]
+    );
     assert_eq!(catalog.default_for("speech").unwrap().name, "hibari");
+    let listens = catalog.default_for("transcribe").unwrap();
+    assert_eq!(listens.name, "whisper-base");
 }
 
 #[test]

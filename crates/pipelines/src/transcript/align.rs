@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn the_path_follows_the_look() {
         // Three rows that look at the states 0, 2 and 5 of six.
-        let mut strength = vec![0.0; 18];
+        let mut strength = vec![-1.0; 18];
         for (row, looks) in [(0, [0, 1]), (1, [2, 3]), (2, [4, 5])] {
             looks.iter().for_each(|s| strength[row * 6 + s] = 1.0);
         }
