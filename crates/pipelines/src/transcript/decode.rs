@@ -54,7 +54,6 @@ impl Ear {
         manner: Manner,
         mut ended: impl FnMut() -> bool,
     ) -> Result<Written, PipelineError> {
-        let decoder = &self.model.decoder;
         let vocab = self.model.config().vocab_size;
         let context = self.model.config().text_context;
         let longest = (context / 2).min(context.saturating_sub(prompt.len()));
@@ -93,14 +92,7 @@ impl Ear {
             if step + 1 == longest {
                 break;
             }
-            let last: Vec<u32> = open
-                .iter()
-                .filter_map(|d| d.tokens.last().copied())
-                .collect();
-            let mut texts: Vec<&mut Text> = open.iter_mut().map(|d| &mut d.text).collect();
-            let counts = vec![1; last.len()];
-            let states = decoder.forward(&last, &counts, &mut texts, memory)?;
-            logits = decoder.logits(&states)?;
+            logits = self.read_on(&mut open, memory)?;
         }
         done.append(&mut open);
         let best = done
@@ -114,6 +106,19 @@ impl Ear {
             temperature: manner.temperature,
             cost,
         })
+    }
+
+    /// Reads the last token of each text: the logits behind it, text by text.
+    fn read_on(&self, open: &mut [Draft], memory: &Memory) -> Result<Vec<f32>, PipelineError> {
+        let decoder = &self.model.decoder;
+        let last: Vec<u32> = open
+            .iter()
+            .filter_map(|d| d.tokens.last().copied())
+            .collect();
+        let mut texts: Vec<&mut Text> = open.iter_mut().map(|d| &mut d.text).collect();
+        let counts = vec![1; last.len()];
+        let states = decoder.forward(&last, &counts, &mut texts, memory)?;
+        Ok(decoder.logits(&states)?)
     }
 
     /// Reads the prompt: the logits behind it, and the probability that nobody speaks, which stands behind the token
