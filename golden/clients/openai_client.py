@@ -273,4 +273,32 @@ def documents_are_ranked(client):
     assert len(results) == 2 and results[0]["index"] == 1, results
 
 
+@case
+def texts_are_said(client):
+    said = {"model": "hibari", "voice": "alloy", "input": "Hello there. How are you?"}
+    mp3 = client.audio.speech.create(**said).read()
+    assert mp3[:3] == b"ID3" and len(mp3) > 5000, mp3[:16]
+    for format, head in [("opus", b"OggS"), ("flac", b"fLaC"), ("wav", b"RIFF")]:
+        sound = client.audio.speech.create(**said, response_format=format).read()
+        assert sound[:4] == head, (format, sound[:16])
+    began = time.monotonic()
+    with client.audio.speech.with_streaming_response.create(**said, response_format="pcm", speed=1.2) as response:
+        first = next(response.iter_bytes(1024))
+    assert len(first) == 1024 and time.monotonic() - began < 5
+    for change, param in [({"response_format": "aac"}, "response_format"), ({"voice": "nobody"}, "voice")]:
+        error = refused(openai.BadRequestError, lambda: client.audio.speech.create(**{**said, **change}))
+        assert error.param == param, error
+
+
+@case
+def tunes_are_made(client):
+    body = {"prompt": "a jig in G", "seconds": 6, "seed": 7, "format": "json"}
+    request = urllib.request.Request(
+        str(client.base_url) + "music", json.dumps(body).encode(),
+        {"Authorization": f"Bearer {client.api_key}", "Content-Type": "application/json"})
+    tune = json.load(urllib.request.urlopen(request))
+    assert tune["recipe"]["key"].startswith("G") and base64.b64decode(tune["midi"])[:4] == b"MThd", tune["recipe"]
+    assert abs(tune["seconds"] - 6) < 0.1 and len(tune["melody"]) > 10
+
+
 main("openai (Python)", openai.__version__, openai.OpenAI(base_url=sys.argv[1], api_key=sys.argv[2], max_retries=0))

@@ -21,7 +21,7 @@ export async function removeWork(work) {
 
 const EXTENSIONS = {
   'image/png': 'png', 'image/jpeg': 'jpg', 'image/webp': 'webp', 'image/gif': 'gif', 'text/plain': 'txt', 'text/markdown': 'md',
-  'audio/wav': 'wav', 'audio/flac': 'flac', 'video/mp4': 'mp4', 'application/json': 'json',
+  'audio/wav': 'wav', 'audio/flac': 'flac', 'audio/mpeg': 'mp3', 'audio/ogg': 'opus', 'video/mp4': 'mp4', 'application/json': 'json',
 };
 
 export async function saveWork(work) {
@@ -32,7 +32,8 @@ export async function saveWork(work) {
 /** Opens the page that makes works of this medium, with this one's recipe. */
 export function reuse(work) {
   sessionStorage.setItem('medley.reuse', JSON.stringify(work.recipe));
-  go(`${work.medium === 'image' ? 'draw' : 'chat'}?reuse=${work.id}`);
+  const page = { image: 'draw', speech: 'speak', music: 'music' }[work.medium] ?? 'chat';
+  go(`${page}?reuse=${work.id}`);
 }
 
 /** Opens the page that draws, with this picture to begin with. */

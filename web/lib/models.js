@@ -41,6 +41,11 @@ export function listeners(list) {
   return (list ?? []).filter((model) => model.served && (model.architecture === 'whisper' || (model.own && EARS.test(model.name))));
 }
 
+/** Those that speak. */
+export function voices(list) {
+  return (list ?? []).filter((model) => model.served && model.medium === 'speech' && model.architecture !== 'whisper');
+}
+
 /** Those that make works of a medium. Of those that write, only such as answer: the others go on with a text. */
 export function serving(list, medium) {
   const makes = (model) => model.served && model.medium === medium && (medium !== 'text' || model.chats);

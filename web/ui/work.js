@@ -7,7 +7,7 @@ import { Icon } from '../lib/icons.js';
 import { begin, changeWork, removeWork, reuse, saveWork } from '../lib/library.js';
 import { CopyButton } from '../lib/markdown.js';
 import { Dialog, ask, confirm } from './dialog.js';
-import { Picture, filePath } from './picture.js';
+import { Picture, filePath, thumbnailPath, useSource } from './picture.js';
 import { Steps } from './steps.js';
 import { complain } from './toast.js';
 
@@ -27,6 +27,11 @@ function Written({ work }) {
   return html`<div class="work-text">${text ?? '…'}</div>`;
 }
 
+function Heard({ work }) {
+  const source = useSource(filePath(work));
+  return html`<div class="work-sound"><${Picture} path=${thumbnailPath(work)} alt="" /><audio controls src=${source ?? undefined}></audio></div>`;
+}
+
 /** The pictures on the way to this one, which may have been drawn with others. */
 async function framesOf(work) {
   const way = await wayOf(work.job);
@@ -44,7 +49,7 @@ function Shown({ work }) {
     if (work.job) framesOf(work).then(setFrames, () => {});
   }, [work.id]);
   if (work.mime.startsWith('text/')) return html`<${Written} work=${work} />`;
-  if (work.mime.startsWith('audio/')) return html`<p class="muted">Sound cannot be shown here yet.</p>`;
+  if (work.mime.startsWith('audio/')) return html`<${Heard} work=${work} />`;
   const frame = frames && at < frames.length ? frames[at] : null;
   return html`<div class="work-stage">${frame
     ? html`<img class="pixels" src=${frame.image} alt="" style=${{ aspectRatio: `${work.width} / ${work.height}` }} />`

@@ -28,7 +28,10 @@ pub struct MusicArgs {
     /// A SoundFont (.sf2) whose instruments play [default: the built-in ones]
     #[arg(long, value_name = "FILE")]
     pub soundfont: Option<PathBuf>,
-    /// Write to this file; .wav, .mid or .abc [default: words of the prompt and the seed, .wav]
+    /// Samples a second of the sound [default: 44100]
+    #[arg(long, value_name = "HZ")]
+    pub sample_rate: Option<u32>,
+    /// Write to this file; .wav, .flac, .opus, .mp3, .mid or .abc [default: words of the prompt and the seed, .wav]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -69,7 +72,10 @@ pub struct SpeechArgs {
     /// Write captions with the times of words to this file; .srt or .vtt
     #[arg(long, value_name = "FILE")]
     pub captions: Option<PathBuf>,
-    /// Write to this file; .wav [default: the first words, .wav]
+    /// Samples a second [default: the voice's]
+    #[arg(long, value_name = "HZ")]
+    pub sample_rate: Option<u32>,
+    /// Write to this file; .wav, .flac, .opus or .mp3 [default: the first words, .wav]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

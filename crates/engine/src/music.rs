@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_media::audio::{Depth, encode_wav};
-use medley_media::score::{ScoreFormat, Tune};
+pub use medley_media::audio::SoundFormat;
+pub use medley_media::score::ScoreFormat;
+use medley_media::score::Tune;
 use medley_media::{MediaError, Origin, abc, midi};
 pub use medley_pipelines::music::{
-    LONGEST_S, Music, MusicGenerator, MusicInputs, MusicModel, complete,
+    Choice, LONGEST_S, Music, MusicGenerator, MusicInputs, MusicModel, complete,
 };
 use medley_types::{InputFile, Medium, MusicRequest, Request};
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ const FONT_BYTES: u64 = 1 << 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Sound.
-    Wav,
+    Sound(SoundFormat),
     /// Notes.
     Score(ScoreFormat),
 }
@@ -53,13 +54,15 @@ pub fn check_output(path: &Path) -> Result<Target> {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("");
     let target = match ScoreFormat::of_extension(ending) {
         Some(format) => Target::Score(format),
-        None if matches!(ending.to_ascii_lowercase().as_str(), "wav" | "wave") => Target::Wav,
-        None => {
-            return Err(EngineError::Output {
-                path: path.to_owned(),
-                reason: "music is written to .wav, .mid or .abc".into(),
-            });
-        }
+        None => match SoundFormat::from_path(path) {
+            Ok(format) => Target::Sound(format),
+            Err(_) => {
+                return Err(EngineError::Output {
+                    path: path.to_owned(),
+                    reason: "music is written to .wav, .flac, .opus, .mp3, .mid or .abc".into(),
+                });
+            }
+        },
     };
     crate::work_file::check_writable(path)?;
     Ok(target)
@@ -126,24 +129,122 @@ pub fn write(
     with_recipe: bool,
 ) -> Result<Value> {
     let recipe = with_recipe.then(|| json!(Request::Music(request.clone())).to_string());
-    let origin = Origin::Generated {
-        recipe: recipe.as_deref(),
-    };
-    let (bytes, mime) = match check_output(path)? {
-        Target::Score(format @ ScoreFormat::Abc) => {
-            (abc::write(&music.tune, origin), format.mime())
-        }
-        Target::Score(format @ ScoreFormat::Midi) => {
-            (midi::write(&music.score, origin)?, format.mime())
-        }
-        Target::Wav => {
-            let sound = music.sound.as_ref().ok_or_else(|| EngineError::Output {
-                path: path.to_owned(),
-                reason: "no sound was made".into(),
-            })?;
-            (encode_wav(sound, Depth::Int16, origin)?, "audio/wav")
-        }
-    };
+    let target = check_output(path)?;
+    let bytes = encoded(music, target, recipe.as_deref())?;
     medley_media::write_file(path, &bytes)?;
-    Ok(json!({ "path": path, "mime": mime, "seconds": music.work.seconds }))
+    Ok(json!({ "path": path, "mime": target.mime(), "seconds": music.work.seconds }))
+}
+
+impl Target {
+    /// Its MIME type.
+    pub const fn mime(self) -> &'static str {
+        match self {
+            Self::Sound(format) => format.mime(),
+            Self::Score(format) => format.mime(),
+        }
+    }
+}
+
+/// Music as the bytes of a file, with its mark and, where one is given, its recipe.
+///
+/// # Errors
+/// [`EngineError::Media`], [`EngineError::BadRequest`] for sound where none was made.
+pub fn encoded(music: &Music, target: Target, recipe: Option<&str>) -> Result<Vec<u8>> {
+    let origin = Origin::Generated { recipe };
+    Ok(match target {
+        Target::Score(ScoreFormat::Abc) => abc::write(&music.tune, origin),
+        Target::Score(ScoreFormat::Midi) => midi::write(&music.score, origin)?,
+        Target::Sound(format) => {
+            let sound = music
+                .sound
+                .as_ref()
+                .ok_or_else(|| EngineError::BadRequest {
+                    field: "format".into(),
+                    reason: "no sound was made".into(),
+                })?;
+            sound.encode(format, origin)?
+        }
+    })
+}
+
+/// A note as it is heard.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlayedNote {
+    /// Its beginning in seconds.
+    pub start: f64,
+    /// Its end in seconds.
+    pub end: f64,
+    /// Pitch as in MIDI; of drums the instrument.
+    pub pitch: u8,
+    /// How hard it is struck, 1 to 127.
+    pub velocity: u8,
+    /// Which note of the written melody it is, of those that have a pitch.
+    pub written: Option<usize>,
+}
+
+/// The notes of an instrument.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlayedTrack {
+    /// Its name.
+    pub name: String,
+    /// Whether they are drums.
+    pub drums: bool,
+    /// The notes, in order.
+    pub notes: Vec<PlayedNote>,
+}
+
+/// Notes that are looked over for the one that is played, as ornaments and ties have no note of their own.
+const AHEAD: usize = 4;
+
+/// All that is played, at its times; of the melody, the first of the tracks, each note with the one that was written.
+pub fn played(music: &Music) -> Vec<PlayedTrack> {
+    let mut numbers = Vec::new();
+    let mut count = 0;
+    for bar in &music.tune.bars {
+        let pitched = bar.events.iter().filter_map(|event| event.pitch);
+        let bar: Vec<(usize, u8)> = pitched.enumerate().map(|(i, p)| (count + i, p)).collect();
+        count += bar.len();
+        numbers.push(bar);
+    }
+    let order = music.tune.order();
+    let heard: Vec<(usize, u8)> = order.iter().flat_map(|&bar| numbers[bar].clone()).collect();
+    let mut at = 0;
+    let mut written = |pitch: u8| {
+        let next = (at..at + AHEAD).find(|i| {
+            heard
+                .get(i % heard.len().max(1))
+                .is_some_and(|n| n.1 == pitch)
+        })?;
+        at = next + 1;
+        Some(heard[next % heard.len()].0)
+    };
+    let mut track = |(number, track): (usize, &medley_media::score::Track)| {
+        let note = |note: &medley_media::score::Note| PlayedNote {
+            start: music.score.seconds_at(note.start),
+            end: music
+                .score
+                .seconds_at(note.start.saturating_add(note.length)),
+            pitch: note.pitch,
+            velocity: note.velocity,
+            written: if number == 0 {
+                written(note.pitch)
+            } else {
+                None
+            },
+        };
+        PlayedTrack {
+            name: track.name.clone(),
+            drums: track.drums,
+            notes: track.notes.iter().map(note).collect(),
+        }
+    };
+    let tracks = music.score.tracks.iter().enumerate();
+    tracks.map(&mut track).collect()
+}
+
+/// Whether the model in a folder makes music.
+pub fn plays(folder: &Path) -> bool {
+    let text = std::fs::read_to_string(folder.join("config.json"));
+    let config = text.ok().and_then(|text| serde_json::from_str(&text).ok());
+    config.is_some_and(|config: Value| config["vocabulary"] == medley_tokenize::notes::VOCABULARY)
 }

@@ -1,18 +1,94 @@
 //! Speech: voices by name, files that come out.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use medley_media::Origin;
-use medley_media::audio::{Depth, SoundFormat, encode_wav};
+pub use medley_media::Origin;
+pub use medley_media::audio::{SoundFormat, SoundStream};
+use medley_media::{Audio, MediaError};
 pub use medley_pipelines::speech::captions::{CaptionFormat, captions};
 pub use medley_pipelines::speech::{
-    MAX_TEXT, Piece, SPEEDS, Speech, SpeechGenerator, load, validate,
+    Level, MAX_TEXT, PhonemeTime, Piece, SPEEDS, Speech, SpeechGenerator, load, validate,
 };
 use medley_types::{Medium, Request, SpeechRequest};
 use serde_json::{Value, json};
 
 use crate::store::Store;
-use crate::{EngineError, Result};
+use crate::{EngineError, PipelineError, Result};
+
+/// The voices of a model: the usual one, and each other once it is asked for.
+pub struct Voices {
+    folder: PathBuf,
+    usual: Arc<dyn SpeechGenerator>,
+    others: Mutex<HashMap<String, Arc<dyn SpeechGenerator>>>,
+}
+
+impl Voices {
+    /// The voices in a folder.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn open(folder: &Path) -> Result<Self, PipelineError> {
+        Ok(Self {
+            folder: folder.to_owned(),
+            usual: load(folder, None)?.into(),
+            others: Mutex::default(),
+        })
+    }
+
+    /// One voice alone.
+    pub fn of(voice: Arc<dyn SpeechGenerator>) -> Self {
+        Self {
+            folder: PathBuf::new(),
+            usual: voice,
+            others: Mutex::default(),
+        }
+    }
+
+    /// Their names, the usual one first.
+    pub fn names(&self) -> &[String] {
+        self.usual.voices()
+    }
+
+    /// The voice of this name, or the usual one; may read its files.
+    ///
+    /// # Errors
+    /// [`PipelineError::InvalidRequest`] lists the voices there are; otherwise as [`load`].
+    pub fn voice(&self, name: Option<&str>) -> Result<Arc<dyn SpeechGenerator>, PipelineError> {
+        let usual = self.names().first().map(String::as_str);
+        let Some(name) = name.filter(|name| Some(*name) != usual) else {
+            return Ok(self.usual.clone());
+        };
+        if self.names().iter().all(|known| known != name) {
+            return Err(PipelineError::InvalidRequest(format!(
+                "there is no voice {name:?}; there are: {}",
+                self.names().join(", ")
+            )));
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = others.get(name) {
+            return Ok(known.clone());
+        }
+        let voice: Arc<dyn SpeechGenerator> = load(&self.folder, Some(name))?.into();
+        others.insert(name.to_owned(), voice.clone());
+        Ok(voice)
+    }
+
+    /// Whether none of them speaks.
+    pub(crate) fn is_silent(&self) -> bool {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = |voice: &Arc<dyn SpeechGenerator>| Arc::strong_count(voice) <= 1;
+        silent(&self.usual) && others.values().all(silent)
+    }
+}
+
+/// Whether the model in a folder speaks.
+pub fn speaks(folder: &Path) -> bool {
+    folder
+        .join(medley_pipelines::speech::hibari::MARK)
+        .is_file()
+}
 
 /// Longest name that is made of a text.
 const NAME_LENGTH: usize = 40;
@@ -89,10 +165,7 @@ pub fn write(
 ) -> Result<Value> {
     let format = SoundFormat::from_path(path)?;
     let recipe = with_recipe.then(|| json!(Request::Speech(request.clone())).to_string());
-    let origin = Origin::Generated {
-        recipe: recipe.as_deref(),
-    };
-    let bytes = encode_wav(&speech.audio, Depth::Int16, origin)?;
+    let bytes = encoded(&speech.audio, format, recipe.as_deref())?;
     medley_media::write_file(path, &bytes)?;
     Ok(json!({
         "path": path,
@@ -102,6 +175,45 @@ pub fn write(
         "channels": speech.audio.channels(),
     }))
 }
+
+/// A sound as the bytes of a file, with its mark and, where one is given, its recipe.
+///
+/// # Errors
+/// [`EngineError::Media`].
+pub fn encoded(audio: &Audio, format: SoundFormat, recipe: Option<&str>) -> Result<Vec<u8>> {
+    Ok(audio.encode(format, Origin::Generated { recipe })?)
+}
+
+/// The same words at another sample rate; those of the voice where none is asked for.
+///
+/// # Errors
+/// [`EngineError::Media`] for a rate that no sound has.
+pub fn at_rate(speech: Speech, rate: Option<u32>) -> Result<Speech> {
+    let Some(rate) = rate else { return Ok(speech) };
+    check_rate(rate)?;
+    let audio = speech.audio.resampled(rate)?;
+    let mut work = speech.work;
+    work.sample_rate = rate;
+    Ok(Speech { audio, work })
+}
+
+/// Refuses a sample rate that files are not written at.
+///
+/// # Errors
+/// [`EngineError::Media`].
+pub fn check_rate(rate: u32) -> Result<()> {
+    if (RATES.0..=RATES.1).contains(&rate) {
+        return Ok(());
+    }
+    Err(EngineError::Media(MediaError::Size {
+        what: "the sample rate",
+        got: rate.to_string(),
+        allowed: format!("{} to {} samples a second", RATES.0, RATES.1),
+    }))
+}
+
+/// The least and most samples a second that files are written with.
+const RATES: (u32, u32) = (8_000, 192_000);
 
 /// Writes captions and describes the file.
 ///

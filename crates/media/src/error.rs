@@ -78,10 +78,10 @@ pub enum MediaError {
         reason: String,
     },
     /// The bytes are those of no sound format that is read.
-    #[error("this is no sound that can be read: use WAV, FLAC, MP3, Ogg Vorbis or AAC")]
+    #[error("this is no sound that can be read: use WAV, FLAC, MP3, Ogg (Vorbis or Opus) or AAC")]
     UnknownSound,
     /// A file name whose ending stands for no sound format that is written.
-    #[error("{name:?} ends in no sound format that is written; use .wav")]
+    #[error("{name:?} ends in no sound format that is written; use .wav, .flac, .opus or .mp3")]
     UnknownSoundExtension {
         /// The name that was given.
         name: String,
@@ -99,6 +99,14 @@ pub enum MediaError {
         index: usize,
         /// `NaN`, `inf` or `-inf`.
         value: String,
+    },
+    /// An encoder that gave up.
+    #[error("the sound cannot be written as {format}: {reason}")]
+    EncodeSound {
+        /// `FLAC`, `Opus` or `MP3`.
+        format: &'static str,
+        /// Why not.
+        reason: String,
     },
     /// Written music that cannot be read or written.
     #[error("the {kind} file cannot be used: {reason}")]

@@ -89,7 +89,7 @@ fn architecture(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Embedding => "bert",
         Purpose::Transcript => "whisper",
-        Purpose::Text | Purpose::Image => "",
+        Purpose::Text | Purpose::Image | Purpose::Speech | Purpose::Music => "",
     }
 }
 
@@ -97,7 +97,8 @@ fn architecture(purpose: Purpose) -> &'static str {
 fn medium(purpose: Purpose) -> Medium {
     match purpose {
         Purpose::Image => Medium::Image,
-        Purpose::Transcript => Medium::Speech,
+        Purpose::Transcript | Purpose::Speech => Medium::Speech,
+        Purpose::Music => Medium::Music,
         Purpose::Text | Purpose::Embedding => Medium::Text,
     }
 }

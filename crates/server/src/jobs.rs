@@ -77,6 +77,8 @@ fn usual(cards: &[Card], medium: Medium) -> Option<String> {
 fn purpose(medium: Medium) -> Purpose {
     match medium {
         Medium::Image => Purpose::Image,
+        Medium::Speech => Purpose::Speech,
+        Medium::Music => Purpose::Music,
         _ => Purpose::Text,
     }
 }
@@ -113,6 +115,8 @@ async fn submit(
     let (medium, model) = match &request {
         Recipe::Text(text) => (Medium::Text, &text.model),
         Recipe::Image(image) => (Medium::Image, &image.model),
+        Recipe::Speech(speech) => (Medium::Speech, &speech.model),
+        Recipe::Music(music) => (Medium::Music, &music.model),
         _ => return Err(fields.wrong_value("request", "no such medium is made here")),
     };
     let card = cards.iter().find(|card| card.id == *model);

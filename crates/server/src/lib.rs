@@ -17,6 +17,7 @@ mod jobs;
 mod kept;
 mod library;
 mod metrics;
+mod music;
 mod openapi;
 mod query;
 mod rerank;
@@ -26,6 +27,7 @@ mod said;
 mod schema;
 mod serve;
 mod service;
+mod speech;
 mod studio;
 mod transcripts;
 

@@ -184,6 +184,26 @@ const ROUTES: &[Route] = &[
         "Transcription",
     )
     .takes("TranslationRequest"),
+    route(
+        "post",
+        "/v1/audio/speech",
+        "A text, said aloud",
+        "application/octet-stream",
+    )
+    .takes("SpeechRequest"),
+    route(
+        "get",
+        "/v1/audio/voices",
+        "The voices there are",
+        "VoiceList",
+    ),
+    route(
+        "post",
+        "/v1/music",
+        "A tune, as sound, as notes or as JSON with both",
+        "application/octet-stream",
+    )
+    .takes("MusicRequest"),
     route("post", "/v1/jobs", "Queue a request", "Job").takes("JobRequest"),
     route("get", "/v1/jobs", "Jobs, the newest first", "JobList")
         .asks(&["state", "limit", "after"]),

@@ -25,17 +25,15 @@ use crate::library;
 use crate::metrics;
 use crate::openapi;
 use crate::service::Service;
-use crate::{rerank, responses, studio, transcripts};
+use crate::{music, rerank, responses, speech, studio, transcripts};
 
 /// Media whose generators are not there yet, with their methods.
 pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("/v1/images/variations", &["post"]),
-    ("/v1/audio/speech", &["post"]),
     ("/v1/videos", &["get", "post"]),
     ("/v1/videos/{id}", &["get", "delete"]),
     ("/v1/videos/{id}/content", &["get"]),
     ("/v1/videos/{id}/remix", &["post"]),
-    ("/v1/music", &["post"]),
 ];
 
 /// The API of a service.
@@ -53,6 +51,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(catalog::routes())
         .merge(images::routes())
         .merge(transcripts::routes())
+        .merge(speech::routes())
+        .merge(music::routes())
         .merge(metrics::routes());
     for (path, _) in LATER {
         router = router.route(path, any(later));

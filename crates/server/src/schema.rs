@@ -228,6 +228,39 @@ shapes! {
         words: Option<Vec<Value>>,
         usage: Value,
     }
+    SpeechRequest {
+        model: String,
+        input: String,
+        /// A name of GET /v1/audio/voices; OpenAI's own stand for the model's usual voice.
+        voice: Option<String>,
+        /// mp3, opus, flac, wav or pcm.
+        response_format: Option<String>,
+        speed: Option<f64>,
+        /// audio or sse.
+        stream_format: Option<String>,
+        seed: Option<u32>,
+        /// Seconds of silence between sentences.
+        pause: Option<f64>,
+        /// In LUFS.
+        loudness: Option<f64>,
+    }
+    Voice { id: String, object: String, model: String, }
+    VoiceList { object: String, data: Vec<Voice>, }
+    MusicRequest {
+        prompt: String,
+        model: Option<String>,
+        key: Option<String>,
+        metre: Option<String>,
+        tempo: Option<f64>,
+        style: Option<String>,
+        seconds: Option<f64>,
+        /// In place of seconds.
+        bars: Option<u32>,
+        seed: Option<u32>,
+        temperature: Option<f64>,
+        /// wav, mp3, flac, opus, midi, abc, or json for all of it.
+        format: Option<String>,
+    }
     ImageList { created: u64, data: Vec<Value>, background: String, output_format: String, size: String, }
     /// Also as a form, with `request` as JSON, `image`, and `mask` and `strength` as edits of pictures have them.
     JobRequest {

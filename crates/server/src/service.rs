@@ -9,10 +9,12 @@ use medley_engine::batch::Prepared;
 use medley_engine::dialect::{self, Dialect};
 use medley_engine::image::{ImageGenerator, Images};
 use medley_engine::keys::hash;
+use medley_engine::music::{Music, MusicGenerator};
 use medley_engine::serving::{
-    Card, Compute, Drawing, Limits, Listening, Mailbox, Memory, Model, Purpose, Reader,
-    ServingError, Shelf, Texts,
+    Card, Composing, Compute, Drawing, Limits, Listening, Mailbox, Memory, Model, Purpose, Reader,
+    ServingError, Shelf, Speaking, Texts,
 };
+use medley_engine::speech::{Speech, Voices};
 use medley_engine::transcript::Listener;
 use medley_engine::{
     CancelToken, EmbeddingModel, EngineError, Home, PipelineError, TextModel, Tokenizer,
@@ -391,6 +393,47 @@ impl Service {
             Model::Speech(model) => Ok((model, place)),
             _ => Err(ApiError::internal("the model is of another kind")),
         }
+    }
+
+    /// Loads a model that speaks; what is given back with it is a place in the queue.
+    pub(crate) async fn voices(&self, id: &str) -> Answer<(Arc<Voices>, OwnedSemaphorePermit)> {
+        let place = self.places(1)?;
+        let card = self.card(id).await?;
+        if card.purpose != Purpose::Speech {
+            return Err(wrong_purpose(&card.id, "does not speak"));
+        }
+        match self.load(card).await? {
+            Model::Voice(model) => Ok((model, place)),
+            _ => Err(ApiError::internal("the model is of another kind")),
+        }
+    }
+
+    /// Says something.
+    pub(crate) async fn speak(&self, speaking: Speaking) -> Answer<Speech> {
+        let said = self.engine.speak(speaking).await;
+        said.map_err(|error| ApiError::of_serving(&error, "input"))
+    }
+
+    /// Loads a model that makes music; what is given back with it is a place in the queue.
+    pub(crate) async fn musician(
+        &self,
+        id: &str,
+    ) -> Answer<(Arc<dyn MusicGenerator>, OwnedSemaphorePermit)> {
+        let place = self.places(1)?;
+        let card = self.card(id).await?;
+        if card.purpose != Purpose::Music {
+            return Err(wrong_purpose(&card.id, "makes no music"));
+        }
+        match self.load(card).await? {
+            Model::Music(model) => Ok((model, place)),
+            _ => Err(ApiError::internal("the model is of another kind")),
+        }
+    }
+
+    /// Makes music.
+    pub(crate) async fn compose(&self, composing: Composing) -> Answer<Music> {
+        let made = self.engine.compose(composing).await;
+        made.map_err(|error| ApiError::of_serving(&error, "prompt"))
     }
 
     /// Writes a sound down.

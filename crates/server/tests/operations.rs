@@ -94,8 +94,7 @@ async fn media_that_are_still_to_come_say_so() {
         ("DELETE", "/v1/videos/video_1"),
         ("GET", "/v1/videos/video_1/content"),
         ("POST", "/v1/videos/video_1/remix"),
-        ("POST", "/v1/audio/speech"),
-        ("POST", "/v1/music"),
+        ("POST", "/v1/images/variations"),
     ] {
         let request = Request::builder()
             .method(method)

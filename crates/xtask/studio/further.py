@@ -258,7 +258,7 @@ def accessible(studio, where):
 
 def light(studio):
     """Every page for people who do not see it as others do."""
-    for name in ["chat", "draw", "library", "jobs", "models", "settings"]:
+    for name in ["chat", "draw", "speak", "music", "listen", "library", "jobs", "models", "settings"]:
         studio.open(name)
         studio.page.wait_for_timeout(400)
         accessible(studio, f"light {name}")
@@ -278,7 +278,7 @@ def dark(studio):
     studio.last_answer().locator(".token").nth(3).hover()
     studio.shot("dark-chat")
     page.get_by_role("button", name="Look inside").click()
-    for name in ["draw", "library", "jobs", "models", "settings"]:
+    for name in ["draw", "speak", "music", "listen", "library", "jobs", "models", "settings"]:
         studio.open(name)
         page.wait_for_timeout(400)
         studio.shot(f"dark-{name}")
@@ -287,4 +287,64 @@ def dark(studio):
     studio.found["themes"] = ["light", "dark"]
 
 
-FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, light, dark]
+def music(studio):
+    """A tune, its roll, what the model thought of a note, and the files."""
+    page = studio.page
+    studio.open("music")
+    page.get_by_label("Prompt").fill("a jig in G")
+    page.get_by_label("Seed", exact=True).fill("7")
+    page.get_by_role("button", name="Make music").click()
+    notes = page.locator(".roll rect.t0")
+    expect(notes.first).to_be_visible()
+    count = notes.count()
+    assert count > 40, f"{count} notes of the melody"
+    notes.nth(3).hover()
+    others = page.get_by_role("tooltip").locator("li")
+    expect(others.first).to_be_visible()
+    length = page.locator("audio").evaluate("(audio) => new Promise((done) => { const look = () => (audio.duration ? done(audio.duration) : setTimeout(look, 50)); look(); })")
+    assert length > 5, f"{length} seconds of sound"
+    studio.shot("music")
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as download:
+        page.get_by_role("menuitem", name="MIDI").click()
+    assert download.value.suggested_filename.endswith(".mid")
+    page.get_by_role("button", name="Keep").click()
+    studio.open("library")
+    page.get_by_label("Search the works").fill("jig")
+    expect(page.locator(".work-card")).to_have_count(1)
+    page.locator(".work-card").first.get_by_role("button").click()
+    expect(page.get_by_role("dialog").locator("audio")).to_be_visible()
+    page.keyboard.press("Escape")
+    studio.found["music"] = {"notes": count, "seconds": round(length, 1)}
+
+
+def speak(studio):
+    """A voice is got, and says a text; words stand in the spectrogram."""
+    page = studio.page
+    studio.open("models")
+    page.get_by_role("button", name="Get hibari").click()
+    expect(page.locator(".model", has_text="hibari")).to_contain_text("here", timeout=300_000)
+    studio.open("speak")
+    page.get_by_label("Text", exact=True).fill("Hello there. The quick brown fox jumps over the lazy dog.")
+    page.get_by_label("Text", exact=True).press("Control+Enter")
+    bounds = page.locator(".spectrogram i")
+    expect(bounds).to_have_count(11)
+    phonemes = page.locator(".spectrogram s").count()
+    assert phonemes > 25, f"{phonemes} phonemes are marked"
+    told = page.locator(".card .hint").last.inner_text()
+    studio.shot("speak")
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as download:
+        page.get_by_role("menuitem", name="MP3").click()
+    assert download.value.suggested_filename.endswith(".mp3")
+    studio.open("chat")
+    page.locator(".talks li a").first.click()
+    button = studio.last_answer().get_by_role("button", name="Read aloud")
+    expect(button).to_be_visible()
+    button.click()
+    expect(studio.last_answer().get_by_role("button", name="Stop reading")).to_be_visible()
+    studio.last_answer().get_by_role("button", name="Stop reading").click()
+    studio.found["speak"] = told
+
+
+FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, speak, light, dark]

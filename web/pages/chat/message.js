@@ -3,14 +3,29 @@ import { html, useEffect, useRef, useState } from '../../lib/html.js';
 import { seconds } from '../../lib/format.js';
 import { Icon } from '../../lib/icons.js';
 import { CopyButton, Markdown } from '../../lib/markdown.js';
+import { models, voices } from '../../lib/models.js';
+import { useValue } from '../../lib/state.js';
+import { aloud, readAloud } from '../../lib/voice.js';
 import { Growing } from '../../ui/controls.js';
 import { confirm } from '../../ui/dialog.js';
+import { complain } from '../../ui/toast.js';
 import { Measures, Tokens } from './inside.js';
 import { change, deepest, removeNode, siblings } from './talks.js';
 import { answer, say } from './write.js';
 
 function Action({ icon, label, run, disabled }) {
   return html`<button type="button" class="quiet tiny" aria-label=${label} title=${label} disabled=${disabled} onClick=${run}><${Icon} name=${icon} size="16" /></button>`;
+}
+
+/** Reads an answer aloud, where there is a voice. */
+function Aloud({ node }) {
+  const [voice] = voices(useValue(models));
+  const now = useValue(aloud) === node.id;
+  if (!voice || !node.content.trim()) return null;
+  // Code and marks are not for the ear; the server takes so many letters at once.
+  const text = node.content.replace(/```[\s\S]*?(```|$)/g, ' ').replace(/[*_`#>|]/g, '').slice(0, 4000).trim();
+  const read = () => readAloud(node.id, { model: voice.name, text }).catch(complain);
+  return html`<${Action} icon=${now ? 'stop' : 'speak'} label=${now ? 'Stop reading' : 'Read aloud'} disabled=${!text} run=${read} />`;
 }
 
 /** From one version of a message to the other. */
@@ -83,6 +98,7 @@ function Assistant({ talk, node, busy, inside, last }) {
     ${node.state === 'failed' && html`<p class="bad" role="alert">${node.error}</p>`}
     ${!going && html`<div class="actions"><${Versions} talk=${talk} node=${node} busy=${busy} />
       <${CopyButton} text=${node.content} small label="Copy the answer" />
+      <${Aloud} node=${node} />
       <${Action} icon="again" label="Answer anew" disabled=${busy} run=${() => answer(talk, node.parent)} />
       <${Action} icon="edit" label="Edit the answer" disabled=${busy} run=${() => setEditing(true)} />
       <${Action} icon="trash" label="Delete" disabled=${busy} run=${remove} />

@@ -5,7 +5,7 @@ use std::path::Path;
 use medley_engine::image::recipe_name;
 use medley_engine::music::{self, Music, MusicGenerator, MusicInputs, MusicModel, Target};
 use medley_engine::train::music::{Card, Likeness, measure};
-use medley_engine::{Resolved, Run};
+use medley_engine::{EngineError, Resolved, Run, speech};
 use medley_types::{Event, MusicRequest, Request};
 use serde_json::{Value, json};
 
@@ -45,8 +45,12 @@ pub fn run(args: &MusicArgs, global: &Global) -> Outcome {
     let completed = music::complete(&request, inputs.init.as_ref());
     let request = completed.map_err(|e| Failure::Usage(e.report()))?;
     let name = args.model.as_deref().unwrap_or(DEFAULT_MUSIC);
+    if let Some(rate) = args.sample_rate {
+        speech::check_rate(rate)?;
+    }
     let model = find(name, global)?;
-    finish(&model, request, inputs, &output, global)
+    let file = (output.as_path(), args.sample_rate);
+    finish(&model, request, inputs, file, global)
 }
 
 /// A model of music.
@@ -55,12 +59,12 @@ pub fn find(name: &str, global: &Global) -> Outcome<Resolved> {
     resolve(name, global)
 }
 
-/// Runs a completed request with this model and writes its file.
+/// Runs a completed request with this model and writes its file, with samples at this rate where one is given.
 pub fn finish(
     model: &Resolved,
     request: MusicRequest,
     inputs: MusicInputs,
-    output: &Path,
+    (output, rate): (&Path, Option<u32>),
     global: &Global,
 ) -> Outcome {
     let request = MusicRequest {
@@ -68,11 +72,14 @@ pub fn finish(
         ..request
     };
     let inputs = MusicInputs {
-        sound: music::check_output(output)? == Target::Wav,
+        sound: matches!(music::check_output(output)?, Target::Sound(_)),
         ..inputs
     };
     let generator = MusicModel::load(&model.path, &device(global)?)?;
-    let music = play(&generator, &request, &inputs, global)?;
+    let mut music = play(&generator, &request, &inputs, global)?;
+    if let (Some(rate), Some(sound)) = (rate, &mut music.sound) {
+        *sound = sound.resampled(rate).map_err(EngineError::from)?;
+    }
     let file = music::write(output, &request, &music, !global.no_recipe)?;
     if global.json {
         let mut value = json!({

@@ -73,7 +73,7 @@ fn tune(args: &RemakeArgs, request: MusicRequest, global: &Global) -> Outcome {
     let request = completed.map_err(|e| Failure::Usage(e.report()))?;
     let model = known(args.model.as_deref(), &request.model)?;
     let model = super::music::find(model, global)?;
-    super::music::finish(&model, request, inputs, &output, global)
+    super::music::finish(&model, request, inputs, (output.as_path(), None), global)
 }
 
 /// The model of a recipe, or the one that is given in its place.
@@ -118,7 +118,12 @@ fn spoken(args: &RemakeArgs, request: SpeechRequest, global: &Global) -> Outcome
     speech::check_output(&output)?;
     let name = known(args.model.as_deref(), &request.model)?;
     let model = super::speech::find(name, global)?;
-    super::speech::finish(&model, request, &output, None, global)
+    let files = super::speech::Files {
+        output: &output,
+        captions: None,
+        rate: None,
+    };
+    super::speech::finish(&model, request, &files, global)
 }
 
 fn picture(args: &RemakeArgs, request: ImageRequest, global: &Global) -> Outcome {

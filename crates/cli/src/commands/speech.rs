@@ -2,7 +2,7 @@ use std::path::Path;
 
 use medley_engine::{PipelineError, Resolved, Run, image, speech};
 use medley_types::{Event, Request, SpeechRequest};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::{Bar, DEFAULT_SPEECH, cancel_token, prompt_text, resolve, store};
 use crate::args::Global;
@@ -28,8 +28,16 @@ pub fn run(args: &SpeechArgs, global: &Global) -> Outcome {
     if let Some(path) = &args.captions {
         speech::check_captions(path)?;
     }
+    if let Some(rate) = args.sample_rate {
+        speech::check_rate(rate)?;
+    }
     let model = find(name, global)?;
-    finish(&model, request, &output, args.captions.as_deref(), global)
+    let files = Files {
+        output: &output,
+        captions: args.captions.as_deref(),
+        rate: args.sample_rate,
+    };
+    finish(&model, request, &files, global)
 }
 
 /// A model of voices.
@@ -38,14 +46,23 @@ pub fn find(name: &str, global: &Global) -> Outcome<Resolved> {
     resolve(name, global)
 }
 
+/// What is written, and how.
+pub struct Files<'a> {
+    /// The sound.
+    pub output: &'a Path,
+    /// When each word is said.
+    pub captions: Option<&'a Path>,
+    /// Samples a second, where they are not the voice's.
+    pub rate: Option<u32>,
+}
+
 /// Completes a request for this model, runs it and writes its files.
-pub fn finish(
-    model: &Resolved,
-    request: SpeechRequest,
-    output: &Path,
-    captions: Option<&Path>,
-    global: &Global,
-) -> Outcome {
+pub fn finish(model: &Resolved, request: SpeechRequest, files: &Files, global: &Global) -> Outcome {
+    let Files {
+        output,
+        captions,
+        rate,
+    } = *files;
     if global.device != "cpu" {
         return Err(Failure::usage(format!(
             "--device {}: voices are computed on the cpu",
@@ -70,11 +87,22 @@ pub fn finish(
     let made = generator.generate(&request, &mut run);
     drop(run);
     bar.close();
-    let made = made?;
+    let made = speech::at_rate(made?, rate)?;
     let mut files = vec![speech::write(output, &request, &made, !global.no_recipe)?];
     if let Some(path) = captions {
         files.push(speech::write_captions(path, &made)?);
     }
+    tell(request, &made, &files, output, global)
+}
+
+/// Says what was written.
+fn tell(
+    request: SpeechRequest,
+    made: &speech::Speech,
+    files: &[Value],
+    output: &Path,
+    global: &Global,
+) -> Outcome {
     if !made.work.skipped.is_empty() {
         note(
             global,

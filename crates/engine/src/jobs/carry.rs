@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use medley_media::audio::SoundFormat;
 use medley_media::{Layout, Origin, Picture};
 use medley_types::{
-    ErrorCode, ErrorReport, Event, ImageRequest, Job, JobKind, Medium, Prompt, Request,
-    TextRequest, TextWork,
+    ErrorCode, ErrorReport, Event, ImageRequest, Job, JobKind, Medium, MusicRequest, Prompt,
+    Request, SpeechRequest, TextRequest, TextWork,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -17,7 +18,11 @@ use super::{End, Jobs, Stop};
 use crate::batch::Prepared;
 use crate::image::{self, Format, ImageGenerator, ImageInputs, Images, Speed};
 use crate::library::NewWork;
-use crate::serving::{Card, Compute, Drawing, Mailbox, Model, Reader, Shelf, Texts};
+use crate::music::{self, Music, MusicInputs, Target};
+use crate::serving::{
+    Card, Composing, Compute, Drawing, Mailbox, Model, Reader, Shelf, Speaking, Texts,
+};
+use crate::speech::{self, Speech};
 use crate::{CancelToken, EngineError, PipelineError, PullEvent, PullOptions, PullStage, Store};
 
 /// Previews of one picture at most; each takes a decoding of its own.
@@ -76,6 +81,8 @@ impl Tools {
             JobKind::Generate => match serde_json::from_value(job.request.clone()) {
                 Ok(Request::Text(request)) => self.write(job, request, stop).await,
                 Ok(Request::Image(request)) => self.draw(job, request, stop).await,
+                Ok(Request::Speech(request)) => self.speak(job, request, stop).await,
+                Ok(Request::Music(request)) => self.compose(job, request, stop).await,
                 _ => Err(internal("the request cannot be read")),
             },
             JobKind::Pull => self.pull(job, stop).await,
@@ -185,6 +192,60 @@ impl Tools {
         let images = images?;
         let job = job.clone();
         spawn_blocking(move || picture_works(&job, &request, &images, hash)).await?
+    }
+
+    async fn speak(
+        &self,
+        job: &Job,
+        request: SpeechRequest,
+        stop: &Stop,
+    ) -> Result<Vec<NewWork>, Failure> {
+        let (Model::Voice(voices), hash) = self.load(job).await? else {
+            return Err(wrong_model(job, "does not speak"));
+        };
+        let asked = request.clone();
+        let ready = spawn_blocking(move || {
+            let voice = voices.voice(asked.voice.as_deref())?;
+            let request = voice.complete(&asked)?;
+            Ok::<_, PipelineError>((voice, request))
+        });
+        let (voice, request) = ready.await??;
+        let (sender, events) = unbounded_channel();
+        let speaking = self.compute.speak(Speaking {
+            voice,
+            request: request.clone(),
+            heard: None,
+            events: Box::new(move |event| drop(sender.send(event))),
+            cancel: stop.token.clone(),
+        });
+        let (speech, ()) = tokio::join!(speaking, self.pass_on(&job.id, events));
+        let (speech, job) = (speech?, job.clone());
+        spawn_blocking(move || spoken_work(&job, request, &speech, hash)).await?
+    }
+
+    async fn compose(
+        &self,
+        job: &Job,
+        request: MusicRequest,
+        stop: &Stop,
+    ) -> Result<Vec<NewWork>, Failure> {
+        let (Model::Music(generator), hash) = self.load(job).await? else {
+            return Err(wrong_model(job, "makes no music"));
+        };
+        let (sender, events) = unbounded_channel();
+        let composing = self.compute.compose(Composing {
+            generator,
+            request: request.clone(),
+            inputs: MusicInputs {
+                sound: true,
+                ..MusicInputs::default()
+            },
+            events: Box::new(move |event| drop(sender.send(event))),
+            cancel: stop.token.clone(),
+        });
+        let (music, ()) = tokio::join!(composing, self.pass_on(&job.id, events));
+        let (music, job) = (music?, job.clone());
+        spawn_blocking(move || music_work(&job, request, &music, hash)).await?
     }
 
     /// Passes on what happens to a picture, until nothing more does.
@@ -335,6 +396,58 @@ fn text_work(job: &Job, request: &TextRequest, work: &TextWork, hash: Option<Str
         timings,
         job: Some(job.id.clone()),
     }
+}
+
+/// What sound is kept as: nothing is lost, in half the room.
+const SOUND: SoundFormat = SoundFormat::Flac;
+
+fn spoken_work(
+    job: &Job,
+    request: SpeechRequest,
+    speech: &Speech,
+    hash: Option<String>,
+) -> Result<Vec<NewWork>, Failure> {
+    let prompt = request.text.clone();
+    let recipe = json!(Request::Speech(request));
+    let mut timings = json!(speech.work.timings);
+    timings["seconds"] = json!(speech.work.seconds);
+    Ok(vec![NewWork {
+        medium: Medium::Speech,
+        model: job.model.clone(),
+        model_sha256: hash,
+        prompt,
+        bytes: speech::encoded(&speech.audio, SOUND, Some(&recipe.to_string()))?,
+        recipe,
+        mime: SOUND.mime(),
+        size: None,
+        timings,
+        job: Some(job.id.clone()),
+    }])
+}
+
+fn music_work(
+    job: &Job,
+    request: MusicRequest,
+    music: &Music,
+    hash: Option<String>,
+) -> Result<Vec<NewWork>, Failure> {
+    let prompt = request.prompt.clone();
+    let recipe = json!(Request::Music(request));
+    let mut timings = json!(music.work.timings);
+    timings["seconds"] = json!(music.work.seconds);
+    let target = Target::Sound(SOUND);
+    Ok(vec![NewWork {
+        medium: Medium::Music,
+        model: job.model.clone(),
+        model_sha256: hash,
+        prompt,
+        bytes: music::encoded(music, target, Some(&recipe.to_string()))?,
+        recipe,
+        mime: target.mime(),
+        size: None,
+        timings,
+        job: Some(job.id.clone()),
+    }])
 }
 
 fn picture_works(

@@ -115,6 +115,8 @@ impl Jobs {
                 let (medium, model) = match &**request {
                     Request::Text(text) => (Medium::Text, text.model.clone()),
                     Request::Image(image) => (Medium::Image, image.model.clone()),
+                    Request::Speech(speech) => (Medium::Speech, speech.model.clone()),
+                    Request::Music(music) => (Medium::Music, music.model.clone()),
                     _ => return Err(request::unknown_medium()),
                 };
                 (JobKind::Generate, medium, model, serde_json::json!(request))

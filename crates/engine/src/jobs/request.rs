@@ -1,6 +1,8 @@
 //! Requests as they are kept: everything that counts is in them.
 
-use medley_types::{ImageRequest, Medium, Prompt, Request, Speculation, TextRequest};
+use medley_types::{
+    ImageRequest, Medium, MusicRequest, Prompt, Request, Speculation, SpeechRequest, TextRequest,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +16,7 @@ fn wrong(field: &str, reason: impl Into<String>) -> EngineError {
 }
 
 pub(super) fn unknown_medium() -> EngineError {
-    wrong("medium", "it must be 'text' or 'image'")
+    wrong("medium", "it must be 'text', 'image', 'speech' or 'music'")
 }
 
 /// The request that this JSON is, a recipe, with a seed and a model where it names none. `model` gives the name of the
@@ -30,6 +32,8 @@ pub fn complete(value: &Value, model: impl FnOnce(Medium) -> Option<String>) -> 
     let medium = match fields.remove("medium") {
         Some(Value::String(medium)) if medium == "text" => Medium::Text,
         Some(Value::String(medium)) if medium == "image" => Medium::Image,
+        Some(Value::String(medium)) if medium == "speech" => Medium::Speech,
+        Some(Value::String(medium)) if medium == "music" => Medium::Music,
         _ => return Err(unknown_medium()),
     };
     fields.retain(|_, value| !value.is_null());
@@ -43,8 +47,31 @@ pub fn complete(value: &Value, model: impl FnOnce(Medium) -> Option<String>) -> 
     }
     match medium {
         Medium::Text => text(fields).map(Request::Text),
+        Medium::Speech => speech(fields).map(Request::Speech),
+        Medium::Music => music(fields).map(Request::Music),
         _ => image(fields).map(Request::Image),
     }
+}
+
+fn speech(fields: Map<String, Value>) -> Result<SpeechRequest> {
+    let request: SpeechRequest = read(fields)?;
+    let checked = medley_pipelines::speech::validate(&request);
+    checked.map_err(|error| wrong("request", error.to_string()))?;
+    Ok(request)
+}
+
+fn music(fields: Map<String, Value>) -> Result<MusicRequest> {
+    let request: MusicRequest = read(fields)?;
+    for (given, field) in [
+        (request.init.is_some(), "init"),
+        (request.soundfont.is_some(), "soundfont"),
+    ] {
+        if given {
+            return Err(wrong(field, "it is a file, which no request can name here"));
+        }
+    }
+    let complete = medley_pipelines::music::complete(&request, None);
+    complete.map_err(|error| wrong("request", error.to_string()))
 }
 
 fn text(mut fields: Map<String, Value>) -> Result<TextRequest> {
@@ -134,7 +161,20 @@ mod tests {
         for (value, field) in [
             (json!([]), "request"),
             (json!({ "prompt": "x" }), "medium"),
-            (json!({ "medium": "speech", "prompt": "x" }), "medium"),
+            (json!({ "medium": "video", "prompt": "x" }), "medium"),
+            (json!({ "medium": "speech", "text": " " }), "request"),
+            (
+                json!({ "medium": "speech", "text": "x", "speed": 9 }),
+                "request",
+            ),
+            (
+                json!({ "medium": "music", "prompt": "x", "seconds": 1 }),
+                "request",
+            ),
+            (
+                json!({ "medium": "music", "prompt": "x", "init": { "sha256": "00" } }),
+                "init",
+            ),
             (json!({ "medium": "text" }), "prompt"),
             (
                 json!({ "medium": "text", "prompt": { "messages": [] } }),

@@ -21,10 +21,13 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long is waited before the end of a job is written down again, where it could not be.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What is carried out beside what: so many texts, which are written in one batch, one picture, and one pull.
-const LANES: [(JobKind, Option<Medium>, usize); 3] = [
+/// What is carried out beside what: so many texts, which are written in one batch, one picture, one text that is said, one
+/// tune, and one pull.
+const LANES: [(JobKind, Option<Medium>, usize); 5] = [
     (JobKind::Generate, Some(Medium::Text), 4),
     (JobKind::Generate, Some(Medium::Image), 1),
+    (JobKind::Generate, Some(Medium::Speech), 1),
+    (JobKind::Generate, Some(Medium::Music), 1),
     (JobKind::Pull, None, 1),
 ];
 

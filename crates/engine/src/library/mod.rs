@@ -315,6 +315,9 @@ impl Library {
             let text = String::from_utf8_lossy(&bytes);
             return Ok((thumbnail::page(&text).into_bytes(), "image/svg+xml"));
         }
+        if matches!(work.medium, Medium::Speech | Medium::Music) {
+            return Ok((thumbnail::wave(bytes).into_bytes(), "image/svg+xml"));
+        }
         Ok((
             bytes,
             if work.mime == "image/png" {

@@ -61,6 +61,29 @@ pub(super) fn page(text: &str) -> String {
     svg
 }
 
+/// Bars of a sound's picture.
+const BARS: usize = 64;
+
+/// A sound by how loud it is over time, as SVG; a line where it cannot be read.
+pub(super) fn wave(bytes: Vec<u8>) -> String {
+    let sound = medley_media::audio::decode(bytes, medley_media::audio::SoundLimits::default());
+    let samples = sound.map_or_else(|_| Vec::new(), |sound| sound.to_mono().into_samples());
+    let part = samples.len().div_ceil(BARS).max(1);
+    let peak = |part: &[f32]| part.iter().fold(0.0f32, |most, s| most.max(s.abs()));
+    let mut peaks: Vec<f32> = samples.chunks(part).map(peak).collect();
+    peaks.resize(BARS, 0.0);
+    let loudest = peaks.iter().copied().fold(0.01, f32::max);
+    let mut path = String::new();
+    for (bar, peak) in peaks.iter().enumerate() {
+        let (x, half) = (2.0 + 4.0 * bar as f32, 1.0 + 90.0 * peak / loudest);
+        let (from, to) = (128.0 - half, 128.0 + half);
+        path.push_str(&format!("M{x} {from:.1}V{to:.1}"));
+    }
+    format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{SIDE}" height="{SIDE}" viewBox="0 0 {SIDE} {SIDE}"><rect width="{SIDE}" height="{SIDE}" fill="#fff"/><path d="{path}" stroke="#b4552d" stroke-width="2.6" stroke-linecap="round"/></svg>"##
+    )
+}
+
 /// A text as XML has it, without the characters that XML cannot have.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();

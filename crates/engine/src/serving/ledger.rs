@@ -18,6 +18,8 @@ use super::worker::Limits;
 use crate::EmbeddingModel;
 use crate::database::now;
 use crate::image::ImageGenerator;
+use crate::music::MusicGenerator;
+use crate::speech::Voices;
 use crate::transcript::Listener;
 
 /// Who waits for a model.
@@ -74,6 +76,8 @@ pub(super) enum Room {
     Embedding(Arc<EmbeddingModel>),
     Image(Arc<dyn ImageGenerator>),
     Speech(Arc<dyn Listener>),
+    Voice(Arc<Voices>),
+    Music(Arc<dyn MusicGenerator>),
 }
 
 /// The account.
@@ -155,6 +159,8 @@ impl Ledger {
                     Model::Embedding(model) => Room::Embedding(model.clone()),
                     Model::Image(model) => Room::Image(model.clone()),
                     Model::Speech(model) => Room::Speech(model.clone()),
+                    Model::Voice(model) => Room::Voice(model.clone()),
+                    Model::Music(model) => Room::Music(model.clone()),
                 };
             }
             Err(error) => {
@@ -342,6 +348,8 @@ impl Room {
             Self::Embedding(model) => Some(Model::Embedding(model.clone())),
             Self::Image(model) => Some(Model::Image(model.clone())),
             Self::Speech(model) => Some(Model::Speech(model.clone())),
+            Self::Voice(model) => Some(Model::Voice(model.clone())),
+            Self::Music(model) => Some(Model::Music(model.clone())),
         }
     }
 
@@ -354,6 +362,8 @@ impl Room {
             Self::Embedding(model) => Arc::strong_count(model) <= 1,
             Self::Image(model) => Arc::strong_count(model) <= 1,
             Self::Speech(model) => Arc::strong_count(model) <= 1,
+            Self::Voice(model) => Arc::strong_count(model) <= 1 && model.is_silent(),
+            Self::Music(model) => Arc::strong_count(model) <= 1,
         }
     }
 }

@@ -10,6 +10,8 @@ use medley_types::{ErrorReport, Medium};
 use crate::fetch::{CancelFlag, sha256_file};
 use crate::image::{self, Companion, ImageGenerator, SCORER, Sources};
 use crate::manifest::Manifest;
+use crate::music::{MusicGenerator, MusicModel};
+use crate::speech::Voices;
 use crate::transcript::{self, Listener};
 use crate::{Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store, TextModel};
 
@@ -24,6 +26,10 @@ pub enum Purpose {
     Image,
     /// Texts of what is said.
     Transcript,
+    /// Spoken words.
+    Speech,
+    /// Tunes.
+    Music,
 }
 
 /// A model that can be loaded.
@@ -50,6 +56,10 @@ pub enum Model {
     Image(Arc<dyn ImageGenerator>),
     /// Listens.
     Speech(Arc<dyn Listener>),
+    /// Speaks.
+    Voice(Arc<Voices>),
+    /// Makes music.
+    Music(Arc<dyn MusicGenerator>),
 }
 
 /// Where a server has its models from. Requests name models, never files.
@@ -132,7 +142,7 @@ impl Shelf for StoreShelf {
         let mut cards: Vec<Card> = own.collect();
         for installed in self.store.installed().unwrap_or_default() {
             let known = cards.iter().any(|card| card.id == installed.name);
-            let served = |m| matches!(m, Medium::Text | Medium::Image | Medium::Speech);
+            let served = |m| !matches!(m, Medium::Video);
             let other = installed.medium.is_some_and(|m| !served(m));
             if known || other || installed.fault.is_some() {
                 continue;
@@ -192,6 +202,11 @@ impl Shelf for StoreShelf {
             Purpose::Transcript => {
                 transcript::load(&path).map(|listener| Model::Speech(listener.into()))
             }
+            Purpose::Speech => Voices::open(&path).map(|voices| Model::Voice(Arc::new(voices))),
+            Purpose::Music => {
+                let music = MusicModel::load(&path, &self.options.device);
+                music.map(|model| Model::Music(Arc::new(model)))
+            }
             Purpose::Text => {
                 TextModel::load(&path, &self.options).map(|m| Model::Text(Arc::new(m)))
             }
@@ -238,12 +253,10 @@ pub fn load_pictures(
     Ok(image::load(config, &sources, device)?.into())
 }
 
-/// Whether requests can be made of it: what enlarges or scores pictures only stands beside others, and voices are not
-/// served yet.
+/// Whether requests can be made of it: what enlarges or scores pictures only stands beside others.
 fn serves(model: &Resolved) -> bool {
     let entry = model.entry.as_ref();
-    let voice = model.medium == Some(Medium::Speech) && !transcript::listens(&model.path);
-    !voice && entry.is_none_or(|entry| !["rrdb", SCORER].contains(&entry.architecture.as_str()))
+    entry.is_none_or(|entry| !["rrdb", SCORER].contains(&entry.architecture.as_str()))
 }
 
 fn card(id: &str, model: &Resolved) -> Card {
@@ -275,6 +288,13 @@ fn purpose(model: &Resolved) -> Purpose {
     }
     if model.medium == Some(Medium::Image) || model.path.is_dir() && draws(&model.path) {
         return Purpose::Image;
+    }
+    match model.medium {
+        Some(Medium::Speech) => return Purpose::Speech,
+        Some(Medium::Music) => return Purpose::Music,
+        _ if crate::speech::speaks(&model.path) => return Purpose::Speech,
+        _ if crate::music::plays(&model.path) => return Purpose::Music,
+        _ => {}
     }
     let encoder = match &model.entry {
         Some(entry) => entry.architecture == "bert",

@@ -13,9 +13,12 @@ use super::error::ServingError;
 use super::ledger::{Granted, Ledger, Loaded, Memory, Room, Totals};
 use super::mailbox::Mailbox;
 use super::shelf::{Card, Model, Shelf};
+use super::sound::{self, Composing, Speaking};
 use super::texts::{needs, refuse};
 use crate::batch::Prepared;
 use crate::image::{ImageGenerator, ImageInputs, Images};
+use crate::music::Music;
+use crate::speech::Speech;
 use crate::transcript::Listener;
 use crate::{CancelToken, EmbeddingModel, PipelineError, Run, TextModel};
 
@@ -92,6 +95,8 @@ enum Command {
 enum Long {
     Draw(Box<Drawing>, Waiting<Images>),
     Listen(Box<Listening>, Waiting<Transcript>),
+    Speak(Box<Speaking>, Waiting<Speech>),
+    Compose(Box<Composing>, Waiting<Music>),
 }
 
 /// The way to the thread, which ends when this is dropped.
@@ -187,6 +192,29 @@ impl Compute {
     }
 }
 
+/// The rest of [`Compute`]: sound.
+impl Compute {
+    /// Says something; dropping the future ends it. What was heard piece by piece has no samples in what comes back.
+    ///
+    /// # Errors
+    /// What the generator says; [`ServingError::Failed`] where it fails badly.
+    pub async fn speak(&self, speaking: Speaking) -> Result<Speech, ServingError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Long(Long::Speak(Box::new(speaking), reply)))?;
+        answer.await.map_err(|_| ServingError::Gone)?
+    }
+
+    /// Makes music; dropping the future ends it.
+    ///
+    /// # Errors
+    /// As [`speak`](Self::speak).
+    pub async fn compose(&self, composing: Composing) -> Result<Music, ServingError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Long(Long::Compose(Box::new(composing), reply)))?;
+        answer.await.map_err(|_| ServingError::Gone)?
+    }
+}
+
 /// Texts that are being embedded.
 struct Embedding {
     model: Arc<EmbeddingModel>,
@@ -257,10 +285,12 @@ impl Worker {
         }
     }
 
-    /// Draws the next pictures, or listens to the next sound.
+    /// Does the next thing that takes long.
     fn go_on(&mut self, commands: &Receiver<Command>) {
         match self.long.pop_front() {
             None => {}
+            Some(Long::Speak(speaking, reply)) => self.speak(commands, *speaking, reply),
+            Some(Long::Compose(composing, reply)) => self.compose(commands, *composing, reply),
             Some(Long::Draw(drawing, reply)) => {
                 let Drawing {
                     generator,
@@ -306,6 +336,48 @@ impl Worker {
                 );
             }
         }
+    }
+
+    fn speak(&mut self, commands: &Receiver<Command>, speaking: Speaking, reply: Waiting<Speech>) {
+        let Speaking {
+            voice,
+            request,
+            heard,
+            events,
+            cancel,
+        } = speaking;
+        let closed = || reply.is_closed();
+        let work = |run: &mut Run| sound::say(voice.as_ref(), &request, heard, run);
+        let said = self.in_turn(commands, (events, cancel), &closed, work);
+        drop(voice);
+        drop(reply.send(said.unwrap_or_else(|| Err(ServingError::failed("speaking failed")))));
+    }
+
+    fn compose(
+        &mut self,
+        commands: &Receiver<Command>,
+        composing: Composing,
+        reply: Waiting<Music>,
+    ) {
+        let Composing {
+            generator,
+            request,
+            inputs,
+            events,
+            cancel,
+        } = composing;
+        let closed = || reply.is_closed();
+        let work = |run: &mut Run| generator.generate(&request, &inputs, run);
+        let made = self.in_turn(commands, (events, cancel), &closed, work);
+        drop(generator);
+        if let Some(Ok(made)) = &made {
+            let totals = Totals {
+                tokens: made.work.tokens as u64,
+                prompt_tokens: 0,
+            };
+            self.ledger.count(vec![(request.model, totals)]);
+        }
+        drop(reply.send(made.unwrap_or_else(|| Err(ServingError::failed("making music failed")))));
     }
 
     /// Does something that takes long; `None` where it fails badly. Between two steps of it, texts and embeddings have as

@@ -1,11 +1,17 @@
 //! Sound: samples in memory, files in and out.
 //!
-//! Read are WAV, FLAC, MP3, Ogg Vorbis and AAC ([`read`], [`decode`]); written is WAV with recipe and mark
-//! ([`encode_wav`]). The same sound and recipe give the same bytes, always.
+//! Read are WAV, FLAC, MP3, Ogg with Vorbis or Opus, and AAC ([`read`], [`decode`]); written are WAV, FLAC, Opus and MP3 with
+//! recipe and mark ([`Audio::encode`]), also piece by piece ([`SoundStream`]). The same sound and recipe give the same bytes,
+//! always.
 
+mod encode;
+mod flac;
 mod mel;
+mod mp3;
+mod opus;
 mod read;
 mod resample;
+mod stream;
 mod write;
 
 use std::path::Path;
@@ -14,6 +20,7 @@ use crate::error::{MediaError, size};
 
 pub use mel::{MEL_HOP, MEL_RATE, log_mel};
 pub use read::{SoundLimits, decode, read};
+pub use stream::SoundStream;
 pub use write::{Depth, encode_wav};
 
 /// The most channels of a sound.
@@ -115,6 +122,12 @@ impl Audio {
 pub enum SoundFormat {
     /// Uncompressed.
     Wav,
+    /// Compressed, nothing lost.
+    Flac,
+    /// Opus in Ogg: small, and good from the lowest rates on.
+    Opus,
+    /// What every player plays.
+    Mp3,
 }
 
 impl SoundFormat {
@@ -126,6 +139,9 @@ impl SoundFormat {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
         match extension.to_ascii_lowercase().as_str() {
             "wav" | "wave" => Ok(Self::Wav),
+            "flac" => Ok(Self::Flac),
+            "opus" | "ogg" | "oga" => Ok(Self::Opus),
+            "mp3" => Ok(Self::Mp3),
             _ => Err(MediaError::UnknownSoundExtension {
                 name: path
                     .file_name()
@@ -138,14 +154,28 @@ impl SoundFormat {
 
     /// The format that a file's first bytes show.
     pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        let is_wav = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE");
-        is_wav.then_some(Self::Wav)
+        let is_frame = |head: &[u8]| head[0] == 0xFF && head[1] & 0xE6 == 0xE2;
+        if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE") {
+            Some(Self::Wav)
+        } else if bytes.starts_with(b"fLaC") {
+            Some(Self::Flac)
+        } else if bytes.starts_with(b"OggS") {
+            // Vorbis among them, which has the same name in the end.
+            Some(Self::Opus)
+        } else if bytes.starts_with(b"ID3") || bytes.get(..2).is_some_and(is_frame) {
+            Some(Self::Mp3)
+        } else {
+            None
+        }
     }
 
     /// Its MIME type.
     pub const fn mime(self) -> &'static str {
         match self {
             Self::Wav => "audio/wav",
+            Self::Flac => "audio/flac",
+            Self::Opus => "audio/ogg",
+            Self::Mp3 => "audio/mpeg",
         }
     }
 }

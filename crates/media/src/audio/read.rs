@@ -12,7 +12,7 @@ use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::probe::Hint;
 
-use super::{Audio, MAX_CHANNELS};
+use super::{Audio, MAX_CHANNELS, opus};
 use crate::error::{MediaError, size};
 
 /// What a file may ask for.
@@ -34,7 +34,7 @@ impl Default for SoundLimits {
     }
 }
 
-/// Reads a WAV, FLAC, MP3, Ogg Vorbis or AAC file.
+/// Reads a WAV, FLAC, MP3, Ogg (Vorbis or Opus) or AAC file.
 ///
 /// # Errors
 /// [`MediaError::InFile`] around what [`decode`] returns, [`MediaError::Io`].
@@ -59,6 +59,9 @@ pub fn read(path: &Path, limits: SoundLimits) -> Result<Audio, MediaError> {
 /// [`MediaError::UnknownSound`], [`MediaError::DamagedSound`], [`MediaError::Size`] beyond the limits or for
 /// more channels than 32.
 pub fn decode(bytes: Vec<u8>, limits: SoundLimits) -> Result<Audio, MediaError> {
+    if opus::is_opus(&bytes) {
+        return opus::decode(&bytes, limits);
+    }
     let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     let options = FormatOptions {
         enable_gapless: true,
@@ -157,7 +160,7 @@ fn finite(sample: &f32) -> f32 {
     if sample.is_finite() { *sample } else { 0.0 }
 }
 
-fn too_long(got: u64, allowed: u64, unit: &str) -> MediaError {
+pub(super) fn too_long(got: u64, allowed: u64, unit: &str) -> MediaError {
     MediaError::Size {
         what: "the length of the sound",
         got: format!("{got} {unit}"),

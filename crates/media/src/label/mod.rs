@@ -6,14 +6,17 @@
 //! ([XMP specification, part 3](https://github.com/adobe/XMP-Toolkit-SDK/blob/main/docs/XMPSpecificationPart3.pdf)).
 //! The recipe is JSON text: in PNG an `iTXt` chunk with the keyword `medley`, in JPEG and GIF comments that
 //! begin with `medley:`, in WebP (which has no comments) a property in the XMP packet, in WAV the comment of the
-//! `INFO` list, again after `medley:`, in MIDI a text of the first track, in ABC a comment.
+//! `INFO` list, again after `medley:`, in FLAC and Ogg the field `COMMENT`, in MP3 the comment of the tag, in MIDI a text of
+//! the first track, in ABC a comment.
 
 pub(crate) mod abc;
 mod gif;
+mod id3;
 mod jpeg;
 pub(crate) mod midi;
 mod png;
 mod riff;
+mod vorbis;
 mod wav;
 mod webp;
 mod xmp;
@@ -21,7 +24,9 @@ mod xmp;
 use crate::error::MediaError;
 use crate::format::Format;
 
+pub(crate) use id3::mp3_label;
 pub(crate) use jpeg::is_whole as jpeg_is_whole;
+pub(crate) use vorbis::{flac_with_label, opus_tags};
 
 /// The longest recipe that is written or read, in bytes.
 pub const MAX_RECIPE: usize = 1 << 20;
@@ -52,7 +57,7 @@ pub struct Label {
 }
 
 impl Label {
-    /// Reads the label of a PNG, JPEG, WebP, GIF or WAV file. Damaged files and those of other formats have
+    /// Reads the label of a PNG, JPEG, WebP, GIF, WAV, FLAC, Ogg, MP3, MIDI or ABC file. Damaged files and those of other formats have
     /// none, or what could be read of it.
     pub fn of(bytes: &[u8]) -> Self {
         let found = match Format::of_bytes(bytes) {
@@ -61,6 +66,9 @@ impl Label {
             Some(Format::WebP) => webp::read(bytes),
             Some(Format::Gif) => gif::read(bytes),
             None if wav::is_wav(bytes) => wav::read(bytes),
+            None if vorbis::is_flac(bytes) => vorbis::read_flac(bytes),
+            None if vorbis::is_ogg(bytes) => vorbis::read_ogg(bytes),
+            None if id3::is_id3(bytes) => id3::read(bytes),
             None if midi::is_midi(bytes) => midi::read(bytes),
             None if abc::is_abc(bytes) => abc::read(bytes),
             None => Found::default(),

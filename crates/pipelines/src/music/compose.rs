@@ -19,10 +19,33 @@ const ROOM: usize = 360;
 /// Parts that a tune which is gone on with gets.
 const MORE_PARTS: u8 = 2;
 
+/// What the model thought of a note of the melody when it wrote it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The note, as in MIDI.
+    pub pitch: u8,
+    /// How likely it was to the model, among all that the grammar let it write; 0 to 1.
+    pub probability: f32,
+    /// The likeliest in its place, best first; a rest has no pitch.
+    pub others: Vec<(Option<u8>, f32)>,
+}
+
+/// The same, by semitones from a reference that only the whole tune tells; a rest has none.
+struct Thought {
+    semitones: i8,
+    probability: f32,
+    others: Vec<(Option<i8>, f32)>,
+}
+
+/// Notes of each choice that are told.
+const OTHERS: usize = 5;
+
 /// What was written.
 pub(super) struct Written {
     /// The best tune.
     pub tune: Tune,
+    /// What was thought of its notes, in order; of a tune that was gone on with those behind it.
+    pub choices: Vec<Choice>,
     /// Tokens of all.
     pub tokens: usize,
 }
@@ -37,7 +60,7 @@ pub(super) fn compose(
     let beginning = init
         .map(|tune| Beginning::of(decoder, plan, tune))
         .transpose()?;
-    let mut best: Option<(f64, Tune)> = None;
+    let mut best: Option<(f64, Tune, Vec<Thought>)> = None;
     let mut tokens = 0;
     for draft in 0..DRAFTS {
         run.emit(Event::Progress {
@@ -45,7 +68,7 @@ pub(super) fn compose(
             done: draft as usize,
             total: DRAFTS as usize,
         });
-        let (ids, ended) = write(decoder, plan, beginning.as_ref(), draft, run)?;
+        let (ids, ended, thoughts) = write(decoder, plan, beginning.as_ref(), draft, run)?;
         tokens += ids.len();
         let Ok((tune, _)) = decode(&ids) else {
             continue;
@@ -58,12 +81,16 @@ pub(super) fn compose(
             continue;
         }
         let worth = worth(&tune) - if ended { 0.0 } else { 2.0 };
-        if best.as_ref().is_none_or(|(most, _)| worth > *most) {
-            best = Some((worth, tune));
+        if best.as_ref().is_none_or(|(most, ..)| worth > *most) {
+            best = Some((worth, tune, thoughts));
         }
     }
     match best {
-        Some((_, tune)) => Ok(Written { tune, tokens }),
+        Some((_, tune, thoughts)) => Ok(Written {
+            choices: choices(&tune, thoughts),
+            tune,
+            tokens,
+        }),
         None => Err(PipelineError::ModelConfig(
             "it wrote no tune: the context is too short, or the weights are damaged".into(),
         )),
@@ -88,6 +115,50 @@ fn placed(tune: Tune) -> Tune {
         _ => None,
     };
     moved.unwrap_or(tune)
+}
+
+/// What was thought of a tune's last notes, as their pitches.
+fn choices(tune: &Tune, thoughts: Vec<Thought>) -> Vec<Choice> {
+    let events = tune.bars.iter().flat_map(|bar| &bar.events);
+    let pitches: Vec<u8> = events.filter_map(|event| event.pitch).collect();
+    let Some(first) = pitches.len().checked_sub(thoughts.len()) else {
+        return Vec::new();
+    };
+    let told = |(&pitch, thought): (&u8, Thought)| {
+        let reference = i16::from(pitch) - i16::from(thought.semitones);
+        let of = |semitones: i8| u8::try_from(reference + i16::from(semitones)).unwrap_or(pitch);
+        let others = thought.others.into_iter();
+        Choice {
+            pitch,
+            probability: thought.probability,
+            others: others.map(|(s, p)| (s.map(of), p)).collect(),
+        }
+    };
+    pitches[first..].iter().zip(thoughts).map(told).collect()
+}
+
+/// What the model thought of the pitch that it took, by its logits; nothing of other words.
+fn thought(logits: &[f32], allowed: &[bool], id: u32) -> Option<Thought> {
+    let Some(Word::Pitch(semitones)) = Word::of(id) else {
+        return None;
+    };
+    let may = || (0..allowed.len()).filter(|&i| allowed[i]);
+    let most = may().map(|i| logits[i]).fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = may().map(|i| (logits[i] - most).exp()).sum();
+    let share = |i: usize| (logits[i] - most).exp() / sum;
+    let note = |i: usize| match Word::of(i as u32) {
+        Some(Word::Pitch(semitones)) => Some((Some(semitones), share(i))),
+        Some(Word::Rest) => Some((None, share(i))),
+        _ => None,
+    };
+    let mut others: Vec<(Option<i8>, f32)> = may().filter_map(note).collect();
+    others.sort_by(|a, b| b.1.total_cmp(&a.1));
+    others.truncate(OTHERS);
+    Some(Thought {
+        semitones,
+        probability: share(id as usize),
+        others,
+    })
 }
 
 /// A tune that is gone on with.
@@ -136,14 +207,14 @@ impl Beginning {
     }
 }
 
-/// One draft: all its tokens, and whether it came to its end.
+/// One draft: all its tokens, whether it came to its end, and what was thought of its notes.
 fn write(
     decoder: &Decoder,
     plan: &Plan,
     beginning: Option<&Beginning>,
     draft: u64,
     run: &Run,
-) -> Result<(Vec<u32>, bool), PipelineError> {
+) -> Result<(Vec<u32>, bool, Vec<Thought>), PipelineError> {
     let config = SamplerConfig {
         temperature: plan.temperature as f32,
         top_k: 0,
@@ -163,7 +234,7 @@ fn write(
     };
     let most = decoder.config().max_positions.min(ids.len() + ROOM);
     let mut cache = decoder.cache(KvType::F32, most + 1);
-    let (mut next, mut allowed) = (ids.clone(), Vec::new());
+    let (mut next, mut allowed, mut thoughts) = (ids.clone(), Vec::new(), Vec::new());
     while !grammar.is_done() && ids.len() < most {
         run.check()?;
         let input = Input {
@@ -178,13 +249,14 @@ fn write(
             .filter(|&i| allowed[i])
             .for_each(|i| mask.allow(i as u32));
         let id = sampler.sample(&logits, Some(&mask))?.id;
+        thoughts.extend(thought(&logits, &allowed, id));
         if let Some(word) = Word::of(id) {
             grammar.push(word);
         }
         ids.push(id);
         next = vec![id];
     }
-    Ok((ids, grammar.is_done()))
+    Ok((ids, grammar.is_done(), thoughts))
 }
 
 /// The grammar behind these tokens, with room for more parts.
@@ -261,6 +333,30 @@ mod tests {
         ] {
             assert!(of(worse) < good, "{worse}");
         }
+    }
+
+    #[test]
+    fn what_was_thought_of_a_note_is_told_by_its_pitch() {
+        let tune = medley_media::abc::read(b"X:1\nM:4/4\nL:1/4\nK:G\nGzBd|\n").unwrap();
+        let ids = [0i8, 4, 7].map(|s| Word::Pitch(s).id());
+        let rest = Word::Rest.id();
+        let mut allowed = vec![false; vocabulary_size()];
+        let mut logits = vec![0.0; vocabulary_size()];
+        ids.iter()
+            .chain([&rest])
+            .for_each(|&id| allowed[id as usize] = true);
+        // Something that may not be written counts for nothing.
+        logits[Word::Pitch(2).id() as usize] = 9.0;
+        logits[ids[1] as usize] = 3f32.ln();
+        let thoughts = ids.map(|id| thought(&logits, &allowed, id).unwrap());
+        let told = choices(&tune, thoughts.into());
+        let pitches: Vec<u8> = told.iter().map(|c| c.pitch).collect();
+        assert_eq!(pitches, [67, 71, 74]);
+        assert!((told[0].probability - 1.0 / 6.0).abs() < 1e-6);
+        assert!((told[1].probability - 0.5).abs() < 1e-6);
+        assert_eq!(told[0].others[0].0, Some(71));
+        assert!(told[2].others.iter().any(|(pitch, _)| pitch.is_none()));
+        assert!(thought(&logits, &allowed, rest).is_none());
     }
 
     #[test]

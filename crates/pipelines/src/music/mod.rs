@@ -22,6 +22,7 @@ use medley_nn::Device;
 use medley_tokenize::notes::{VOCABULARY, vocabulary_size};
 use medley_types::{Event, MusicRequest, MusicTimings, MusicWork};
 
+pub use compose::Choice;
 pub use request::{LONGEST_S, complete};
 
 use crate::text::read_json;
@@ -56,6 +57,8 @@ pub struct Music {
     pub score: Score,
     /// How it sounds, in two channels, where that was wanted.
     pub sound: Option<Audio>,
+    /// What the model thought of the notes of the melody, in order; of a tune that was gone on with those behind it.
+    pub choices: Vec<Choice>,
     /// What is known of it.
     pub work: MusicWork,
 }
@@ -159,6 +162,7 @@ impl MusicGenerator for MusicModel {
             tune,
             score,
             sound,
+            choices: written.choices,
             work,
         })
     }

@@ -16,7 +16,7 @@ use medley_types::{Event, SpeechRequest, SpeechTimings, SpeechWork, WordTime};
 
 use crate::{PipelineError, Run};
 
-pub use level::{TARGET, loudness};
+pub use level::{Level, TARGET, loudness};
 
 /// Longest text, in characters: about twenty hours.
 pub const MAX_TEXT: usize = 1_000_000;
@@ -27,13 +27,26 @@ const MAX_PAUSE: f64 = 60.0;
 /// Quietest and loudest, in LUFS.
 const LOUDNESS: [f64; 2] = [-50.0, -5.0];
 
-/// A sentence, spoken.
+/// When a phoneme is said.
 #[derive(Clone, Debug, PartialEq)]
+pub struct PhonemeTime {
+    /// Its sign, of the International Phonetic Alphabet mostly.
+    pub symbol: char,
+    /// Its beginning in seconds, from the beginning of its piece.
+    pub start: f64,
+    /// Its end in seconds.
+    pub end: f64,
+}
+
+/// A sentence, spoken.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Piece {
     /// One channel.
     pub samples: Vec<f32>,
     /// When each word is said, from the beginning of this piece.
     pub words: Vec<WordTime>,
+    /// When each phoneme is said, of voices that know.
+    pub phonemes: Vec<PhonemeTime>,
     /// Characters that the voice has no sound for.
     pub skipped: Vec<char>,
 }
@@ -263,6 +276,7 @@ mod tests {
                 samples: vec![1.0; 1000],
                 words: vec![word(0.25)],
                 skipped: vec!['漢', '漢'],
+                ..Piece::default()
             });
         }
         assert_eq!(joined.samples.len(), 2500);

@@ -172,7 +172,8 @@ impl Wanted {
             encoded.into_iter().map(item).collect()
         };
         let answer = json!({
-            "created": now(), "data": data, "background": "opaque", "output_format": sent.name, "size": size,
+            "created": now(), "data": data, "background": "opaque", "output_format": sent.name,
+            "quality": sent.care, "size": size,
         });
         Ok(Json(answer).into_response())
     }

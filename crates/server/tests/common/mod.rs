@@ -18,12 +18,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use medley_engine::music::MusicModel;
 use medley_engine::serving::{Card, Limits, Model, Purpose, Shelf, load_pictures};
+use medley_engine::speech::{Piece, SpeechGenerator, Voices};
 use medley_engine::transcript::load;
-use medley_engine::{Device, EmbeddingModel};
+use medley_engine::{Device, EmbeddingModel, PipelineError, Run};
 use medley_server::{Service, Settings, router};
 use medley_testkit::{Case, wordpiece};
-use medley_types::ErrorReport;
+use medley_types::{ErrorReport, SpeechRequest, SpeechTimings, WordTime};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -32,7 +34,8 @@ pub use models::{Kind, chatting, ear};
 /// Bytes that each model is said to take.
 pub const MEMORY: u64 = 100 << 20;
 
-/// `tiny` and `other` chat, `plain` has no template, `encoder` embeds, `icons` draws, `ear` listens, `broken` cannot be loaded.
+/// `tiny` and `other` chat, `plain` has no template, `encoder` embeds, `icons` draws, `ear` listens, `hum` hums what
+/// it is to say, `tunes` makes music, `broken` cannot be loaded.
 #[derive(Default)]
 pub struct Tiny {
     pub loads: Mutex<HashMap<String, usize>>,
@@ -51,6 +54,8 @@ impl Shelf for Tiny {
             ("encoder", Purpose::Embedding),
             ("icons", Purpose::Image),
             ("ear", Purpose::Transcript),
+            ("hum", Purpose::Speech),
+            ("tunes", Purpose::Music),
         ];
         let all = text.into_iter().chain(others);
         all.map(card).collect()
@@ -77,9 +82,76 @@ impl Shelf for Tiny {
                 ear::write(folder.path());
                 Ok(Model::Speech(load(folder.path()).unwrap().into()))
             }
+            "hum" => Ok(Model::Voice(Arc::new(Voices::of(Arc::new(Hum::default()))))),
+            "tunes" => {
+                let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../starter/tunes");
+                let model = MusicModel::load(folder.as_ref(), &Device::Cpu).unwrap();
+                Ok(Model::Music(Arc::new(model)))
+            }
             "broken" => panic!("this file is damaged"),
             id => Ok(Model::Text(Arc::new(chatting(id)))),
         }
+    }
+}
+
+/// Hums a second of a tone for every sentence; it cannot say "?".
+pub struct Hum(Vec<String>);
+
+impl Default for Hum {
+    fn default() -> Self {
+        Self(vec!["low".into(), "high".into()])
+    }
+}
+
+impl SpeechGenerator for Hum {
+    fn voices(&self) -> &[String] {
+        &self.0
+    }
+
+    fn sample_rate(&self) -> u32 {
+        24_000
+    }
+
+    fn load_s(&self) -> f64 {
+        0.0
+    }
+
+    fn stream(
+        &self,
+        request: &SpeechRequest,
+        run: &mut Run,
+        _: &mut SpeechTimings,
+        heard: &mut dyn FnMut(Piece) -> Result<(), PipelineError>,
+    ) -> Result<(), PipelineError> {
+        for sentence in request.text.split_inclusive('.') {
+            run.check()?;
+            if sentence.contains('?') {
+                return Err(PipelineError::ModelConfig("it cannot ask".into()));
+            }
+            let wave = |i: i32| (i as f32 * 0.05).sin() * 0.3;
+            let word = WordTime {
+                word: sentence.trim().to_owned(),
+                start: 0.25,
+                end: 0.75,
+                sentence: 0,
+            };
+            heard(Piece {
+                samples: (0..24_000).map(wave).collect(),
+                words: vec![word],
+                ..Piece::default()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn complete(&self, request: &SpeechRequest) -> Result<SpeechRequest, PipelineError> {
+        medley_engine::speech::validate(request)?;
+        Ok(SpeechRequest {
+            voice: Some("low".into()),
+            loudness: request.loudness.or(Some(-18.0)),
+            speed: request.speed.or(Some(1.0)),
+            ..request.clone()
+        })
     }
 }
 

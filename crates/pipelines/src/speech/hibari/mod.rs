@@ -12,7 +12,7 @@ use medley_tokenize::english::{English, Spoken, Utterance, sentences};
 use medley_types::{Event, SpeechRequest, SpeechTimings, WordTime};
 
 use super::timing::{Said, written};
-use super::{Piece, SpeechGenerator};
+use super::{PhonemeTime, Piece, SpeechGenerator};
 use crate::{PipelineError, Run};
 use files::{Alphabet, Voice};
 use waveform::{BINS, Seeded};
@@ -110,6 +110,25 @@ impl HibariVoice {
         timings.wave_s += middle.elapsed().as_secs_f64();
         // The shape was checked when the voice was loaded.
         Ok((samples.unwrap_or_default(), spectrum.durations))
+    }
+
+    /// Phonemes with their times; the first of the durations is the silence before them.
+    fn phonemes(&self, phonemes: &str, durations: &[usize]) -> Vec<PhonemeTime> {
+        let known = phonemes.chars().filter(|c| self.symbols.contains_key(c));
+        let mut frames = durations.iter().map(|&d| d as f64 / f64::from(FRAME_RATE));
+        let mut at = frames.next().unwrap_or(0.0);
+        let timed = known.zip(frames).map(|(symbol, length)| {
+            let start = at;
+            at += length;
+            PhonemeTime {
+                symbol,
+                start,
+                end: at,
+            }
+        });
+        timed
+            .filter(|phoneme| !phoneme.symbol.is_whitespace())
+            .collect()
     }
 
     /// Words of the written text with their times.
@@ -263,7 +282,8 @@ impl SpeechGenerator for HibariVoice {
             for utterance in parts {
                 run.check()?;
                 skipped.extend(utterance.skipped.iter().copied());
-                let ids = self.ids(&utterance.phonemes());
+                let phonemes = utterance.phonemes();
+                let ids = self.ids(&phonemes);
                 if ids.len() < 3 {
                     continue;
                 }
@@ -273,6 +293,7 @@ impl SpeechGenerator for HibariVoice {
                 heard(Piece {
                     samples,
                     words: self.words(&utterance, &durations),
+                    phonemes: self.phonemes(&phonemes, &durations),
                     skipped: std::mem::take(&mut skipped),
                 })?;
             }
