@@ -74,7 +74,7 @@ export function Spectrogram({ samples, rate, words, phonemes = [], at, seek }) {
   };
   const now = words.find((word) => at >= word.start && at < word.end);
   const wide = Math.round(length * 280);
-  return html`<div class="spectrogram-scroll"><div class="spectrogram" style=${{ minWidth: phonemes.length ? `${wide}px` : null }} onClick=${go}>
+  return html`<div class="spectrogram-scroll" tabindex="0" role="group" aria-label="The sound as a picture"><div class="spectrogram" style=${{ minWidth: phonemes.length ? `${wide}px` : null }} onClick=${go}>
     <canvas ref=${canvas} width=${Math.min(1600, Math.max(200, Math.round(length * 120)))} height=${HEIGHT} role="img" aria-label=${`Spectrogram of ${words.length} words`}></canvas>
     ${words.map((word, index) => html`<i key=${index} class=${word === now ? 'now' : ''} style=${{ left: share(word.start), width: share(word.end - word.start) }} title=${word.word}></i>`)}
     ${phonemes.map((phoneme, index) => html`<s key=${`p${index}`} class=${at >= phoneme.start && at < phoneme.end ? 'now' : ''} style=${{ left: share(phoneme.start), width: share(phoneme.end - phoneme.start) }}>${phoneme.symbol}</s>`)}

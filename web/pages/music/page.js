@@ -51,7 +51,7 @@ function Roll({ tune, at, seek }) {
     setOver(index == null ? null : { note: notes[index], x: event.offsetX, y: event.offsetY });
   };
   const choice = over && tune.melody[over.note.written];
-  return html`<div class="roll" ref=${box}>
+  return html`<div class="roll" ref=${box} tabindex="0" role="group" aria-label="What is played">
     <svg width=${width} height=${height} role="img" aria-label=${`Piano roll of ${notes.length} notes`} onPointerMove=${look} onPointerLeave=${() => setOver(null)}
       onClick=${(event) => seek(event.offsetX / scale)}>${drawn}<line x1=${at * scale} x2=${at * scale} y1="0" y2=${height} /></svg>
     ${over && html`<div class="others" role="tooltip" style=${{ left: `${Math.min(over.x + 12, width - 190)}px`, top: `${Math.max(0, over.y - 20)}px` }}>
