@@ -18,7 +18,8 @@ from safetensors.numpy import save_file
 HERE = Path(__file__).parent
 TEXT = "Good day."
 SPEED = 1.25
-FRAMES = 7
+LONG = "She sold nine seashells by the shore at half past seven."
+FRAMES = 5
 
 
 class Silence:
@@ -49,6 +50,14 @@ def main() -> None:
         "parts": np.ascontiguousarray(parts.astype(np.float32)),
         "wave": dsp.synth(lh, theta, ln, lr, phi, f0, Silence()).astype(np.float32),
     }
+    # A long sentence, whose last bits have far to go; of its sound every sixteenth sample.
+    (said,) = voice.phonemize(LONG)
+    long_ids = voice.ids(said)
+    feed = {"ids": np.asarray([long_ids], np.int64), "speed": np.asarray([1.0], np.float32)}
+    *spectrum, pitch = (out[0] for out in voice.sess.run(None, feed))
+    arrays["long_ids"] = np.asarray(long_ids, np.int32)
+    arrays["long_pitch"] = pitch.astype(np.float32)
+    arrays["long_wave"] = np.ascontiguousarray(dsp.synth(*spectrum, pitch, Silence())[::16].astype(np.float32))
     words = ["blorptastic", "Zxqrt"]
     # The sampled frames as if they followed each other, for the synthesis by itself.
     apart = np.split(parts.T.astype(np.float32), 5)

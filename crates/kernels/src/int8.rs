@@ -8,10 +8,12 @@
 
 use std::ops::Range;
 
+use crate::activation::apply;
+use crate::onnx::{Bounds, joined};
 use crate::pool::{self, SharedMut};
 use crate::rowwise::{rows, same_len};
 use crate::simd::simd_fn;
-use crate::{Isa, KernelError, isa};
+use crate::{Activation, Isa, KernelError, isa};
 
 /// So many products of bytes fit into 32 bits, whatever they are.
 const MAX_COLS: usize = (i32::MAX / (255 * 128)) as usize;
@@ -35,11 +37,31 @@ pub struct Int8Matrix {
     scales: Vec<f32>,
 }
 
-/// Activations in bytes: `x = scale · (byte − zero)`.
-struct Quantized {
+/// Activations in bytes, all with one scale: `x = scale · (byte − zero)`.
+#[derive(Debug)]
+pub struct Bytes {
+    rows: usize,
+    cols: usize,
+    /// Rows padded to whole groups.
     bytes: Vec<u8>,
     scale: f32,
     zero: i32,
+}
+
+/// What happens to the outputs of a product before they are stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Then<'a> {
+    /// Nothing.
+    Store,
+    /// The activation of the same name.
+    Gelu,
+    /// They are multiplied by `gain`, one number of each output, and added to `to`.
+    Add {
+        /// As long as the output.
+        to: &'a [f32],
+        /// None for ones.
+        gain: Option<&'a [f32]>,
+    },
 }
 
 impl Int8Matrix {
@@ -125,83 +147,175 @@ impl Int8Matrix {
     /// # Panics
     /// When `x` is not whole rows or `out` or `bias` has another length.
     pub fn matmul(&self, x: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
-        let n = rows("x", x.len(), self.cols);
+        let bytes = Bytes::quantize(x, self.cols, None);
+        self.product(&bytes, bias, Then::Store, out);
+    }
+
+    /// The same of activations that are quantised already, with what comes `then`. Gives the bounds of the result.
+    ///
+    /// # Panics
+    /// When rows of `x` or another slice have another length.
+    pub fn product(
+        &self,
+        x: &Bytes,
+        bias: Option<&[f32]>,
+        then: Then<'_>,
+        out: &mut [f32],
+    ) -> Bounds {
+        let n = x.rows;
+        assert!(x.cols == self.cols, "{} columns for {}", x.cols, self.cols);
         same_len("out", out.len(), n * self.rows);
         if let Some(bias) = bias {
             same_len("bias", bias.len(), self.rows);
         }
+        if let Then::Add { to, gain } = then {
+            same_len("what is added to", to.len(), out.len());
+            same_len("gain", gain.map_or(self.rows, <[f32]>::len), self.rows);
+        }
         if n == 0 {
-            return;
+            return [0.0; 2];
         }
         let isa = isa();
-        let x = quantized(isa, x, self.cols);
         let panels = self.rows.div_ceil(PANEL);
         // Four panels at a time, as many as registers hold; tiles of rows within.
         let (split, tiles) = (panels.div_ceil(4), n.div_ceil(TILE));
         let strips = pool::split(tiles, 8.max(TILE));
-        let out = SharedMut::new(out);
+        let mut bounds = vec![[0.0; 2]; split * strips.len()];
+        let (out, each) = (SharedMut::new(out), SharedMut::new(&mut bounds));
         pool::parallel_for(split * strips.len(), |task| {
             let strip = strips.range(task / split);
             let first = task % split * 4;
-            for panel in first..(first + 4).min(panels) {
+            let mut all = [0.0f32; 2];
+            let last = (first + 4).min(panels);
+            for panel in (first..last).step_by(2) {
+                // Two at a time: each group of inputs is read once for both.
+                let pair = panel..(panel + 2).min(last);
+                let finishes = pair.clone().map(|p| Finish::new(self, x, p, bias, then));
+                let finishes: Vec<Finish<'_>> = finishes.collect();
                 for tile in strip.clone() {
                     let rows = tile * TILE..((tile + 1) * TILE).min(n);
-                    let mut sums = [[0i32; PANEL]; TILE];
-                    self.tile(isa, &x.bytes, rows.clone(), panel, &mut sums);
-                    for (row, sums) in rows.zip(&sums) {
-                        let outs = panel * PANEL..((panel + 1) * PANEL).min(self.rows);
-                        let at = row * self.rows;
-                        // SAFETY: each panel of a row is written by one task.
-                        let out = unsafe { out.slice(at + outs.start..at + outs.end) };
-                        self.finish(&x, outs, sums, bias, out);
+                    let mut sums = [[[0i32; PANEL]; TILE]; 2];
+                    self.tile(isa, &x.bytes, rows.clone(), pair.clone(), &mut sums);
+                    for (finish, sums) in finishes.iter().zip(&sums) {
+                        for (row, sums) in rows.clone().zip(sums) {
+                            let at = row * self.rows + finish.outs.start;
+                            let span = at..at + finish.outs.len();
+                            // SAFETY: each panel of a row is written by one task.
+                            let out = unsafe { out.slice(span.clone()) };
+                            let to = match then {
+                                Then::Add { to, .. } => &to[span],
+                                _ => &[],
+                            };
+                            all = joined(&[all, finished(isa, finish, sums, to, out)]);
+                        }
                     }
                 }
             }
+            // SAFETY: each task has its own element.
+            unsafe { each.slice(task..task + 1)[0] = all };
         });
+        joined(&bounds)
     }
 
-    /// Sums of products of a tile of rows with a panel of outputs.
+    /// Sums of products of a tile of rows with one panel of outputs, or with two.
     fn tile(
         &self,
         isa: Isa,
         bytes: &[u8],
         rows: Range<usize>,
-        panel: usize,
-        sums: &mut [[i32; PANEL]; TILE],
+        panels: Range<usize>,
+        sums: &mut [[[i32; PANEL]; TILE]; 2],
     ) {
         let width = self.groups() * GROUP;
-        let weights = &self.data[panel * width * PANEL..(panel + 1) * width * PANEL];
+        let weights = &self.data[panels.start * width * PANEL..panels.end * width * PANEL];
         let x = &bytes[rows.start * width..rows.end * width];
         #[cfg(target_arch = "x86_64")]
         if isa == Isa::Avx512 {
-            // SAFETY: this set reaches a kernel only where the processor has VNNI.
+            // SAFETY: this set reaches a kernel only where the processor has VNNI; there are as many rows and panels.
             return unsafe {
-                match rows.len() {
-                    6 => vnni::<6>(x, weights, width, sums),
-                    5 => vnni::<5>(x, weights, width, sums),
-                    4 => vnni::<4>(x, weights, width, sums),
-                    3 => vnni::<3>(x, weights, width, sums),
-                    2 => vnni::<2>(x, weights, width, sums),
-                    _ => vnni::<1>(x, weights, width, sums),
+                match (panels.len(), rows.len()) {
+                    (2, 6) => vnni::<2, 6>(x, weights, width, sums),
+                    (2, 5) => vnni::<2, 5>(x, weights, width, sums),
+                    (2, 4) => vnni::<2, 4>(x, weights, width, sums),
+                    (2, 3) => vnni::<2, 3>(x, weights, width, sums),
+                    (2, 2) => vnni::<2, 2>(x, weights, width, sums),
+                    (2, _) => vnni::<2, 1>(x, weights, width, sums),
+                    (_, 6) => vnni::<1, 6>(x, weights, width, sums),
+                    (_, 5) => vnni::<1, 5>(x, weights, width, sums),
+                    (_, 4) => vnni::<1, 4>(x, weights, width, sums),
+                    (_, 3) => vnni::<1, 3>(x, weights, width, sums),
+                    (_, 2) => vnni::<1, 2>(x, weights, width, sums),
+                    _ => vnni::<1, 1>(x, weights, width, sums),
                 }
             };
         }
-        plain(isa, x, weights, width, sums);
-    }
-
-    /// Sums to floats.
-    fn finish(
-        &self,
-        x: &Quantized,
-        outs: Range<usize>,
-        sums: &[i32; PANEL],
-        bias: Option<&[f32]>,
-        out: &mut [f32],
-    ) {
-        for ((out, o), &sum) in out.iter_mut().zip(outs).zip(sums) {
-            let scaled = (sum - x.zero * self.sums[o]) as f32 * (x.scale * self.scales[o]);
-            *out = scaled + bias.map_or(0.0, |bias| bias[o]);
+        let each = weights.chunks_exact((width * PANEL).max(1));
+        for (weights, sums) in each.zip(sums) {
+            plain(isa, x, weights, width, sums);
         }
+    }
+}
+
+/// How the sums of a panel become floats.
+struct Finish<'a> {
+    outs: Range<usize>,
+    /// What the zero point of the activations adds to each sum.
+    shifts: [i32; PANEL],
+    scales: [f32; PANEL],
+    bias: [f32; PANEL],
+    gains: [f32; PANEL],
+    then: Then<'a>,
+}
+
+impl<'a> Finish<'a> {
+    fn new(of: &Int8Matrix, x: &Bytes, panel: usize, bias: Option<&[f32]>, then: Then<'a>) -> Self {
+        let outs = panel * PANEL..((panel + 1) * PANEL).min(of.rows);
+        let mut finish = Self {
+            shifts: [0; PANEL],
+            scales: [0.0; PANEL],
+            bias: [0.0; PANEL],
+            gains: [1.0; PANEL],
+            then,
+            outs: outs.clone(),
+        };
+        for (i, o) in outs.enumerate() {
+            finish.shifts[i] = x.zero * of.sums[o];
+            finish.scales[i] = x.scale * of.scales[o];
+            finish.bias[i] = bias.map_or(0.0, |bias| bias[o]);
+            if let Then::Add {
+                gain: Some(gain), ..
+            } = then
+            {
+                finish.gains[i] = gain[o];
+            }
+        }
+        finish
+    }
+}
+
+simd_fn! {
+    /// Sums to floats, a row of a panel; their bounds.
+    fn finished(s, by: &Finish<'_>, sums: &[i32; PANEL], to: &[f32], out: &mut [f32]) -> Bounds {
+        let mut y = [0.0f32; PANEL];
+        for (i, y) in y.iter_mut().enumerate() {
+            *y = (sums[i] - by.shifts[i]) as f32 * by.scales[i] + by.bias[i];
+        }
+        let (mut low, mut high) = (s.zero(), s.zero());
+        for (at, out) in (0..).step_by(S::LANES).zip(out.chunks_mut(S::LANES)) {
+            let mut v = s.load(&y[at..]);
+            match by.then {
+                Then::Store => {}
+                Then::Gelu => v = apply(s, Activation::Gelu, v),
+                Then::Add { .. } => {
+                    let scaled = s.mul(v, s.load(&by.gains[at..]));
+                    v = s.add(s.load_part(&to[at..], 0.0), scaled);
+                }
+            }
+            low = s.min(low, v);
+            high = s.max(high, v);
+            s.store_part(out, v);
+        }
+        [-s.hmax(s.sub(s.zero(), low)), s.hmax(high)]
     }
 }
 
@@ -225,26 +339,35 @@ simd_fn! {
 }
 
 /// # Safety
-/// The processor has AVX-512 F and VNNI; `x` holds `R` rows of `width` bytes, `weights` a panel.
+/// The processor has AVX-512 F and VNNI; `x` holds `R` rows of `width` bytes, `weights` `P` panels.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vnni<const R: usize>(
+unsafe fn vnni<const P: usize, const R: usize>(
     x: &[u8],
     weights: &[i8],
     width: usize,
-    sums: &mut [[i32; PANEL]; TILE],
+    sums: &mut [[[i32; PANEL]; TILE]; 2],
 ) {
     use std::arch::x86_64::{
         _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512,
         _mm512_storeu_si512,
     };
-    debug_assert!(x.len() >= R * width && weights.len() >= width * PANEL);
-    // Two chains each, so that the multiplier need not wait for its own result.
-    let mut acc = [[_mm512_setzero_si512(); 2]; R];
+    debug_assert!(x.len() >= R * width && weights.len() >= P * width * PANEL);
+    let mut acc = [[_mm512_setzero_si512(); P]; R];
     let groups = width / GROUP;
     for g in 0..groups {
-        // SAFETY: within the panel.
-        let w = unsafe { _mm512_loadu_si512(weights.as_ptr().add(g * PANEL * GROUP).cast()) };
+        let mut w = [_mm512_setzero_si512(); P];
+        for (p, w) in w.iter_mut().enumerate() {
+            // SAFETY: within panel `p`.
+            *w = unsafe {
+                _mm512_loadu_si512(
+                    weights
+                        .as_ptr()
+                        .add((p * groups + g) * PANEL * GROUP)
+                        .cast(),
+                )
+            };
+        }
         for (r, acc) in acc.iter_mut().enumerate() {
             // SAFETY: within row `r`.
             let four = unsafe {
@@ -253,66 +376,110 @@ unsafe fn vnni<const R: usize>(
                     .cast::<i32>()
                     .read_unaligned()
             };
-            let acc = &mut acc[g % 2];
-            *acc = _mm512_dpbusd_epi32(*acc, _mm512_set1_epi32(four), w);
+            let four = _mm512_set1_epi32(four);
+            for (acc, &w) in acc.iter_mut().zip(&w) {
+                *acc = _mm512_dpbusd_epi32(*acc, four, w);
+            }
         }
     }
-    for (acc, sums) in acc.iter().zip(sums.iter_mut()) {
-        let sum = std::arch::x86_64::_mm512_add_epi32(acc[0], acc[1]);
-        // SAFETY: sixteen numbers.
-        unsafe { _mm512_storeu_si512(sums.as_mut_ptr().cast(), sum) };
+    for (r, acc) in acc.iter().enumerate() {
+        for (acc, sums) in acc.iter().zip(sums.iter_mut()) {
+            // SAFETY: sixteen numbers.
+            unsafe { _mm512_storeu_si512(sums[r].as_mut_ptr().cast(), *acc) };
+        }
     }
 }
 
-/// All of `x` with one scale, rows padded to whole groups.
-fn quantized(isa: Isa, x: &[f32], cols: usize) -> Quantized {
-    let (low, high) = bounds(isa, x);
-    let scale = if low == high {
-        1.0
-    } else {
-        (high - low) / 255.0
-    };
-    let zero = (-low / scale).clamp(0.0, 255.0).round_ties_even();
-    let width = cols.div_ceil(GROUP) * GROUP;
-    let mut bytes = vec![0u8; x.len() / cols.max(1) * width];
-    for (row, bytes) in x
-        .chunks_exact(cols.max(1))
-        .zip(bytes.chunks_exact_mut(width))
-    {
-        to_bytes(isa, row, scale, zero, bytes);
-    }
-    Quantized {
-        bytes,
-        scale,
-        zero: zero as i32,
+impl Bytes {
+    /// All of `x`, rows of `cols`, with one scale. Its bounds are looked for where they are not known.
+    ///
+    /// # Panics
+    /// When `x` is not whole rows.
+    pub fn quantize(x: &[f32], cols: usize, known: Option<Bounds>) -> Self {
+        let (isa, n) = (isa(), rows("x", x.len(), cols));
+        let [low, high] = known.unwrap_or_else(|| {
+            let parts = pool::split(x.len(), 1 << 12);
+            let mut each = vec![[0.0; 2]; parts.len()];
+            pool::parallel_chunks(&mut each, 1, |i, each| {
+                each[0] = bounds(isa, &x[parts.range(i)])
+            });
+            joined(&each)
+        });
+        let scale = if low == high {
+            1.0
+        } else {
+            (high - low) / 255.0
+        };
+        let zero = (-low / scale).clamp(0.0, 255.0).round_ties_even();
+        let width = cols.div_ceil(GROUP) * GROUP;
+        let mut bytes = vec![0u8; n * width];
+        let some = ((1 << 14) / width.max(1)).max(1);
+        pool::parallel_chunks(&mut bytes, (some * width).max(1), |i, bytes| {
+            let x = x[i * some * cols..].chunks_exact(cols.max(1));
+            for (x, bytes) in x.zip(bytes.chunks_exact_mut(width)) {
+                to_bytes(isa, x, scale, zero, bytes);
+            }
+        });
+        Self {
+            rows: n,
+            cols,
+            bytes,
+            scale,
+            zero: zero as i32,
+        }
     }
 }
 
 simd_fn! {
     /// Smallest and largest number, 0 among them.
-    fn bounds(s, x: &[f32]) -> (f32, f32) {
-        let (mut low, mut high) = (s.splat(0.0), s.splat(0.0));
-        let mut chunks = x.chunks_exact(S::LANES);
-        for chunk in &mut chunks {
-            let v = s.load(chunk);
+    fn bounds(s, x: &[f32]) -> Bounds {
+        let (mut low, mut high) = (s.zero(), s.zero());
+        for part in x.chunks(S::LANES) {
+            let v = s.load_part(part, 0.0);
             low = s.min(v, low);
             high = s.max(v, high);
         }
-        let ((a, b), (c, d)) = (s.split(low), s.split(high));
-        let smaller = |m: f32, &v: &f32| if v < m { v } else { m };
-        let larger = |m: f32, &v: &f32| if v > m { v } else { m };
-        let rest = chunks.remainder();
-        (
-            a.iter().chain(&b).chain(rest).fold(0.0, smaller),
-            c.iter().chain(&d).chain(rest).fold(0.0, larger),
-        )
+        [-s.hmax(s.sub(s.zero(), low)), s.hmax(high)]
     }
 }
 
+fn to_bytes(isa: Isa, x: &[f32], scale: f32, zero: f32, bytes: &mut [u8]) {
+    let whole = x.len() / PANEL * PANEL;
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 {
+        // SAFETY: this set reaches a kernel only where the processor has it.
+        unsafe { sixteen_bytes(&x[..whole], scale, zero, &mut bytes[..whole]) };
+        return to_bytes_plain(isa, &x[whole..], scale, zero, &mut bytes[whole..]);
+    }
+    let _ = whole;
+    to_bytes_plain(isa, x, scale, zero, bytes);
+}
+
 simd_fn! {
-    fn to_bytes(s, x: &[f32], scale: f32, zero: f32, bytes: &mut [u8]) {
+    fn to_bytes_plain(s, x: &[f32], scale: f32, zero: f32, bytes: &mut [u8]) {
         for (&x, byte) in x.iter().zip(bytes) {
             *byte = ((x / scale).round_ties_even() + zero).clamp(0.0, 255.0) as u8;
+        }
+    }
+}
+
+/// # Safety
+/// The processor has AVX-512 F; `bytes` is as long as `x`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn sixteen_bytes(x: &[f32], scale: f32, zero: f32, bytes: &mut [u8]) {
+    use std::arch::x86_64::{
+        _mm_storeu_si128, _mm512_add_epi32, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8,
+        _mm512_div_ps, _mm512_loadu_ps, _mm512_max_epi32, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_setzero_si512,
+    };
+    let (scale, zero) = (_mm512_set1_ps(scale), _mm512_set1_epi32(zero as i32));
+    for (x, bytes) in x.chunks_exact(16).zip(bytes.chunks_exact_mut(16)) {
+        // SAFETY: sixteen numbers and as many bytes.
+        unsafe {
+            let whole = _mm512_cvtps_epi32(_mm512_div_ps(_mm512_loadu_ps(x.as_ptr()), scale));
+            let moved = _mm512_max_epi32(_mm512_add_epi32(whole, zero), _mm512_setzero_si512());
+            _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(moved));
         }
     }
 }
@@ -353,6 +520,25 @@ mod tests {
                 let mut out = vec![0.0; n * rows];
                 matrix.matmul(&x, Some(&bias), &mut out);
                 assert_eq!(out, want, "{n} x {rows} x {cols}");
+            });
+            let (to, gain) = (random.normal(n * rows, 1.0), random.normal(rows, 1.0));
+            let then = Then::Add {
+                to: &to,
+                gain: Some(&gain),
+            };
+            each_isa(|| {
+                let mut out = vec![0.0; n * rows];
+                let bytes = Bytes::quantize(&x, cols, None);
+                let bounds = matrix.product(&bytes, Some(&bias), then, &mut out);
+                for (i, (out, want)) in out.iter().zip(&want).enumerate() {
+                    assert_eq!(*out, to[i] + want * gain[i % rows]);
+                }
+                let widest = |m: Bounds, &v: &f32| [v.min(m[0]), v.max(m[1])];
+                assert_eq!(bounds, out.iter().fold([0.0; 2], widest));
+                matrix.product(&bytes, Some(&bias), Then::Gelu, &mut out);
+                let mut gelu = want.clone();
+                crate::activate(Activation::Gelu, &mut gelu);
+                assert_eq!(out, gelu);
             });
             let mut row = vec![0.0; cols];
             matrix.row(rows - 1, &mut row);

@@ -13,6 +13,7 @@ mod isa;
 mod limits;
 mod memory;
 mod norm;
+pub mod onnx;
 pub mod optim;
 mod packed;
 mod polar;
@@ -29,12 +30,14 @@ mod testing;
 pub use activation::{Activation, activate, activate_backward, gated, gated_backward};
 pub use attention::{AttentionParams, KvShape, KvType, PAGE, QueryRow, attention, kv_write};
 pub use block::BlockType;
-pub use conv::{Conv2d, conv2d, conv2d_backward_input, conv2d_backward_weight, depthwise_conv1d};
+pub use conv::{
+    Conv1d, Conv1dParams, Conv2d, conv2d, conv2d_backward_input, conv2d_backward_weight,
+};
 pub use dense::{Element, Matrix, matmul, matmul_bf16, matmul_f32, matmul_rounded};
 pub use dequant::dequantize;
 pub use error::KernelError;
 pub use group_norm::{GroupNorm, group_norm, group_norm_backward};
-pub use int8::Int8Matrix;
+pub use int8::{Bytes, Int8Matrix, Then};
 pub use isa::{Isa, isa, requested_isa, with_isa};
 pub use limits::{Limits, limits};
 pub use memory::unspecified;

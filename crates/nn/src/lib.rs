@@ -6,7 +6,6 @@
 
 pub mod attention;
 pub mod cache;
-pub mod conv1d;
 pub mod embedding;
 mod error;
 pub mod linear;
@@ -23,7 +22,6 @@ pub mod weights;
 pub use attention::{Attention, AttentionSpec, QkNorm, Rows};
 pub use cache::{Cache, CacheSpec};
 pub use candle_core::{DType, Device, Error as TensorError, Tensor, Var};
-pub use conv1d::{Conv1d, DepthwiseConv1d};
 pub use embedding::Embedding;
 pub use error::{Error, Result};
 pub use linear::Linear;

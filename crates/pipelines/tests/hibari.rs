@@ -106,8 +106,14 @@ fn a_sentence_is_near_the_samples_of_the_package() {
     let (samples, _) = voice.say(&ids, speed, &Silence, &mut timings).unwrap();
     let wave = case.f32s("wave").unwrap();
     let far = decibels(&samples, wave);
-    eprintln!("difference of the sentence {far:.1} dB");
-    assert!(far < -30.0, "{far} dB");
+    eprintln!("difference of the short sentence {far:.1} dB");
+    assert!(far < -40.0, "{far} dB");
+    let ids = case.ids("long_ids").unwrap();
+    let (samples, _) = voice.say(&ids, 1.0, &Silence, &mut timings).unwrap();
+    let samples: Vec<f32> = samples.into_iter().step_by(16).collect();
+    let far = decibels(&samples, case.f32s("long_wave").unwrap());
+    eprintln!("difference of the long sentence {far:.1} dB");
+    assert!(far < -40.0, "{far} dB");
 }
 
 /// The power of the difference beside that of the reference.

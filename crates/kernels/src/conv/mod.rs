@@ -1,12 +1,12 @@
-//! Two-dimensional convolution, channels last, forward and backward.
+//! Convolution, channels last: in two dimensions forward and backward, along sequences ([`sequence`]) forward.
 //!
 //! Pixels are read where they lie ([`direct`]); kernels of 3 × 3 taps one step apart take fewer products ([`winograd`]);
 //! those of one tap are matrix products. Every output is reduced over the taps and channels, and every weight's gradient
 //! over the positions, in one order.
 #![allow(unsafe_code)] // tasks write disjoint parts of one slice
 
-mod depthwise;
 mod direct;
+mod sequence;
 mod winograd;
 
 use crate::dense::{Matrix, product};
@@ -14,7 +14,7 @@ use crate::pool::{self, SharedMut};
 use crate::rowwise::{for_ranges, same_len, sum_over_rows};
 use crate::simd::simd_fn;
 use crate::{Isa, isa};
-pub use depthwise::depthwise_conv1d;
+pub use sequence::{Conv1d, Conv1dParams};
 
 /// Positions and channels that a task of the gradient of weights takes at a time. The first makes
 /// the order of sums.

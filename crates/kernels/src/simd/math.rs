@@ -63,31 +63,77 @@ pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     s.div(s.splat(1.0), s.add(s.splat(1.0), e))
 }
 
-/// The error function within 2e-7.
+/// e^x for x in -87..=88 by these coefficients, the highest power's first. As onnxruntime rounds it (`MlasComputeExp` of
+/// MLAS, after N. Juffa): its sums, in its order.
+#[inline(always)]
+fn exp_by<S: Simd>(s: S, x: S::V, coefficients: [f32; 7]) -> S::V {
+    // Adding it leaves no bits behind the point.
+    let magic = s.splat(12_582_912.0);
+    let n = s.sub(s.fma(x, s.splat(LOG2_E), magic), magic);
+    let r = s.fma(n, s.splat(-0.693_145_75), x);
+    let r = s.fma(n, s.splat(-1.428_606_8e-6), r);
+    let mut p = s.splat(coefficients[0]);
+    for &c in &coefficients[1..] {
+        p = s.fma(p, r, s.splat(c));
+    }
+    s.mul(p, s.pow2(n))
+}
+
+/// e^x for x <= 0, as onnxruntime's softmax rounds it; 1e-38 for what is smaller.
+#[inline(always)]
+pub(crate) fn exp_of_softmax<S: Simd>(s: S, x: S::V) -> S::V {
+    let x = s.max(s.splat(-87.0), x);
+    let coefficients = [
+        0.001_378_059_4,
+        0.008_373_124_5,
+        0.041_669_536,
+        0.166_664_72,
+        0.499_999_85,
+        1.0,
+        1.0,
+    ];
+    exp_by(s, x, coefficients)
+}
+
+/// The error function within 2e-7, by N. Juffa's two polynomials and as onnxruntime rounds them.
 #[inline(always)]
 pub(crate) fn erf<S: Simd>(s: S, x: S::V) -> S::V {
-    let a = s.abs(x);
-    let z = s.mul(x, x);
-    // x + x p(x^2) on |x| < 0.93.
-    let p = s.splat(-0.000_595_376_1);
-    let p = s.fma(p, z, s.splat(0.004_985_945_3));
-    let p = s.fma(p, z, s.splat(-0.026_761_724));
-    let p = s.fma(p, z, s.splat(0.112_816_83));
-    let p = s.fma(p, z, s.splat(-0.376_124_8));
-    let p = s.fma(p, z, s.splat(0.128_379_15));
-    let small = s.fma(p, x, x);
-    // 1 - e^p(|x|) up to 4, beyond which erf is 1 in f32.
-    let t = s.min(s.splat(4.0), a);
-    let p = s.splat(-2.109_496_6e-5);
-    let p = s.fma(p, t, s.splat(4.344_617e-4));
-    let p = s.fma(p, t, s.splat(-0.004_171_059));
-    let p = s.fma(p, t, s.splat(0.025_119_416));
-    let p = s.fma(p, t, s.splat(-0.108_280_07));
-    let p = s.fma(p, t, s.splat(-0.633_346_9));
-    let p = s.fma(p, t, s.splat(-1.129_514_9));
-    let p = s.fma(p, t, s.splat(1.746_832_2e-4));
-    let large = s.sub(s.splat(1.0), exp(s, p));
-    s.select_lt(a, s.splat(0.925), small, s.copysign(large, x))
+    let a = s.min(s.splat(3.925), s.abs(x));
+    let z = s.mul(a, a);
+    let mut p = s.splat(-5.991_049_7e-4);
+    for c in [
+        4.993_396e-3,
+        -2.676_673_4e-2,
+        1.128_180_25e-1,
+        -3.761_248_6e-1,
+        1.283_791_5e-1,
+    ] {
+        p = s.fma(p, z, s.splat(c));
+    }
+    let small = s.fma(p, a, a);
+    let mut p = s.splat(1.729_489_3e-5);
+    for c in [
+        -3.832_086_8e-4,
+        3.883_934_4e-3,
+        -2.425_456e-2,
+        1.067_778_5e-1,
+        6.348_467e-1,
+        1.287_175_1e-1,
+    ] {
+        p = s.fma(p, a, s.splat(c));
+    }
+    let p = s.sub(s.zero(), s.fma(p, a, a));
+    let coefficients = [
+        1.383_198_1e-3,
+        8.375_5e-3,
+        4.166_895e-2,
+        1.666_644_7e-1,
+        4.999_998_5e-1,
+        1.0,
+        1.0,
+    ];
+    let large = s.sub(s.splat(1.0), exp_by(s, p, coefficients));
+    s.copysign(s.select_lt(s.splat(0.921_875), a, large, small), x)
 }
 
 #[cfg(test)]

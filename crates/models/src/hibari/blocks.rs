@@ -1,32 +1,192 @@
-//! The blocks that a voice is built of.
+//! The blocks that a voice is built of, over rows of numbers: a voice runs on the CPU alone, and its values are those of
+//! onnxruntime to the last bit as far as they are known (`medley_kernels::onnx`).
 
-use medley_nn::tensor::activated;
-use medley_nn::vision::{Heads, self_attention};
-use medley_nn::{
-    Activation, DepthwiseConv1d, Device, Embedding, LayerNorm, Linear, Tensor, Weights,
+use std::sync::Arc;
+
+use medley_kernels::onnx::{self, Bounds, Norm};
+use medley_kernels::{
+    Activation, Bytes, Conv1d, Conv1dParams, Int8Matrix, PackedMatrix, Then, activate,
 };
+use medley_nn::{Linear, Weights};
 
-use super::embedding;
 use crate::{ConfigError, Result};
 
 /// Added to the variance in every norm.
-pub(super) const EPS: f32 = 1e-5;
+const EPS: f32 = 1e-5;
 /// Blocks before the attention of an encoder.
 const CONVS: usize = 2;
 /// Heads of an encoder's attention.
 const HEADS: usize = 2;
 
-pub(super) fn gelu(x: Tensor) -> Result<Tensor> {
-    Ok(activated(Activation::Gelu, x)?)
+/// A matrix with its bias.
+pub(super) struct Dense {
+    weight: Matrix,
+    bias: Arc<[f32]>,
+}
+
+enum Matrix {
+    Bytes(Arc<Int8Matrix>),
+    /// What the published files leave in floats.
+    Floats(Arc<PackedMatrix>),
+}
+
+impl Dense {
+    pub(super) fn new(weights: &Weights, name: &str, sizes: [usize; 2]) -> Result<Self> {
+        let (weight, bias) = match weights.linear(name, sizes[1], sizes[0])? {
+            Linear::Int8 { weight, bias } => (Matrix::Bytes(weight), bias),
+            Linear::Packed { weight, bias } => (Matrix::Floats(weight), bias),
+            _ => return Err(ConfigError::missing(&format!("{name} for the CPU"))),
+        };
+        let bias = bias.ok_or_else(|| ConfigError::missing(&format!("{name}.bias")))?;
+        Ok(Self { weight, bias })
+    }
+
+    /// `[rows, in]` → `[rows, out]`, in a buffer that is used again; the bounds of the result.
+    pub(super) fn forward(
+        &self,
+        x: &[f32],
+        bounds: Option<Bounds>,
+        then: Then<'_>,
+        out: &mut Vec<f32>,
+    ) -> Option<Bounds> {
+        let cols = match &self.weight {
+            Matrix::Bytes(weight) => weight.cols(),
+            Matrix::Floats(weight) => weight.cols(),
+        };
+        out.resize(x.len() / cols.max(1) * self.bias.len(), 0.0);
+        match &self.weight {
+            Matrix::Bytes(weight) => {
+                let bytes = Bytes::quantize(x, cols, bounds);
+                Some(weight.product(&bytes, Some(&self.bias), then, out))
+            }
+            Matrix::Floats(weight) => {
+                weight.matmul(x, out);
+                finish(out, &self.bias, then);
+                None
+            }
+        }
+    }
+}
+
+fn finish(out: &mut [f32], bias: &[f32], then: Then<'_>) {
+    for row in out.chunks_exact_mut(bias.len()) {
+        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+    }
+    match then {
+        Then::Store => {}
+        Then::Gelu => gelu(out),
+        Then::Add { to, gain } => {
+            for (i, (y, to)) in out.iter_mut().zip(to).enumerate() {
+                *y = to + *y * gain.map_or(1.0, |gain| gain[i % bias.len()]);
+            }
+        }
+    }
+}
+
+/// The weight and bias of a norm.
+pub(super) struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl LayerNorm {
+    pub(super) fn new(weights: &Weights, name: &str, width: usize) -> Result<Self> {
+        Ok(Self {
+            weight: weights.values(&format!("{name}.weight"), &[width])?,
+            bias: weights.values(&format!("{name}.bias"), &[width])?,
+        })
+    }
+
+    fn norm(&self) -> Norm<'_> {
+        Norm {
+            weight: &self.weight,
+            bias: &self.bias,
+            eps: EPS,
+        }
+    }
+
+    pub(super) fn forward(&self, x: &[f32], out: &mut Vec<f32>) -> Bounds {
+        out.resize(x.len(), 0.0);
+        onnx::layer_norm(x, &self.norm(), out)
+    }
+}
+
+/// A convolution in which every output sees every channel; it keeps the length.
+pub(super) struct Conv {
+    /// Over rows in which each channel's taps stand side by side.
+    kernel: Conv1d,
+    taps: usize,
+    channels: usize,
+    bias: Vec<f32>,
+}
+
+impl Conv {
+    pub(super) fn new(
+        weights: &Weights,
+        name: &str,
+        sizes: [usize; 2],
+        taps: usize,
+    ) -> Result<Self> {
+        let [channels, out] = sizes;
+        let stored = weights.values(&format!("{name}.weight"), &[out, channels, taps])?;
+        let width = channels * taps;
+        Ok(Self {
+            kernel: Conv1d::pack([out, width, 1], |o, i, _| stored[o * width + i]),
+            taps,
+            channels,
+            bias: weights.values(&format!("{name}.bias"), &[out])?,
+        })
+    }
+
+    /// `[rows, in]` → `[rows, out]`
+    pub(super) fn forward(&self, x: &[f32]) -> Vec<f32> {
+        let (rows, width) = (x.len() / self.channels, self.channels * self.taps);
+        let mut seen = Vec::new();
+        if self.taps > 1 {
+            seen.resize(rows * width, 0.0);
+            for (t, row) in seen.chunks_exact_mut(width).enumerate() {
+                for k in 0..self.taps {
+                    let from = (t + k).checked_sub(self.taps / 2);
+                    let Some(from) = from.filter(|&from| from < rows) else {
+                        continue;
+                    };
+                    let x = &x[from * self.channels..(from + 1) * self.channels];
+                    for (to, x) in row[k..].iter_mut().step_by(self.taps).zip(x) {
+                        *to = *x;
+                    }
+                }
+            }
+        }
+        let params = Conv1dParams {
+            bias: Some(&self.bias),
+            chain: onnx::chain(rows, width),
+            ..Conv1dParams::default()
+        };
+        let mut out = vec![0.0; rows * self.bias.len()];
+        let x = if self.taps > 1 { &seen } else { x };
+        self.kernel.forward(x, &params, &mut out);
+        out
+    }
+}
+
+/// Buffers that blocks use one after the other.
+#[derive(Default)]
+pub(super) struct Room {
+    normed: Vec<f32>,
+    hidden: Vec<f32>,
+    next: Vec<f32>,
 }
 
 /// A convolution of each channel, then two layers over all of them, beside the identity (Liu et al. 2022).
 pub(super) struct ConvNext {
-    dw: DepthwiseConv1d,
+    /// `[taps, width]`
+    dw: Vec<f32>,
+    dw_bias: Vec<f32>,
+    dilation: usize,
     norm: LayerNorm,
-    pw1: Linear,
-    pw2: Linear,
-    gamma: Tensor,
+    pw1: Dense,
+    pw2: Dense,
+    gamma: Vec<f32>,
 }
 
 impl ConvNext {
@@ -38,34 +198,53 @@ impl ConvNext {
         dilation: usize,
     ) -> Result<Self> {
         let hidden = outputs(weights, &format!("{name}.pw1"))?;
-        let dw = format!("{name}.dw");
+        let stored = weights.values(&format!("{name}.dw.weight"), &[width, 1, taps])?;
         Ok(Self {
-            dw: DepthwiseConv1d::new(weights, &dw, width, taps, dilation)?,
-            norm: weights.layer_norm(&format!("{name}.norm"), width, EPS)?,
-            pw1: weights.linear(&format!("{name}.pw1"), hidden, width)?,
-            pw2: weights.linear(&format!("{name}.pw2"), width, hidden)?,
-            gamma: weights.tensor(&format!("{name}.gamma"), &[width])?,
+            dw: (0..taps * width)
+                .map(|i| stored[i % width * taps + i / width])
+                .collect(),
+            dw_bias: weights.values(&format!("{name}.dw.bias"), &[width])?,
+            dilation,
+            norm: LayerNorm::new(weights, &format!("{name}.norm"), width)?,
+            pw1: Dense::new(weights, &format!("{name}.pw1"), [width, hidden])?,
+            pw2: Dense::new(weights, &format!("{name}.pw2"), [hidden, width])?,
+            gamma: weights.values(&format!("{name}.gamma"), &[width])?,
         })
     }
 
-    /// `[tokens, width]` → the same shape.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.norm.forward(&self.dw.forward(x)?)?;
-        let y = self.pw2.forward(&gelu(self.pw1.forward(&y)?)?)?;
-        Ok((x + y.broadcast_mul(&self.gamma)?)?)
+    /// `[rows, width]`, in place.
+    pub(super) fn forward(&self, x: &mut Vec<f32>, room: &mut Room) {
+        room.normed.resize(x.len(), 0.0);
+        let bounds = onnx::depthwise_norm(
+            x,
+            &self.dw,
+            &self.dw_bias,
+            self.dilation,
+            &self.norm.norm(),
+            &mut room.normed,
+        );
+        let bounds = self
+            .pw1
+            .forward(&room.normed, Some(bounds), Then::Gelu, &mut room.hidden);
+        let then = Then::Add {
+            to: x,
+            gain: Some(&self.gamma),
+        };
+        self.pw2.forward(&room.hidden, bounds, then, &mut room.next);
+        std::mem::swap(x, &mut room.next);
     }
 }
 
 /// Attention and two layers, each behind a norm and beside the identity (as `torch.nn.TransformerEncoderLayer` with
 /// `norm_first`).
 pub(super) struct Layer {
-    heads: Heads,
+    heads: usize,
     norm1: LayerNorm,
-    in_proj: Linear,
-    out_proj: Linear,
+    in_proj: Dense,
+    out_proj: Dense,
     norm2: LayerNorm,
-    linear1: Linear,
-    linear2: Linear,
+    linear1: Dense,
+    linear2: Dense,
 }
 
 impl Layer {
@@ -75,41 +254,76 @@ impl Layer {
             .clone()
             .with_key_map(|name| name.replace(".in_proj.", ".in_proj_"));
         let hidden = outputs(weights, &format!("{name}.linear1"))?;
-        let linear =
-            |part: &str, out, inputs| weights.linear(&format!("{name}.{part}"), out, inputs);
-        let norm = |part: &str| weights.layer_norm(&format!("{name}.{part}"), width, EPS);
+        let dense = |part: &str, sizes| Dense::new(weights, &format!("{name}.{part}"), sizes);
+        let norm = |part: &str| LayerNorm::new(weights, &format!("{name}.{part}"), width);
         Ok(Self {
-            heads: Heads {
-                heads,
-                dim: width / heads,
-                eps: EPS,
-            },
+            heads,
             norm1: norm("norm1")?,
-            in_proj: linear("self_attn.in_proj", 3 * width, width)?,
-            out_proj: linear("self_attn.out_proj", width, width)?,
+            in_proj: dense("self_attn.in_proj", [width, 3 * width])?,
+            out_proj: dense("self_attn.out_proj", [width, width])?,
             norm2: norm("norm2")?,
-            linear1: linear("linear1", hidden, width)?,
-            linear2: linear("linear2", width, hidden)?,
+            linear1: dense("linear1", [width, hidden])?,
+            linear2: dense("linear2", [hidden, width])?,
         })
     }
 
-    /// `[tokens, width]` → the same shape.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let qkv = self
-            .in_proj
-            .forward(&self.norm1.forward(x)?)?
-            .unsqueeze(0)?;
-        let mixed = self_attention(&qkv, None, self.heads, None, None, None)?.squeeze(0)?;
-        let x = (x + self.out_proj.forward(&mixed)?)?;
-        let y = self.linear1.forward(&self.norm2.forward(&x)?)?;
-        let y = self.linear2.forward(&gelu(y)?)?;
-        Ok((x + y)?)
+    /// `[rows, width]`, in place.
+    pub(super) fn forward(&self, x: &mut Vec<f32>, room: &mut Room) {
+        let width = self.norm1.weight.len();
+        let bounds = self.norm1.forward(x, &mut room.normed);
+        self.in_proj
+            .forward(&room.normed, Some(bounds), Then::Store, &mut room.hidden);
+        let mixed = attention(&room.hidden, width, self.heads);
+        self.out_proj
+            .forward(&mixed, None, beside(x), &mut room.next);
+        std::mem::swap(x, &mut room.next);
+        let bounds = self.norm2.forward(x, &mut room.normed);
+        let bounds = self
+            .linear1
+            .forward(&room.normed, Some(bounds), Then::Gelu, &mut room.hidden);
+        self.linear2
+            .forward(&room.hidden, bounds, beside(x), &mut room.next);
+        std::mem::swap(x, &mut room.next);
     }
+}
+
+/// Added to what stands beside.
+fn beside(to: &[f32]) -> Then<'_> {
+    Then::Add { to, gain: None }
+}
+
+/// Queries, keys and values `[rows, 3 · width]` to mixed values `[rows, width]`.
+fn attention(qkv: &[f32], width: usize, heads: usize) -> Vec<f32> {
+    let (rows, dim) = (qkv.len() / (3 * width), width / heads);
+    let mut mixed = vec![0.0; rows * width];
+    let (mut scores, mut head_out) = (vec![0.0; rows * rows], vec![0.0; rows * dim]);
+    for head in 0..heads {
+        let at = |row: usize, part: usize, i: usize| {
+            qkv[row * 3 * width + part * width + head * dim + i]
+        };
+        let queries: Vec<f32> = (0..rows * dim).map(|i| at(i / dim, 0, i % dim)).collect();
+        let keys = Conv1d::pack([rows, dim, 1], |row, i, _| at(row, 1, i));
+        let chained = |columns, depth| Conv1dParams {
+            chain: onnx::chain(columns, depth),
+            ..Conv1dParams::default()
+        };
+        keys.forward(&queries, &chained(rows, dim), &mut scores);
+        onnx::softmax(&mut scores, rows, (dim as f32).sqrt());
+        let values = Conv1d::pack([dim, rows, 1], |i, row, _| at(row, 2, i));
+        values.forward(&scores, &chained(dim, rows), &mut head_out);
+        for (mixed, out) in mixed
+            .chunks_exact_mut(width)
+            .zip(head_out.chunks_exact(dim))
+        {
+            mixed[head * dim..(head + 1) * dim].copy_from_slice(out);
+        }
+    }
+    mixed
 }
 
 /// Phonemes to states.
 pub(super) struct Encoder {
-    emb: Embedding,
+    emb: Table,
     convs: Vec<ConvNext>,
     attn: Layer,
     turns: usize,
@@ -124,28 +338,64 @@ impl Encoder {
         sizes: [usize; 2],
         turns: usize,
     ) -> Result<Self> {
-        let [symbols, width] = sizes;
+        let [_, width] = sizes;
         let conv = |i: usize| ConvNext::new(weights, &format!("{name}.convs.{i}"), width, 5, 1);
         Ok(Self {
-            emb: embedding(weights, &format!("{name}.emb"), symbols, width)?,
+            emb: Table::new(weights, &format!("{name}.emb.weight"), sizes)?,
             convs: (0..CONVS).map(conv).collect::<Result<_>>()?,
             attn: Layer::new(weights, &format!("{name}.attn"), width, HEADS)?,
             turns,
-            norm: weights.layer_norm(&format!("{name}.norm"), width, EPS)?,
+            norm: LayerNorm::new(weights, &format!("{name}.norm"), width)?,
         })
     }
 
     /// `[phonemes]` → `[phonemes, width]`
-    pub(super) fn forward(&self, ids: &[u32]) -> Result<Tensor> {
-        let mut x = self.emb.forward(ids, &Device::Cpu)?;
+    pub(super) fn forward(&self, ids: &[u32], room: &mut Room) -> Result<Vec<f32>> {
+        let mut x = self.emb.rows(ids)?;
         for conv in &self.convs {
-            x = conv.forward(&x)?;
+            conv.forward(&mut x, room);
         }
         for _ in 0..self.turns {
-            x = self.attn.forward(&x)?;
+            self.attn.forward(&mut x, room);
         }
-        Ok(self.norm.forward(&x)?)
+        let mut out = vec![0.0; x.len()];
+        onnx::skip_norm(&x, &self.norm.norm(), &mut out);
+        Ok(out)
     }
+}
+
+/// Rows by number.
+pub(super) struct Table {
+    values: Vec<f32>,
+    width: usize,
+}
+
+impl Table {
+    pub(super) fn new(weights: &Weights, name: &str, sizes: [usize; 2]) -> Result<Self> {
+        Ok(Self {
+            values: weights.values(name, &sizes)?,
+            width: sizes[1],
+        })
+    }
+
+    /// `[count]` → `[count, width]`
+    pub(super) fn rows(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        let mut out = Vec::with_capacity(ids.len() * self.width);
+        for &id in ids {
+            let start = (id as usize).saturating_mul(self.width);
+            let row = self.values.get(start..start.saturating_add(self.width));
+            let count = self.values.len() / self.width.max(1);
+            let expected = || format!("there are {count}");
+            out.extend_from_slice(
+                row.ok_or_else(|| ConfigError::invalid("a symbol", id, &expected()))?,
+            );
+        }
+        Ok(out)
+    }
+}
+
+pub(super) fn gelu(x: &mut [f32]) {
+    activate(Activation::Gelu, x);
 }
 
 /// Outputs of a layer, of which only its weights tell.

@@ -1,10 +1,10 @@
 //! Letters to phonemes, for words that no lexicon has: a small transformer over letters, each of which gives a few
 //! slots; repeated symbols are one and empty slots none (Graves et al. 2006).
 
-use medley_nn::{Device, Embedding, LayerNorm, Linear, Tensor, Weights};
+use medley_kernels::Then;
+use medley_nn::Weights;
 
-use super::blocks::{EPS, Layer};
-use super::{embedding, numbers};
+use super::blocks::{Dense, Layer, LayerNorm, Room, Table};
 use crate::{ConfigError, Result};
 
 /// Heads of every layer.
@@ -64,11 +64,11 @@ impl LettersConfig {
 /// The network with its weights.
 pub struct Letters {
     config: LettersConfig,
-    emb: Embedding,
-    pos: Tensor,
+    emb: Table,
+    pos: Vec<f32>,
     layers: Vec<Layer>,
     norm: LayerNorm,
-    head: Linear,
+    head: Dense,
 }
 
 impl Letters {
@@ -79,13 +79,13 @@ impl Letters {
     pub fn new(config: LettersConfig, weights: &Weights) -> Result<Self> {
         let c = &config;
         Ok(Self {
-            emb: embedding(weights, "m.emb", c.letters, c.width)?,
-            pos: weights.tensor("m.pos", &[c.longest, c.width])?,
+            emb: Table::new(weights, "m.emb.weight", [c.letters, c.width])?,
+            pos: weights.values("m.pos", &[c.longest, c.width])?,
             layers: (0..c.layers)
                 .map(|i| Layer::new(weights, &format!("m.layers.{i}"), c.width, HEADS))
                 .collect::<Result<_>>()?,
-            norm: weights.layer_norm("m.norm", c.width, EPS)?,
-            head: weights.linear("m.head", c.slots * c.symbols, c.width)?,
+            norm: LayerNorm::new(weights, "m.norm", c.width)?,
+            head: Dense::new(weights, "m.head", [c.width, c.slots * c.symbols])?,
             config,
         })
     }
@@ -98,18 +98,22 @@ impl Letters {
     /// Letters by number to symbols by number; of a word longer than the longest, its beginning.
     ///
     /// # Errors
-    /// [`ConfigError::Nn`] for a number outside of the alphabet.
+    /// [`ConfigError::Invalid`] for a number outside of the alphabet.
     pub fn forward(&self, letters: &[u32]) -> Result<Vec<u32>> {
         let letters = &letters[..letters.len().min(self.config.longest)];
         if letters.is_empty() {
             return Ok(Vec::new());
         }
-        let x = self.emb.forward(letters, &Device::Cpu)?;
-        let mut x = (x + self.pos.narrow(0, 0, letters.len())?)?;
+        let mut x = self.emb.rows(letters)?;
+        x.iter_mut().zip(&self.pos).for_each(|(x, pos)| *x += pos);
+        let mut room = Room::default();
         for layer in &self.layers {
-            x = layer.forward(&x)?;
+            layer.forward(&mut x, &mut room);
         }
-        let scores = numbers(&self.head.forward(&self.norm.forward(&x)?)?)?;
+        let (mut normed, mut scores) = (Vec::new(), Vec::new());
+        let bounds = self.norm.forward(&x, &mut normed);
+        self.head
+            .forward(&normed, Some(bounds), Then::Store, &mut scores);
         let (mut symbols, mut before) = (Vec::new(), 0);
         for slot in scores.chunks_exact(self.config.symbols) {
             let best =

@@ -9,11 +9,13 @@
 mod blocks;
 mod letters;
 
-use medley_nn::tensor::slice;
-use medley_nn::{Conv1d, Embedding, LayerNorm, Linear, Tensor, Weights};
+use std::cell::RefCell;
+
+use medley_kernels::{Then, onnx};
+use medley_nn::Weights;
 
 use crate::{ConfigError, Result};
-use blocks::{ConvNext, Encoder, gelu};
+use blocks::{Conv, ConvNext, Dense, Encoder, LayerNorm, Room, gelu};
 
 pub use letters::{Letters, LettersConfig};
 
@@ -86,7 +88,7 @@ impl HibariConfig {
 }
 
 /// The spectrum of a piece of speech, frame after frame.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spectrum {
     /// Frequencies of a frame.
     pub bins: usize,
@@ -99,19 +101,24 @@ pub struct Spectrum {
     pub durations: Vec<usize>,
 }
 
+thread_local! {
+    /// What a sentence needs, kept for the next one.
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
 /// A voice with its weights.
 pub struct Hibari {
     config: HibariConfig,
     text: Encoder,
-    dec_in: Conv1d,
+    dec_in: Conv,
     dec: Vec<ConvNext>,
     dec_norm: LayerNorm,
-    head: Linear,
+    head: Dense,
     prosody_text: Encoder,
-    dur: [Conv1d; 2],
-    pro_in: Conv1d,
+    dur: [Conv; 2],
+    pro_in: Conv,
     pro: Vec<ConvNext>,
-    pro_out: Conv1d,
+    pro_out: Conv,
 }
 
 impl Hibari {
@@ -121,7 +128,7 @@ impl Hibari {
     /// [`ConfigError`] where a weight is missing or has another shape.
     pub fn new(config: HibariConfig, weights: &Weights) -> Result<Self> {
         let (c, w, p) = (&config, config.decoder_width, config.prosody_width);
-        let conv = |name: &str, sizes, taps| Conv1d::new(weights, name, sizes, taps);
+        let conv = |name: &str, sizes, taps| Conv::new(weights, name, sizes, taps);
         let block =
             |name: String, width, dilation| ConvNext::new(weights, &name, width, 7, dilation);
         Ok(Self {
@@ -131,8 +138,8 @@ impl Hibari {
             dec: (0..c.decoder_blocks)
                 .map(|i| block(format!("m.dec.{i}"), w, 1))
                 .collect::<Result<_>>()?,
-            dec_norm: weights.layer_norm("m.dec_norm", w, blocks::EPS)?,
-            head: weights.linear("m.head", PARTS * c.bins, w)?,
+            dec_norm: LayerNorm::new(weights, "m.dec_norm", w)?,
+            head: Dense::new(weights, "m.head", [w, PARTS * c.bins])?,
             prosody_text: Encoder::new(weights, "pn.text", [c.symbols, p], c.turns[1])?,
             dur: [conv("pn.dur.0", [p, p], 3)?, conv("pn.dur.2", [p, 1], 1)?],
             pro_in: conv("pn.pro_in", [p, p], 1)?,
@@ -157,6 +164,16 @@ impl Hibari {
     /// # Errors
     /// [`ConfigError::Invalid`] for too many phonemes, a number outside of the alphabet or a speed that is none.
     pub fn forward(&self, ids: &[u32], speed: f32) -> Result<Spectrum> {
+        let mut spectrum = Spectrum::default();
+        self.forward_into(ids, speed, &mut spectrum)?;
+        Ok(spectrum)
+    }
+
+    /// The same, in the memory of an earlier spectrum.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_into(&self, ids: &[u32], speed: f32, spectrum: &mut Spectrum) -> Result<()> {
         if ids.len() > MAX_PHONEMES || ids.is_empty() {
             let expected = format!("1 to {MAX_PHONEMES} are spoken at a time");
             return Err(ConfigError::invalid("phonemes", ids.len(), &expected));
@@ -164,87 +181,81 @@ impl Hibari {
         if !(speed.is_finite() && speed > 0.0) {
             return Err(ConfigError::invalid("speed", speed, "it must be positive"));
         }
-        let prosody = self.prosody_text.forward(ids)?; // [phonemes, prosody_width]
-        let durations = self.durations(&prosody, speed)?;
-        let (pitch, energy) = self.prosody(&stretch(&prosody, &durations, 1)?)?;
-        let states = stretch(&self.text.forward(ids)?, &durations, FRAMES)?; // [frames, width]
-        let beside: Vec<f32> = pitch
-            .iter()
-            .zip(&energy)
-            .flat_map(|(f, e)| [(1.0 + f.max(0.0)).ln() / 5.0, *e])
-            .collect();
-        let beside = medley_nn::tensor::from_vec(beside, &[pitch.len(), 2])?;
-        let mut x = self.dec_in.forward(&Tensor::cat(&[states, beside], 1)?)?;
-        for block in &self.dec {
-            x = block.forward(&x)?;
+        ROOM.with_borrow_mut(|room| self.spectrum(ids, speed, room, spectrum))
+    }
+
+    fn spectrum(
+        &self,
+        ids: &[u32],
+        speed: f32,
+        room: &mut Room,
+        spectrum: &mut Spectrum,
+    ) -> Result<()> {
+        let prosody = self.prosody_text.forward(ids, room)?; // [phonemes, prosody_width]
+        let durations = self.durations(&prosody, speed);
+        let stretched = stretch(&prosody, self.config.prosody_width, &durations, 1);
+        let (pitch, energy) = self.prosody(&stretched, room);
+        let (width, frames) = (self.config.width, pitch.len());
+        let states = self.text.forward(ids, room)?;
+        let states = stretch(&states, width, &durations, FRAMES); // [frames, width]
+        let mut heights: Vec<f32> = pitch.iter().map(|f| 1.0 + f.max(0.0)).collect();
+        onnx::logs(&mut heights);
+        let mut beside = Vec::with_capacity(frames * (width + 2));
+        for ((states, height), e) in states.chunks_exact(width).zip(&heights).zip(&energy) {
+            beside.extend_from_slice(states);
+            // The graph multiplies and divides the energy, which rounds it.
+            beside.extend([height / 5.0, e * 5.0 / 5.0]);
         }
-        let parts = self.head.forward(&self.dec_norm.forward(&x)?)?; // [frames, 5 · bins]
-        Ok(Spectrum {
-            bins: self.config.bins,
-            parts: numbers(&parts)?,
-            pitch,
-            durations: durations.iter().map(|d| d * FRAMES).collect(),
-        })
+        let mut x = self.dec_in.forward(&beside);
+        for block in &self.dec {
+            block.forward(&mut x, room);
+        }
+        let mut normed = Vec::new();
+        let bounds = self.dec_norm.forward(&x, &mut normed);
+        let parts = &mut spectrum.parts; // [frames, 5 · bins]
+        self.head.forward(&normed, Some(bounds), Then::Store, parts);
+        spectrum.bins = self.config.bins;
+        spectrum.pitch = pitch;
+        spectrum.durations = durations.iter().map(|d| d * FRAMES).collect();
+        Ok(())
     }
 
     /// Frames of prosody of each phoneme, at least one.
-    fn durations(&self, prosody: &Tensor, speed: f32) -> Result<Vec<usize>> {
+    fn durations(&self, prosody: &[f32], speed: f32) -> Vec<usize> {
         let [first, second] = &self.dur;
-        let logs = second.forward(&gelu(first.forward(prosody)?)?)?;
+        let mut hidden = first.forward(prosody);
+        gelu(&mut hidden);
         let frames = |log: &f32| ((log.exp() - 1.0) / speed).round_ties_even();
-        Ok(numbers(&logs)?
-            .iter()
+        let logs = second.forward(&hidden);
+        logs.iter()
             .map(|log| frames(log).clamp(1.0, MAX_DURATION) as usize)
-            .collect())
+            .collect()
     }
 
     /// Pitch in Hz and energy, for every frame.
-    fn prosody(&self, x: &Tensor) -> Result<(Vec<f32>, Vec<f32>)> {
-        let mut x = self.pro_in.forward(x)?;
+    fn prosody(&self, x: &[f32], room: &mut Room) -> (Vec<f32>, Vec<f32>) {
+        let mut x = self.pro_in.forward(x);
         for block in &self.pro {
-            x = block.forward(&x)?;
+            block.forward(&mut x, room);
         }
-        let out = numbers(&self.pro_out.forward(&x)?)?;
         let (mut pitch, mut energy) = (Vec::new(), Vec::new());
-        for frame in out.chunks_exact(2 * FRAMES) {
-            // The two frames of the pitch, then those of the energy, which the decoder takes as it is.
+        for frame in self.pro_out.forward(&x).chunks_exact(2 * FRAMES) {
+            // The two frames of the pitch, then those of the energy.
             pitch.extend(frame[..FRAMES].iter().map(|f| f * 100.0));
             energy.extend_from_slice(&frame[FRAMES..]);
         }
-        Ok((pitch, energy))
+        (pitch, energy)
     }
 }
 
 /// Each row as often as its duration says, times `frames`.
-fn stretch(x: &Tensor, durations: &[usize], frames: usize) -> Result<Tensor> {
-    let (_, width) = x.dims2()?;
-    let values = numbers(x)?;
+fn stretch(x: &[f32], width: usize, durations: &[usize], frames: usize) -> Vec<f32> {
     let total: usize = durations.iter().sum::<usize>() * frames;
     let mut out = Vec::with_capacity(total * width);
-    for (row, &duration) in values.chunks_exact(width.max(1)).zip(durations) {
+    for (row, &duration) in x.chunks_exact(width.max(1)).zip(durations) {
         for _ in 0..duration * frames {
             out.extend_from_slice(row);
         }
     }
-    Ok(medley_nn::tensor::from_vec(out, &[total, width])?)
-}
-
-fn numbers(x: &Tensor) -> Result<Vec<f32>> {
-    match slice(x) {
-        Some(values) => Ok(values.to_vec()),
-        None => Ok(x.flatten_all()?.to_vec1()?),
-    }
-}
-
-/// Rows of a table that is never multiplied by.
-fn embedding(weights: &Weights, name: &str, rows: usize, width: usize) -> Result<Embedding> {
-    Ok(Embedding {
-        table: weights.matrix(
-            &format!("{name}.weight"),
-            &[rows, width],
-            0..rows,
-            width,
-            None,
-        )?,
-    })
+    out
 }

@@ -81,15 +81,11 @@ pub(super) fn symbols(folder: &Path) -> Result<HashMap<char, u32>, PipelineError
     json(folder, "vocab.json")
 }
 
-pub(super) fn lexicon(folder: &Path, voice: &Voice) -> Result<Lexicon, PipelineError> {
-    let accent = if voice.british { "gb" } else { "us" };
+pub(super) fn lexicon(folder: &Path, british: bool) -> Result<Lexicon, PipelineError> {
+    let accent = if british { "gb" } else { "us" };
     let [first, second] = ["gold", "silver"].map(|kind| format!("lexicon_{accent}_{kind}.json.gz"));
-    Lexicon::from_json(
-        &bytes(folder, &first)?,
-        &bytes(folder, &second)?,
-        voice.british,
-    )
-    .map_err(|e| damaged(folder, &first, e))
+    Lexicon::from_json(&bytes(folder, &first)?, &bytes(folder, &second)?, british)
+        .map_err(|e| damaged(folder, &first, e))
 }
 
 pub(super) fn tagger(folder: &Path) -> Result<Tagger, PipelineError> {
@@ -97,8 +93,8 @@ pub(super) fn tagger(folder: &Path) -> Result<Tagger, PipelineError> {
     Tagger::from_json(&bytes(folder, NAME)?).map_err(|e| damaged(folder, NAME, e))
 }
 
-pub(super) fn letters(folder: &Path, voice: &Voice) -> Result<(Letters, Alphabet), PipelineError> {
-    let name = if voice.british { "oov_gb" } else { "oov" };
+pub(super) fn letters(folder: &Path, british: bool) -> Result<(Letters, Alphabet), PipelineError> {
+    let name = if british { "oov_gb" } else { "oov" };
     let alphabet: Alphabet = json(folder, &format!("{name}.json"))?;
     let weights = weights(&folder.join(format!("{name}.onnx")))?;
     let config = LettersConfig::from_weights(&weights, alphabet.slots)?;

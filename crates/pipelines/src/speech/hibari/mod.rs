@@ -3,18 +3,21 @@
 mod files;
 mod waveform;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
-use medley_models::hibari::{FRAME_RATE, Hibari, Letters};
+use medley_kernels::pool;
+use medley_models::hibari::{FRAME_RATE, Hibari, Letters, Spectrum};
 use medley_tokenize::english::{English, Spoken, Utterance, sentences};
-use medley_types::{Event, SpeechRequest, SpeechTimings, WordTime};
+use medley_types::{SpeechRequest, SpeechTimings, WordTime};
 
 use super::timing::{Said, written};
-use super::{PhonemeTime, Piece, SpeechGenerator};
+use super::{PhonemeTime, Piece, SpeechGenerator, each_breath};
 use crate::{PipelineError, Run};
-use files::{Alphabet, Voice};
+use files::Alphabet;
 use waveform::{BINS, Seeded};
 
 pub use waveform::{Noise, Synthesizer};
@@ -24,6 +27,11 @@ pub const MARK: &str = "voices.json";
 
 /// The most phonemes that are spoken in one breath.
 const BREATH: usize = 400;
+
+thread_local! {
+    /// The spectrum of a sentence, whose memory the next one takes: fresh pages cost as much as what is computed in them.
+    static SPECTRUM: RefCell<Spectrum> = RefCell::default();
+}
 
 /// One voice, ready to speak.
 pub struct HibariVoice {
@@ -58,7 +66,8 @@ impl HibariVoice {
                 names.join(", ")
             )));
         };
-        let network = files::network(&folder.join(&chosen.file))?;
+        let network = || files::network(&folder.join(&chosen.file));
+        let (reader, network) = reader_and(folder, chosen.british, network)?;
         if network.config().bins != BINS {
             return Err(PipelineError::ModelConfig(format!(
                 "{} has {} frequencies where {BINS} are known",
@@ -68,7 +77,7 @@ impl HibariVoice {
         }
         Ok(Self {
             network,
-            reader: reader(folder, chosen)?,
+            reader,
             symbols: files::symbols(folder)?,
             synthesizer: Synthesizer::default(),
             voices: names,
@@ -103,13 +112,15 @@ impl HibariVoice {
         timings: &mut SpeechTimings,
     ) -> Result<(Vec<f32>, Vec<usize>), PipelineError> {
         let start = Instant::now();
-        let spectrum = self.network.forward(ids, speed)?;
-        let middle = Instant::now();
-        let samples = self.synthesizer.synthesize(&spectrum, noise);
-        timings.model_s += (middle - start).as_secs_f64();
-        timings.wave_s += middle.elapsed().as_secs_f64();
-        // The shape was checked when the voice was loaded.
-        Ok((samples.unwrap_or_default(), spectrum.durations))
+        SPECTRUM.with_borrow_mut(|spectrum| {
+            self.network.forward_into(ids, speed, spectrum)?;
+            let middle = Instant::now();
+            let samples = self.synthesizer.synthesize(spectrum, noise);
+            timings.model_s += (middle - start).as_secs_f64();
+            timings.wave_s += middle.elapsed().as_secs_f64();
+            // The shape was checked when the voice was loaded.
+            Ok((samples.unwrap_or_default(), spectrum.durations.clone()))
+        })
     }
 
     /// Phonemes with their times; the first of the durations is the silence before them.
@@ -160,14 +171,56 @@ impl HibariVoice {
     }
 }
 
-/// The reader of a voice's accent.
-fn reader(folder: &Path, voice: &Voice) -> Result<English, PipelineError> {
-    let (letters, alphabet) = files::letters(folder, voice)?;
-    Ok(English::new(
-        files::lexicon(folder, voice)?,
-        files::tagger(folder)?,
-        Box::new(move |word: &str| sound_out(&letters, &alphabet, word)),
-    ))
+/// The reader of an accent, of the dictionaries in a folder of hibari, and something else that is loaded meanwhile.
+pub(super) fn reader_and<T: Send>(
+    folder: &Path,
+    british: bool,
+    also: impl Fn() -> Result<T, PipelineError> + Sync,
+) -> Result<(English, T), PipelineError> {
+    let (mut lexicon, mut rest) = (None, None);
+    side_by_side(
+        || files::lexicon(folder, british),
+        || {
+            Ok((
+                files::letters(folder, british)?,
+                files::tagger(folder)?,
+                also()?,
+            ))
+        },
+        (&mut lexicon, &mut rest),
+    );
+    let (lexicon, ((letters, alphabet), tagger, also)) = (taken(lexicon)?, taken(rest)?);
+    let unknown = move |word: &str| sound_out(&letters, &alphabet, word);
+    Ok((English::new(lexicon, tagger, Box::new(unknown)), also))
+}
+
+type Made<T> = Option<Result<T, PipelineError>>;
+
+/// Two things that are loaded at the same time.
+fn side_by_side<A: Send, B: Send>(
+    first: impl Fn() -> Result<A, PipelineError> + Sync,
+    second: impl Fn() -> Result<B, PipelineError> + Sync,
+    (a, b): (&mut Made<A>, &mut Made<B>),
+) {
+    let (a, b) = (Mutex::new(a), Mutex::new(b));
+    pool::parallel_for(2, |i| match i {
+        0 => {
+            let made = first();
+            if let Ok(mut a) = a.lock() {
+                **a = Some(made);
+            }
+        }
+        _ => {
+            let made = second();
+            if let Ok(mut b) = b.lock() {
+                **b = Some(made);
+            }
+        }
+    });
+}
+
+fn taken<T>(made: Made<T>) -> Result<T, PipelineError> {
+    made.unwrap_or_else(|| Err(PipelineError::ModelConfig("loading ended early".into())))
 }
 
 fn sound_out(letters: &Letters, alphabet: &Alphabet, word: &str) -> Option<String> {
@@ -178,7 +231,7 @@ fn sound_out(letters: &Letters, alphabet: &Alphabet, word: &str) -> Option<Strin
 }
 
 /// A sentence in parts that one breath is enough for: cut at pauses where there are some, else between words.
-fn breaths(utterance: Utterance) -> Vec<Utterance> {
+pub(super) fn breaths(utterance: Utterance) -> Vec<Utterance> {
     let length =
         |words: &[Spoken]| -> usize { words.iter().map(|w| w.phonemes.chars().count() + 1).sum() };
     if length(&utterance.words) <= BREATH {
@@ -267,43 +320,21 @@ impl SpeechGenerator for HibariVoice {
         heard: &mut dyn FnMut(Piece) -> Result<(), PipelineError>,
     ) -> Result<(), PipelineError> {
         let speed = request.speed.unwrap_or(1.0) as f32;
-        let texts = sentences(&request.text);
-        let total = texts.len();
-        let (mut number, mut skipped) = (0u64, Vec::new());
-        for (done, text) in texts.into_iter().enumerate() {
-            run.emit(Event::Progress {
-                stage: "speak".into(),
-                done,
-                total,
-            });
-            let start = Instant::now();
-            let parts = breaths(self.reader.speak(text));
-            timings.text_s += start.elapsed().as_secs_f64();
-            for utterance in parts {
-                run.check()?;
-                skipped.extend(utterance.skipped.iter().copied());
-                let phonemes = utterance.phonemes();
-                let ids = self.ids(&phonemes);
-                if ids.len() < 3 {
-                    continue;
-                }
-                let noise = Seeded(request.seed.wrapping_add(number.wrapping_mul(0x9E37_79B9)));
-                number += 1;
-                let (samples, durations) = self.say(&ids, speed, &noise, timings)?;
-                heard(Piece {
-                    samples,
-                    words: self.words(&utterance, &durations),
-                    phonemes: self.phonemes(&phonemes, &durations),
-                    skipped: std::mem::take(&mut skipped),
-                })?;
+        let read = |text: &str| Ok(breaths(self.reader.speak(text)));
+        each_breath(request, run, timings, read, |utterance, seed, timings| {
+            let phonemes = utterance.phonemes();
+            let ids = self.ids(&phonemes);
+            if ids.len() < 3 {
+                return Ok(());
             }
-        }
-        if number == 0 {
-            return Err(PipelineError::InvalidRequest(
-                "there is nothing in the text that this voice can say".into(),
-            ));
-        }
-        Ok(())
+            let (samples, durations) = self.say(&ids, speed, &Seeded(seed), timings)?;
+            heard(Piece {
+                samples,
+                words: self.words(utterance, &durations),
+                phonemes: self.phonemes(&phonemes, &durations),
+                skipped: utterance.skipped.clone(),
+            })
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! quarters and are summed (inverse STFT with a Hann window). This is the synthesis of the voice's own package
 //! (`dsp.py` of hibari-tts 0.2.1), formula by formula; only the noise comes out of another generator.
 
+use std::cell::RefCell;
 use std::f32::consts::PI;
 use std::sync::Arc;
 
@@ -64,6 +65,11 @@ impl Noise for Seeded {
     }
 }
 
+thread_local! {
+    /// Windows of a sentence, kept for the next one.
+    static WINDOWS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
 /// What every synthesis needs once.
 pub struct Synthesizer {
     window: Vec<f32>,
@@ -95,8 +101,16 @@ impl Synthesizer {
             return None;
         }
         let source = reflected(&pulses(&spectrum.pitch));
-        let mut windows = vec![0.0f32; frames * WINDOW];
-        pool::parallel_chunks(&mut windows, BLOCK * WINDOW, |block, out| {
+        WINDOWS.with_borrow_mut(|windows| {
+            windows.resize(frames * WINDOW, 0.0);
+            self.windows(spectrum, &source, noise, windows);
+            Some(self.overlapped(windows, frames))
+        })
+    }
+
+    /// The windowed frames one behind the other.
+    fn windows(&self, spectrum: &Spectrum, source: &[f32], noise: &dyn Noise, out: &mut [f32]) {
+        pool::parallel_chunks(out, BLOCK * WINDOW, |block, out| {
             let mut scratch = Scratch::new(self);
             for (i, out) in out.chunks_exact_mut(WINDOW).enumerate() {
                 let frame = block * BLOCK + i;
@@ -106,7 +120,6 @@ impl Synthesizer {
                 self.frame(input, parts, &mut scratch, out);
             }
         });
-        Some(self.overlapped(&windows, frames))
     }
 
     /// One windowed frame.
