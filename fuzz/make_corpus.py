@@ -46,6 +46,64 @@ def array(kind, count, elements=b""):
     return u32(kind) + u64(count) + elements
 
 
+def varint(x):
+    out = b""
+    while x >= 0x80:
+        out += bytes([x & 0x7F | 0x80])
+        x >>= 7
+    return out + bytes([x])
+
+
+def field(number, data):
+    """A field of a protocol buffer: bytes, or a whole number."""
+    if isinstance(data, int):
+        return varint(number << 3) + varint(data)
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def onnx_tensor(name, kind, dims, raw):
+    return field(5, b"".join(field(1, d) for d in dims) + field(2, kind) + field(8, name) + field(9, raw))
+
+
+def onnx_node(op, inputs, output, more=b""):
+    return field(1, b"".join(field(1, i) for i in inputs) + field(2, output) + field(4, op) + more)
+
+
+def make_onnx():
+    def model(*parts):
+        return field(7, b"".join(parts))
+
+    def ints(name, *values):
+        return field(5, field(1, name) + b"".join(field(8, v) for v in values))
+
+    f32, i8, i64 = 1, 3, 7
+    kernel = onnx_tensor(b"onnx::Conv_1", f32, [1, 1, 3], bytes(12))
+    bias = onnx_tensor(b"c.bias", f32, [1], bytes(4))
+    conv = onnx_node(b"Conv", [b"x", b"onnx::Conv_1", b"c.bias"], b"y", ints(b"dilations", 2))
+    matrix = onnx_tensor(b"onnx::2", f32, [1, 2], bytes(8))
+    product = onnx_node(b"MatMul", [b"x", b"onnx::2"], b"m") + onnx_node(b"Add", [b"m", b"d.bias"], b"o")
+    wide = onnx_tensor(b"d.bias", f32, [2], bytes(8))
+    put("onnx", "ok-convolution", model(conv, kernel, bias))
+    put("onnx", "ok-product", model(product, matrix, wide))
+    put("onnx", "ok-without-its-weights", model(conv, product))
+    put("onnx", "ok-table", model(onnx_node(b"Gather", [b"t", b"x"], b"y"), onnx_tensor(b"t", f32, [2, 1], bytes(8))))
+    put("onnx", "ok-shift", model(onnx_node(b"Sub", [b"x", b"a.m"], b"s"), onnx_node(b"Mul", [b"s", b"f"], b"y"),
+                                  onnx_tensor(b"a.m", f32, [1], bytes(4)), onnx_tensor(b"f", f32, [1], bytes(4))))
+    put("onnx", "bad-empty", b"")
+    put("onnx", "bad-no-operations", model(bias))
+    put("onnx", "bad-length", b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f")
+    put("onnx", "bad-cut", model(conv, kernel, bias)[:-3])
+    put("onnx", "bad-huge-shape", model(conv, onnx_tensor(b"c.bias", f32, [1 << 40, 1 << 40], bytes(4))))
+    put("onnx", "bad-short-data", model(conv, onnx_tensor(b"c.bias", f32, [9], bytes(4))))
+    put("onnx", "bad-negative-dimension", model(conv, onnx_tensor(b"c.bias", f32, [HUGE], bytes(4))))
+    put("onnx", "bad-type", model(conv, onnx_tensor(b"c.bias", 77, [1], bytes(4))))
+    put("onnx", "bad-twice", model(conv, bias, bias))
+    far = onnx_node(b"Conv", [b"x", b"onnx::Conv_1", b"c.bias"], b"y", ints(b"dilations", 1 << 50))
+    put("onnx", "bad-dilation", model(far, kernel, bias))
+    outside = onnx_tensor(b"c.bias", f32, [1], bytes(4))
+    put("onnx", "bad-outside-data", model(conv, field(5, outside[2:] + field(14, 1))))
+
+
 def make_gguf():
     f32 = 0
     shutil.copy(FIXTURES / "tiny.gguf", HERE / "corpus/gguf/ok-every-type")
@@ -124,6 +182,8 @@ def make_pytorch():
 
 
 if __name__ == "__main__":
+    (HERE / "corpus/onnx").mkdir(exist_ok=True)
+    make_onnx()
     make_gguf()
     make_safetensors()
     make_pytorch()

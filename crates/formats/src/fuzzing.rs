@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::error::{FormatError, Problem};
 use crate::gguf;
+use crate::onnx::Graph;
 use crate::pickle;
 use crate::weights::{Place, WeightFile};
 
@@ -51,6 +52,29 @@ pub fn safetensors(bytes: &[u8]) -> Result<(), FormatError> {
 /// As [`WeightFile::open`].
 pub fn whisper(bytes: &[u8]) -> Result<(), FormatError> {
     whole("fuzz.bin", bytes)
+}
+
+/// Reads bytes as an ONNX file, and asks for everything that a loader asks of one.
+///
+/// # Errors
+/// As [`Graph::open`] and [`Graph::state`].
+pub fn onnx(bytes: &[u8]) -> Result<(), FormatError> {
+    let at = |problem: Problem| problem.at(Path::new("fuzz.onnx"));
+    let graph = Graph::parse(bytes).map_err(at)?;
+    for tensor in graph.tensors.values() {
+        assert_eq!(tensor.elements(), tensor.shape.iter().product::<usize>());
+    }
+    for input in &graph.inputs {
+        let _ = graph.table(input);
+    }
+    for shift in graph.tensors.keys() {
+        let _ = graph.factor(shift);
+    }
+    graph.steps().map_err(at)?;
+    for (shape, values) in graph.state().map_err(at)?.values() {
+        assert_eq!(shape.iter().product::<usize>(), values.len());
+    }
+    Ok(())
 }
 
 /// Reads bytes as a PyTorch checkpoint, or, where they are neither a zip archive nor an old stream, as

@@ -47,3 +47,8 @@ fn whisper() {
 fn pytorch() {
     run("pytorch", fuzzing::pytorch);
 }
+
+#[test]
+fn onnx() {
+    run("onnx", fuzzing::onnx);
+}

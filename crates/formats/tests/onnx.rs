@@ -120,3 +120,48 @@ fn lengths_are_not_trusted() {
     assert!(Graph::parse(b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f").is_err());
     assert!(Graph::parse(&[0xFF; 32]).is_err());
 }
+
+/// A node with whole-number attributes.
+fn with_ints(node: &[u8], ints: &[(&str, u64)]) -> Vec<u8> {
+    let mut out = node.to_vec();
+    for (name, value) in ints {
+        let mut attribute = Vec::new();
+        bytes(1, name.as_bytes(), &mut attribute);
+        varint(8 << 3, &mut attribute);
+        varint(*value, &mut attribute);
+        bytes(5, &attribute, &mut out);
+    }
+    out
+}
+
+#[test]
+fn kernels_tables_and_factors_are_found() {
+    let conv = node("Conv", &["x", "onnx::Conv_1", "c.bias"], "y");
+    let mut graph = Vec::new();
+    for n in [
+        with_ints(&conv, &[("dilations", 3), ("strides", 2)]),
+        node("Gather", &["table", "ids"], "rows"),
+        node("Sub", &["y", "a.m"], "s"),
+        node("Mul", &["s", "by"], "z"),
+    ] {
+        bytes(1, &n, &mut graph);
+    }
+    for t in [
+        tensor("onnx::Conv_1", 1, &[1, 1, 2], &[0; 8]),
+        tensor("c.bias", 1, &[1], &[0; 4]),
+        tensor("table", 1, &[2, 1], &[0; 8]),
+        tensor("a.m", 1, &[1], &[0; 4]),
+        tensor("by", 1, &[1], &1.5f32.to_le_bytes()),
+    ] {
+        bytes(5, &t, &mut graph);
+    }
+    let mut file = Vec::new();
+    bytes(7, &graph, &mut file);
+    let graph = Graph::parse(&file).unwrap();
+    assert_eq!(graph.state().unwrap()["c.weight"].0, [1, 1, 2]);
+    assert_eq!(graph.steps().unwrap()["c"], [3, 2]);
+    assert_eq!(graph.table("ids").unwrap().shape, [2, 1]);
+    assert!(graph.table("x").is_none());
+    assert_eq!(graph.factor("a.m").unwrap().floats().unwrap(), [1.5]);
+    assert!(graph.factor("c.bias").is_none());
+}

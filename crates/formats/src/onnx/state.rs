@@ -13,7 +13,7 @@ use crate::error::{Problem, quote};
 pub type State = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 impl Graph {
-    /// Every weight that has a name of its own, and the matrices that get theirs from the bias behind them.
+    /// Every weight that has a name of its own, and the matrices and kernels that get theirs from the bias behind them.
     ///
     /// # Errors
     /// [`Problem`] where a weight cannot be read as numbers, or two matrices claim one name.
@@ -24,6 +24,18 @@ impl Graph {
             let named = name.ends_with("bias") || name.contains('.') && !name.contains([':', '/']);
             if named && tensor.dtype != DType::Bool {
                 state.insert(name.clone(), (tensor.shape.clone(), tensor.floats()?));
+            }
+        }
+        for node in self.convolutions() {
+            // A kernel that lost its name gets it back from its bias.
+            let (weight, bias) = (node.inputs.get(1), node.inputs.get(2));
+            let (Some(weight), Some(prefix)) = (weight, bias.and_then(|b| b.strip_suffix("bias")))
+            else {
+                continue;
+            };
+            let name = format!("{prefix}weight");
+            if let (Some(kernel), false) = (self.tensors.get(weight), state.contains_key(&name)) {
+                state.insert(name, (kernel.shape.clone(), kernel.floats()?));
             }
         }
         let mut sources: HashMap<String, &str> = HashMap::new();
@@ -51,6 +63,59 @@ impl Graph {
             state.insert(found.name, matrix);
         }
         Ok(state)
+    }
+}
+
+/// Largest dilation or stride of a convolution that is believed.
+const MAX_STEP: i64 = 1 << 12;
+
+impl Graph {
+    fn convolutions(&self) -> impl Iterator<Item = &Node> {
+        let convolves = |node: &&Node| matches!(node.op.as_str(), "Conv" | "ConvTranspose");
+        self.nodes.iter().filter(convolves)
+    }
+
+    /// Dilation and stride along the first axis of each convolution whose kernel or bias has a name, by that name without
+    /// its ending.
+    ///
+    /// # Errors
+    /// [`Problem`] where one is not from 1 to 4096.
+    pub fn steps(&self) -> Result<HashMap<String, [usize; 2]>, Problem> {
+        let mut all = HashMap::new();
+        for node in self.convolutions() {
+            let names = node.inputs.iter().skip(1);
+            let prefix = names
+                .filter(|name| !name.contains([':', '/']))
+                .find_map(|name| name.strip_suffix(".weight").or(name.strip_suffix(".bias")));
+            let Some(prefix) = prefix else { continue };
+            let step = |what: &str| -> Result<usize, Problem> {
+                let value = node.ints.get(what).and_then(|v| v.first()).copied();
+                match value.unwrap_or(1) {
+                    value @ 1..=MAX_STEP => Ok(value as usize),
+                    other => Err(Problem::invalid(what, other, "from 1 to 4096")),
+                }
+            };
+            all.insert(prefix.to_owned(), [step("dilations")?, step("strides")?]);
+        }
+        Ok(all)
+    }
+
+    /// The table of which the numbers of this input take rows.
+    pub fn table(&self, input: &str) -> Option<&OnnxTensor> {
+        let takes = |node: &&Node| {
+            node.op == "Gather" && node.inputs.get(1).is_some_and(|name| name == input)
+        };
+        let node = self.nodes.iter().find(takes)?;
+        self.tensors.get(node.inputs.first()?)
+    }
+
+    /// What a difference to the tensor `shift` is multiplied by.
+    pub fn factor(&self, shift: &str) -> Option<&OnnxTensor> {
+        let readers = Readers::new(self);
+        let takes = |node: &&Node| node.op == "Sub" && node.inputs.iter().any(|name| name == shift);
+        let node = self.nodes.iter().find(takes)?;
+        let (_, factor) = readers.weight_of(readers.follower(node, "Mul")?)?;
+        Some(factor)
     }
 }
 
