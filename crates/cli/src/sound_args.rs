@@ -44,7 +44,7 @@ pub struct SpeechArgs {
     /// Name in the catalog, or folder [default: hibari]
     #[arg(long, value_name = "M")]
     pub model: Option<String>,
-    /// Name of the voice [default: the model's first]
+    /// Name of the voice, name or number of a speaker, or a file (.onnx) or folder [default: the model's first]
     #[arg(long, value_name = "V")]
     pub voice: Option<String>,
     /// How fast: 0.25 to 4, 1 as the voice learned it

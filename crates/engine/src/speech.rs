@@ -9,13 +9,13 @@ pub use medley_media::audio::{SoundFormat, SoundStream};
 use medley_media::{Audio, MediaError};
 pub use medley_pipelines::speech::captions::{CaptionFormat, captions};
 pub use medley_pipelines::speech::{
-    Level, MAX_TEXT, PhonemeTime, Piece, SPEEDS, Speech, SpeechGenerator, load, validate,
+    Level, MAX_TEXT, PhonemeTime, Piece, SPEEDS, Speech, SpeechGenerator, validate,
 };
 use medley_types::{Medium, Request, SpeechRequest};
 use serde_json::{Value, json};
 
 use crate::store::Store;
-use crate::{EngineError, PipelineError, Result};
+use crate::{EngineError, Home, PipelineError, Result};
 
 /// The voices of a model: the usual one, and each other once it is asked for.
 pub struct Voices {
@@ -85,13 +85,27 @@ impl Voices {
 
 /// Whether the model in a folder speaks.
 pub fn speaks(folder: &Path) -> bool {
-    folder
-        .join(medley_pipelines::speech::hibari::MARK)
-        .is_file()
+    let hibari = folder.join(medley_pipelines::speech::hibari::MARK);
+    let piper = medley_pipelines::speech::piper::find(folder);
+    hibari.is_file() || piper.is_ok_and(|file| file.is_some())
 }
 
 /// Longest name that is made of a text.
 const NAME_LENGTH: usize = 40;
+
+/// The model whose dictionaries say English for voices that have none.
+const ENGLISH: &str = "hibari";
+
+/// The generator of a model in a folder or a file.
+///
+/// # Errors
+/// [`PipelineError`] where it holds no voice that is known, or none of this name.
+pub fn load(path: &Path, voice: Option<&str>) -> Result<Box<dyn SpeechGenerator>, PipelineError> {
+    let store = Home::from_env().and_then(Store::open);
+    let english = store.and_then(|store| store.resolve(ENGLISH));
+    let english = english.as_ref().ok().map(|english| english.path.as_path());
+    medley_pipelines::speech::load(path, voice, english)
+}
 
 /// Refuses a model of the catalog that makes something else, before it is fetched.
 ///

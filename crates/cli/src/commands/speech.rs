@@ -11,11 +11,18 @@ use crate::sound_args::SpeechArgs;
 
 /// `medley speech`
 pub fn run(args: &SpeechArgs, global: &Global) -> Outcome {
-    let name = args.model.as_deref().unwrap_or(DEFAULT_SPEECH);
+    // A file or folder is a voice by itself.
+    let own = args.voice.as_deref().filter(|voice| is_path(voice));
+    if let (Some(voice), Some(model)) = (own, &args.model) {
+        return Err(Failure::usage(format!(
+            "--voice {voice} is a file of its own and not a voice of --model {model}"
+        )));
+    }
+    let name = own.or(args.model.as_deref()).unwrap_or(DEFAULT_SPEECH);
     let request = SpeechRequest {
         model: name.to_owned(),
         text: prompt_text(&args.text)?.trim().to_owned(),
-        voice: args.voice.clone(),
+        voice: args.voice.clone().filter(|_| own.is_none()),
         speed: args.speed,
         pause: args.pause,
         loudness: args.loudness,
@@ -38,6 +45,10 @@ pub fn run(args: &SpeechArgs, global: &Global) -> Outcome {
         rate: args.sample_rate,
     };
     finish(&model, request, &files, global)
+}
+
+fn is_path(voice: &str) -> bool {
+    voice.ends_with(".onnx") || voice.contains(std::path::MAIN_SEPARATOR)
 }
 
 /// A model of voices.

@@ -6,12 +6,14 @@
 pub mod captions;
 pub mod hibari;
 mod level;
+pub mod piper;
 mod timing;
 
 use std::path::Path;
 use std::time::Instant;
 
 use medley_media::Audio;
+use medley_tokenize::english::{Utterance, sentences};
 use medley_types::{Event, SpeechRequest, SpeechTimings, SpeechWork, WordTime};
 
 use crate::{PipelineError, Run};
@@ -129,19 +131,73 @@ pub trait SpeechGenerator: Send + Sync {
     }
 }
 
-/// The generator of the model in a folder.
+/// The generator of a model: a folder, or the file of a voice. `english` is a folder of hibari, whose dictionaries say
+/// English for voices that have none.
 ///
 /// # Errors
-/// [`PipelineError::ModelConfig`] where the folder holds no voice that is known.
-pub fn load(folder: &Path, voice: Option<&str>) -> Result<Box<dyn SpeechGenerator>, PipelineError> {
-    if folder.join(hibari::MARK).is_file() {
-        return Ok(Box::new(hibari::HibariVoice::load(folder, voice)?));
+/// [`PipelineError::ModelConfig`] where there is no voice that is known, and what loading it meets.
+pub fn load(
+    path: &Path,
+    voice: Option<&str>,
+    english: Option<&Path>,
+) -> Result<Box<dyn SpeechGenerator>, PipelineError> {
+    if path.join(hibari::MARK).is_file() {
+        return Ok(Box::new(hibari::HibariVoice::load(path, voice)?));
+    }
+    if let Some(file) = piper::find(path)? {
+        return Ok(Box::new(piper::PiperVoice::load(&file, voice, english)?));
     }
     Err(PipelineError::ModelConfig(format!(
-        "{} holds no voice: a folder of hibari has {}",
-        folder.display(),
+        "{} holds no voice: a folder of hibari has {}, a voice of Piper is an .onnx file with its .onnx.json beside it",
+        path.display(),
         hibari::MARK
     )))
+}
+
+/// Says a text breath by breath: `read` gives the breaths of a sentence, `say` one of them, with a seed of its own.
+/// Characters that are skipped go with what is said next.
+fn each_breath(
+    request: &SpeechRequest,
+    run: &mut Run,
+    timings: &mut SpeechTimings,
+    read: impl Fn(&str) -> Result<Vec<Utterance>, PipelineError>,
+    mut say: impl FnMut(&Utterance, u64, &mut SpeechTimings) -> Result<(), PipelineError>,
+) -> Result<(), PipelineError> {
+    let texts = sentences(&request.text);
+    let total = texts.len();
+    let (mut number, mut skipped) = (0u64, Vec::new());
+    for (done, text) in texts.into_iter().enumerate() {
+        run.check()?;
+        run.emit(Event::Progress {
+            stage: "speak".into(),
+            done,
+            total,
+        });
+        let start = Instant::now();
+        let parts = read(text)?;
+        timings.text_s += start.elapsed().as_secs_f64();
+        for mut utterance in parts {
+            run.check()?;
+            skipped.append(&mut utterance.skipped);
+            if utterance
+                .words
+                .iter()
+                .all(|word| word.phonemes.trim().is_empty())
+            {
+                continue;
+            }
+            utterance.skipped = std::mem::take(&mut skipped);
+            let seed = request.seed.wrapping_add(number.wrapping_mul(0x9E37_79B9));
+            number += 1;
+            say(&utterance, seed, timings)?;
+        }
+    }
+    match number {
+        0 => Err(PipelineError::InvalidRequest(
+            "there is nothing in the text that this voice can say".into(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// What [`SpeechGenerator::complete`] does for every voice.

@@ -1,0 +1,119 @@
+//! Phonemes of other languages, by the program [espeak-ng](https://github.com/espeak-ng/espeak-ng) where it is installed.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use medley_tokenize::english::{Spoken, Utterance};
+
+use crate::PipelineError;
+
+/// The program's name; a path to it may stand in this variable.
+const PROGRAM: &str = "espeak-ng";
+const VARIABLE: &str = "MEDLEY_ESPEAK";
+
+/// One sentence in this voice of espeak-ng, as it is said.
+pub(super) fn speak(sentence: &str, voice: &str) -> Result<Utterance, PipelineError> {
+    let mut words = Vec::new();
+    // The program says nothing of marks, so that they are kept here.
+    for part in sentence.split_inclusive([',', ';', ':', '.', '!', '?', '…', '—']) {
+        let mark = part.chars().last().filter(|c| ",;:.!?…—".contains(*c));
+        let text = part.trim_end_matches([',', ';', ':', '.', '!', '?', '…', '—']);
+        if text.chars().any(char::is_alphanumeric) {
+            let said = phonemes(text, voice)?;
+            let said: Vec<&str> = said.split_whitespace().collect();
+            let written: Vec<&str> = text.split_whitespace().collect();
+            for (i, phonemes) in said.iter().enumerate() {
+                let same = said.len() == written.len();
+                words.push(Spoken {
+                    text: if same { written[i].into() } else { "x".into() },
+                    phonemes: (*phonemes).to_owned(),
+                    space: i + 1 < said.len() || mark.is_none(),
+                });
+            }
+        }
+        if let Some(mark) = mark {
+            let phonemes = match mark {
+                '…' => '.',
+                '—' => ',',
+                other => other,
+            };
+            words.push(Spoken {
+                text: mark.to_string(),
+                phonemes: phonemes.to_string(),
+                space: true,
+            });
+        }
+    }
+    Ok(Utterance {
+        text: sentence.to_owned(),
+        words,
+        skipped: Vec::new(),
+    })
+}
+
+fn phonemes(text: &str, voice: &str) -> Result<String, PipelineError> {
+    let program = std::env::var_os(VARIABLE).unwrap_or_else(|| PROGRAM.into());
+    let failed = |what: String| PipelineError::InvalidRequest(what);
+    let mut child = Command::new(&program)
+        .args(["-q", "--ipa", "-b", "1", "-v", voice])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| {
+            failed(format!(
+                "this voice speaks {voice}, whose phonemes come from the program {PROGRAM}, which cannot be run ({e}); \
+                 install it (`apt install espeak-ng`, `brew install espeak-ng`) or name it in {VARIABLE}"
+            ))
+        })?;
+    if let Some(mut input) = child.stdin.take() {
+        // A program that ended early says why below.
+        let _ = input.write_all(text.as_bytes());
+    }
+    let output = child
+        .wait_with_output()
+        .map_err(|e| failed(format!("{PROGRAM}: {e}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.lines().next().unwrap_or("it gave no reason");
+        return Err(failed(format!(
+            "{PROGRAM} for the language {voice}: {said}"
+        )));
+    }
+    Ok(plain(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Without the signs that the program puts between and around phonemes, and where it changes the language.
+fn plain(said: &str) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for c in said.chars() {
+        match c {
+            '(' => inside = true,
+            ')' => inside = false,
+            '\u{200d}' | '_' => {}
+            '\n' | '\r' => out.push(' '),
+            other if !inside => out.push(other),
+            _ => {}
+        }
+    }
+    out.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_of_the_program_are_taken_out() {
+        assert_eq!(plain("(en)həlˈoʊ(de)\nvˈɛlt\n"), "həlˈoʊ vˈɛlt");
+        assert_eq!(plain("t\u{200d}ʃ"), "tʃ");
+    }
+
+    #[test]
+    fn marks_stay_where_they_are() {
+        let said = speak("... !", "de").unwrap_or_default();
+        let marks: Vec<&str> = said.words.iter().map(|w| w.phonemes.as_str()).collect();
+        assert_eq!(marks, [".", ".", ".", "!"]);
+    }
+}
