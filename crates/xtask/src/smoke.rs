@@ -9,6 +9,7 @@ pub mod serve;
 mod sound;
 pub mod studio;
 mod vectors;
+mod voices;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(600);
 type Case = fn(&Program) -> Result<()>;
 
 /// The real models of the tests.
-const MODELS: [&str; 3] = ["smollm2-135m", "gemma3-270m", "minilm"];
+const MODELS: [&str; 4] = ["smollm2-135m", "gemma3-270m", "minilm", "hibari"];
 
 /// Every case with its name, cheapest first.
 const CASES: &[(&str, Case)] = &[
@@ -41,6 +42,7 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::text_speculation", text_speculation),
     ("smoke::text_refusals", text_refusals),
     ("smoke::embed", vectors::embed),
+    ("smoke::speech", voices::speech),
     ("smoke::serve", serve::serve),
     ("smoke::studio", studio::studio),
     ("smoke::keys", jobs::keys),
