@@ -37,6 +37,22 @@ def rotations(rows, columns, still, dim, theta):
     return torch.cat([grid, torch.zeros(still, dim // 2, dtype=torch.float64)])
 
 
+def along(axes, still, theta):
+    """Angles [tokens, pairs] of (places, pairs, closed) along each axis, the last one running fastest."""
+    parts = []
+    for count, pairs, closed in axes:
+        i = torch.arange(pairs, dtype=torch.float64)
+        if closed:
+            turns = (count // 2) ** (1 - i / (pairs - 1))
+            steps = torch.floor(turns + 0.5) * 2 * math.pi / count
+        else:
+            steps = theta ** (-i / pairs)
+        parts.append(torch.arange(count)[:, None] * steps)
+    places = torch.meshgrid(*(torch.arange(count) for count, _, _ in axes), indexing="ij")
+    grid = torch.cat([part[at.reshape(-1)] for part, at in zip(parts, places)], dim=1)
+    return torch.cat([grid, torch.zeros(still, grid.shape[1], dtype=torch.float64)])
+
+
 def rotate(x, angles):
     a, b = x.chunk(2, dim=-1)
     cos, sin = angles.cos(), angles.sin()
@@ -141,28 +157,68 @@ class Stream(nn.Module):
         return x + m[5][:, None] * self.mlp(modulated(x, m[3], m[4], self.c["norm_eps"]))
 
 
+class Over(nn.Module):
+    """Attention of each place along the frames."""
+
+    def __init__(self, c):
+        super().__init__()
+        h, dim = c["hidden_size"], c["hidden_size"] // c["num_attention_heads"]
+        self.c = c
+        if c["shared_modulation"]:
+            self.modulation_table = nn.Parameter(torch.zeros(3 * h))
+        else:
+            self.adaLN_modulation = nn.Linear(h, 3 * h)
+        self.qkv, self.proj = nn.Linear(h, 3 * h), nn.Linear(h, h)
+        self.q_norm, self.k_norm = Norm(dim, c["norm_eps"]), Norm(dim, c["norm_eps"])
+
+    def forward(self, x, c, shared, frames):
+        h, heads = self.c["hidden_size"], self.c["num_attention_heads"]
+        if self.c["shared_modulation"]:
+            m = (shared + self.modulation_table).split(h, dim=1)
+        else:
+            m = self.adaLN_modulation(c).split(h, dim=1)
+        rows, tokens, _ = x.shape
+        y = modulated(x, m[0], m[1], self.c["norm_eps"])
+        y = y.view(rows // frames, frames, tokens, h).transpose(1, 2).reshape(-1, frames, h)
+        q, k, v = (split_heads(part, heads) for part in self.qkv(y).chunk(3, dim=-1))
+        angles = along([(frames, h // heads // 2, self.c["loop"])], 0, self.c["rope_theta"])
+        y = self.proj(attend(rotate(self.q_norm(q), angles), rotate(self.k_norm(k), angles), v))
+        y = y.view(rows // frames, tokens, frames, h).transpose(1, 2).reshape(x.shape)
+        return x + m[2][:, None] * y
+
+
 class Block(Stream):
     def __init__(self, c, last):
         super().__init__(c)
+        if c.get("time") == "factorised":
+            self.time = Over(c)
         if c["text"] == "joint":
             self.text = Stream(c, whole=not last)
         if c["text"] == "cross":
             self.cross = Cross(c)
 
-    def forward(self, x, text, c, shared, angles, lengths):
-        m = self.modulation(c, shared[0])
+    def forward(self, x, text, c, shared, angles, lengths, frames):
+        # c and shared: of each frame, of each clip; rows of x are frames.
+        rows, tokens, h = x.shape
+        whole = lambda y: y.reshape(rows // frames, frames * tokens, -1)
+        m = self.modulation(c[0], shared["image"])
         q, k, v = self.project(x, m)
+        if self.c.get("time") == "full":
+            heads = self.c["num_attention_heads"]
+            q, k, v = (split_heads(whole(y.transpose(1, 2).flatten(2)), heads) for y in (q, k, v))
         if self.c["text"] != "joint":
-            mixed = attend(rotate(q, angles), rotate(k, angles), v)
+            mixed = attend(rotate(q, angles), rotate(k, angles), v).reshape(x.shape)
             x = self.attended(x, mixed, m)
+            if self.c.get("time") == "factorised":
+                x = self.time(x, c[0], shared.get("time"), frames)
             if self.c["text"] == "cross":
-                x = x + self.cross(x, text, lengths)
+                x = x + self.cross(whole(x), text, lengths).reshape(x.shape)
             return self.fed(x, m), text
-        tm = self.text.modulation(c, shared[1])
+        tm = self.text.modulation(c[1], shared["text"])
         q, k, v = (torch.cat(pair, dim=2) for pair in zip((q, k, v), self.text.project(text, tm)))
-        images = x.shape[1]
+        images = frames * tokens
         mixed = attend(rotate(q, angles), rotate(k, angles), v, [images + n for n in lengths])
-        x = self.fed(self.attended(x, mixed[:, :images], m), m)
+        x = self.fed(self.attended(x, mixed[:, :images].reshape(x.shape), m), m)
         if self.text.parts == 6:
             text = self.text.fed(self.text.attended(text, mixed[:, images:], tm), tm)
         return x, text
@@ -186,10 +242,10 @@ class TextEmbedder(nn.Module):
         return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
 
 
-class SharedText(nn.Module):
-    def __init__(self, h):
+class Shared(nn.Module):
+    def __init__(self, h, parts):
         super().__init__()
-        self.adaLN_modulation = nn.Linear(h, 6 * h)
+        self.adaLN_modulation = nn.Linear(h, parts * h)
 
 
 class Final(nn.Module):
@@ -219,10 +275,25 @@ def normed_pixels(x, shift, scale, eps):
     return y.transpose(1, 2).reshape(batch, channels, height, width)
 
 
+def beside(linear, x, frames, closed):
+    """What a linear layer makes of each frame between the ones before and after, added."""
+    clips = x.permute(0, 2, 3, 1).unflatten(0, (-1, frames))
+    if closed:
+        before, after = clips.roll(1, dims=1), clips.roll(-1, dims=1)
+    else:
+        before = torch.cat([clips[:, :1], clips[:, :-1]], dim=1)
+        after = torch.cat([clips[:, 1:], clips[:, -1:]], dim=1)
+    added = linear(torch.cat([before, clips, after], dim=-1))
+    return x + added.flatten(0, 1).permute(0, 3, 1, 2)
+
+
 class Level(nn.Module):
     def __init__(self, c, width, inner):
         super().__init__()
         self.down, self.up = Residual(c, width), Residual(c, width)
+        if c.get("time"):
+            self.down.neighbours = nn.Linear(3 * width, width)
+            self.up.neighbours = nn.Linear(3 * width, width)
         self.merge, self.expand = nn.Linear(4 * width, inner), nn.Linear(inner, 4 * width)
 
 
@@ -232,27 +303,31 @@ class Stem(nn.Module):
     def __init__(self, c):
         super().__init__()
         widths, h = c["stem_channels"], c["hidden_size"]
-        self.eps = c["norm_eps"]
+        self.eps, self.closed = c["norm_eps"], c.get("loop")
         self.conv_in = nn.Conv2d(c["channels"], widths[0], 3, padding=1)
         self.levels = nn.ModuleList(Level(c, w, n) for w, n in zip(widths, widths[1:] + [h]))
         self.modulation = nn.Linear(h, 2 * widths[0])
         self.conv_out = nn.Conv2d(widths[0], c["channels"], 3, padding=1)
 
-    def inwards(self, x, c):
+    def inwards(self, x, c, frames):
         x, skips = self.conv_in(x), []
         for level in self.levels:
             x = level.down(x, c)
+            if frames > 1:
+                x = beside(level.down.neighbours, x, frames, self.closed)
             skips.append(x)
             x = level.merge(F.pixel_unshuffle(x, 2).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return x.flatten(2).transpose(1, 2), skips
 
-    def outwards(self, x, skips, c):
+    def outwards(self, x, skips, c, frames):
         for level, skip in zip(reversed(self.levels), reversed(skips)):
             height, width = skip.shape[2] // 2, skip.shape[3] // 2
             if x.dim() == 3:
                 x = x.transpose(1, 2).reshape(x.shape[0], -1, height, width)
             x = F.pixel_shuffle(level.expand(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), 2)
             x = level.up(x + skip, c)
+            if frames > 1:
+                x = beside(level.up.neighbours, x, frames, self.closed)
         shift, scale = self.modulation(c).chunk(2, dim=1)
         return self.conv_out(normed_pixels(x, shift, scale, self.eps))
 
@@ -261,7 +336,7 @@ class Dit(nn.Module):
     def __init__(self, c):
         super().__init__()
         self.c, h = c, c["hidden_size"]
-        patch = c["channels"] * c["patch_size"] ** 2
+        patch = c["channels"] * c.get("frame_patch_size", 1) * c["patch_size"] ** 2
         self.t_embedder = TimeEmbedder(h)
         if c.get("stem_channels"):
             self.stem = Stem(c)
@@ -275,45 +350,67 @@ class Dit(nn.Module):
         if c["shared_modulation"]:
             self.adaLN_modulation = nn.Linear(h, 6 * h)
             if c["text"] == "joint":
-                self.text = SharedText(h)
+                self.text = Shared(h, 6)
+            if c.get("time") == "factorised":
+                self.time = Shared(h, 3)
         layers = c["num_hidden_layers"]
         self.blocks = nn.ModuleList(Block(c, i + 1 == layers) for i in range(layers))
         self.final = Final(c, patch)
 
-    def forward(self, x, t, text=None, lengths=None, classes=None):
-        c, p = self.c, self.c["patch_size"]
-        batch, channels, height, width = x.shape
-        rows, columns = height // p, width // p
-        condition, context, still = self.t_embedder(t), None, 0
+    def forward(self, x, t, text=None, lengths=None, classes=None, known=None):
+        """x is [batch, channels, height, width], or [batch, channels, frames, height, width] with `known` frames."""
+        c, p, still = self.c, self.c["patch_size"], 0
+        shape = x.shape
+        x = x if x.dim() == 5 else x.unsqueeze(2)
+        batch, channels, frames, height, width = x.shape
+        together = c.get("frame_patch_size", 1)
+        rows, columns, count = height // p, width // p, frames // together
+        given = torch.zeros(batch, frames) if known is None else torch.tensor(known)
+        given = given.view(batch, count, together).bool().all(dim=2)
+        each = torch.where(given, torch.zeros(()), t[:, None]).flatten()
+        more, context = torch.zeros(()), None
         if c["num_classes"]:
-            condition = condition + self.y_embedder(classes)
+            more = more + self.y_embedder(classes)
         if c["text"] != "none":
             context = self.text_embedder(text)
             still = text.shape[1] if c["text"] == "joint" else 0
             mask = torch.arange(text.shape[1])[None] < torch.tensor(lengths)[:, None]
-            count = mask.sum(1, keepdim=True).clamp(min=1)
-            condition = condition + self.pool_embedder((text * mask[..., None]).sum(1) / count)
-        condition = F.silu(condition)
+            count_of = mask.sum(1, keepdim=True).clamp(min=1)
+            more = more + self.pool_embedder((text * mask[..., None]).sum(1) / count_of)
+        of_clip = F.silu(self.t_embedder(t) + more)
+        more = more.repeat_interleave(count, dim=0) if more.dim() else more
+        of_frame = F.silu(self.t_embedder(each) + more)
         if c.get("stem_channels"):
-            x, skips = self.stem.inwards(x, condition)
+            x, skips = self.stem.inwards(x.transpose(1, 2).flatten(0, 1), of_frame, frames)
         else:
-            # [batch, tokens, channels * p * p]
-            x = self.x_embedder(F.unfold(x, p, stride=p).transpose(1, 2))
-        shared = [None, None]
+            # [batch * count, tokens, channels * together * p * p]
+            x = x.unfold(2, together, together).unfold(3, p, p).unfold(4, p, p)
+            x = x.permute(0, 2, 3, 4, 1, 5, 6, 7).flatten(4).flatten(2, 3).flatten(0, 1)
+            x = self.x_embedder(x)
+        shared = {"image": None, "text": None}
         if c["shared_modulation"]:
-            shared[0] = self.adaLN_modulation(condition)
+            shared["image"] = self.adaLN_modulation(of_frame)
             if c["text"] == "joint":
-                shared[1] = self.text.adaLN_modulation(condition)
+                shared["text"] = self.text.adaLN_modulation(of_clip)
+            if c.get("time") == "factorised":
+                shared["time"] = self.time.adaLN_modulation(of_frame)
         dim = c["hidden_size"] // c["num_attention_heads"]
-        angles = rotations(rows, columns, still, dim, c["rope_theta"])
+        if c.get("time") == "full":
+            third = dim // 6
+            axes = [(count, dim // 2 - 2 * third, c["loop"])]
+            axes += [(rows, third, False), (columns, third, False)]
+            angles = along(axes, still, c["rope_theta"])
+        else:
+            angles = rotations(rows, columns, still, dim, c["rope_theta"])
         for block in self.blocks:
-            x, context = block(x, context, condition, shared, angles, lengths)
-        shift, scale = self.final.adaLN_modulation(condition).chunk(2, dim=1)
+            x, context = block(x, context, (of_frame, of_clip), shared, angles, lengths, count)
+        shift, scale = self.final.adaLN_modulation(of_frame).chunk(2, dim=1)
         x = modulated(x, shift, scale, c["norm_eps"])
         if c.get("stem_channels"):
-            return self.stem.outwards(x, skips, condition)
-        x = self.final.linear(x)
-        return F.fold(x.transpose(1, 2), (height, width), p, stride=p)
+            x = self.stem.outwards(x, skips, of_frame, frames)
+            return x.unflatten(0, (batch, frames)).transpose(1, 2).reshape(shape)
+        x = self.final.linear(x).view(batch, count, rows, columns, channels, together, p, p)
+        return x.permute(0, 4, 1, 5, 2, 6, 3, 7).reshape(shape)
 
 
 def config(**more):
@@ -324,6 +421,10 @@ def config(**more):
     ) | more  # fmt: skip
 
 
+def clip(time, **more):
+    return dict(time=time, sample_frames=4, frame_patch_size=1) | more
+
+
 CASES = {
     "classes": config(num_classes=5),
     "cross": config(text="cross", text_width=24),
@@ -331,15 +432,28 @@ CASES = {
     "joint": config(text="joint", text_width=24, channels=4, patch_size=4),
     "stem": config(text="cross", text_width=24, shared_modulation=True, patch_size=4, stem_channels=[12, 20]),
     "joint_shared": config(text="joint", text_width=24, shared_modulation=True, num_classes=3),
-}
+    "clip": config(
+        text="cross", text_width=24, shared_modulation=True, patch_size=4, stem_channels=[12, 20],
+        **clip("factorised", loop=True),
+    ),
+    "clip_own": config(num_classes=5, **clip("factorised", loop=False)),
+    "clip_full": config(text="joint", text_width=24, **clip("full", loop=True, frame_patch_size=2)),
+    "clip_cross": config(text="cross", text_width=24, shared_modulation=True, **clip("full", loop=False)),
+}  # fmt: skip
+# Frames that are given: none, the first two, and every other one.
+KNOWN = [[0, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0]]
 
 
 def make(name: str) -> None:
     c = CASES[name]
     model = Dit(c).double()
     rows = filled(model)
-    x = array("x", [3, c["channels"], c["sample_height"], c["sample_width"]]).requires_grad_()
+    sides = [c["sample_height"], c["sample_width"]]
+    sides = [c["sample_frames"]] + sides if "time" in c else sides
+    x = array("x", [3, c["channels"]] + sides).requires_grad_()
     inputs, more = {"x": x}, {}
+    if "time" in c:
+        more["known"] = KNOWN
     if c["text"] != "none":
         more["text"] = array("text", [3, 5, c["text_width"]]).requires_grad_()
         # A whole one, a part and none at all.

@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use medley_models::dit::{Condition, Dit, DitConfig, TextKind, TextStates};
+use medley_models::dit::{Condition, Dit, DitConfig, TextKind, TextStates, TimeKind};
 use medley_models::parameters::{Init, Parameter};
 use medley_models::rrdb::{Rrdb, RrdbConfig};
 use medley_models::stylegan2::{Discriminator, Generator, StyleGan2Config};
@@ -103,6 +103,10 @@ fn dit(batch: usize) {
         text_width: 384,
         classes: 0,
         shared_modulation: true,
+        frames: 1,
+        frame_patch: 1,
+        time: TimeKind::None,
+        loops: false,
         rope_theta: 100.0,
         norm_eps: 1e-6,
     };

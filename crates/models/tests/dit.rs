@@ -7,12 +7,16 @@
 
 mod twin;
 
-use medley_models::dit::{Condition, Dit, DitConfig, TextKind, TextStates};
+use medley_models::dit::{Condition, Dit, DitConfig, TextKind, TextStates, TimeKind};
 use medley_nn::{Device, Tensor, Weights};
 use twin::{Twin, array, loss, values, variable};
 
-const CASES: [&str; 6] = [
+const CASES: [&str; 10] = [
     "classes",
+    "clip",
+    "clip_cross",
+    "clip_full",
+    "clip_own",
     "cross",
     "cross_shared",
     "joint",
@@ -21,6 +25,10 @@ const CASES: [&str; 6] = [
 ];
 const TIMES: [f32; 3] = [0.0, 251.5, 1000.0];
 const LENGTHS: [usize; 3] = [5, 3, 0];
+/// Frames that are given: none, the first two, and every other one.
+const KNOWN: [bool; 12] = [
+    false, false, false, false, true, true, false, false, true, false, true, false,
+];
 
 fn config(twin: &Twin) -> DitConfig {
     let config = DitConfig::from_json(&twin.config()).unwrap();
@@ -38,7 +46,18 @@ fn forward(model: &Dit, x: &Tensor, text: &Tensor) -> Tensor {
         }),
         classes: (c.classes > 0).then_some(&classes),
     };
-    model.forward(x, &TIMES, &condition).unwrap()
+    match x.dims().len() {
+        5 => model.forward_clips(x, &TIMES, &KNOWN, &condition).unwrap(),
+        _ => model.forward(x, &TIMES, &condition).unwrap(),
+    }
+}
+
+/// Shape of three samples.
+fn samples(c: &DitConfig) -> Vec<usize> {
+    let mut shape = vec![3, c.channels];
+    shape.extend((c.time != TimeKind::None).then_some(c.frames));
+    shape.extend(c.sample_size);
+    shape
 }
 
 #[test]
@@ -47,12 +66,7 @@ fn predictions_and_gradients_are_those_of_the_twin() {
         let twin = Twin::open(&format!("dit/{name}"));
         let c = config(&twin);
         twin.lists(&c.parameters());
-        let x = variable(
-            "x",
-            &[3, c.channels, c.sample_size[0], c.sample_size[1]],
-            0.0,
-            1.0,
-        );
+        let x = variable("x", &samples(&c), 0.0, 1.0);
         let text = variable("text", &[3, 5, c.text_width.max(1)], 0.0, 1.0);
         let packed = Dit::new(c.clone(), &twin.packed()).unwrap();
         twin.holds("output", &forward(&packed, &x.detach(), &text.detach()));
@@ -170,4 +184,78 @@ fn what_does_not_fit_is_refused() {
         json[key] = value;
         assert!(DitConfig::from_json(&json).is_err(), "{key}");
     }
+}
+
+#[test]
+fn clips_of_one_frame_are_pictures() {
+    let twin = Twin::open("dit/clip");
+    let c = config(&twin);
+    let model = Dit::new(c.clone(), &twin.packed()).unwrap();
+    let shape = [3, c.channels, c.sample_size[0], c.sample_size[1]];
+    let (x, text) = (
+        array("x", &shape, 0.0, 1.0),
+        array("text", &[3, 5, c.text_width], 0.0, 1.0),
+    );
+    // Without what it has for time, this is the model of pictures of the same weights.
+    let still = DitConfig {
+        frames: 1,
+        time: TimeKind::None,
+        loops: false,
+        ..c
+    };
+    let weights = twin.case.weights().unwrap();
+    let spatial = weights
+        .into_iter()
+        .filter(|(name, _)| !name.contains("time.") && !name.contains("neighbours"))
+        .collect();
+    let pictures = Dit::new(still, &Weights::from_tensors(spatial, &Device::Cpu)).unwrap();
+    let (a, b) = (forward(&model, &x, &text), forward(&pictures, &x, &text));
+    assert_eq!(values(&a), values(&b));
+    let clip = array("x", &[3, 3, 4, 8, 12], 0.0, 1.0);
+    let condition = Condition {
+        text: Some(TextStates {
+            states: &text,
+            lengths: &LENGTHS,
+        }),
+        classes: None,
+    };
+    let told =
+        |model: &Dit, known: &[bool]| match model.forward_clips(&clip, &TIMES, known, &condition) {
+            Ok(_) => panic!("taken"),
+            Err(error) => error.to_string(),
+        };
+    assert!(told(&pictures, &[]).contains("4 frames; this model takes pictures"));
+    assert!(told(&model, &[true; 3]).contains("3 frames known or not in 3 clips of 4"));
+}
+
+/// A clip that repeats has no beginning: moved along in time, it is predicted as before.
+#[test]
+fn loops_begin_anywhere() {
+    let twin = Twin::open("dit/clip");
+    let c = config(&twin);
+    let model = Dit::new(c.clone(), &twin.packed()).unwrap();
+    let (x, text) = (
+        array("x", &samples(&c), 0.0, 1.0),
+        array("text", &[3, 5, c.text_width], 0.0, 1.0),
+    );
+    let moved = |x: &Tensor| {
+        let parts = [x.narrow(2, 1, 3).unwrap(), x.narrow(2, 0, 1).unwrap()];
+        Tensor::cat(&parts, 2).unwrap()
+    };
+    let predict = |x: &Tensor| {
+        let condition = Condition {
+            text: Some(TextStates {
+                states: &text,
+                lengths: &LENGTHS,
+            }),
+            classes: None,
+        };
+        model.forward_clips(x, &TIMES, &[], &condition).unwrap()
+    };
+    let (a, b) = (predict(&moved(&x)), moved(&predict(&x)));
+    let worst = values(&a)
+        .iter()
+        .zip(values(&b))
+        .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+    assert!(worst < 1e-5, "differs by {worst}");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use medley_formats::DType;
 use medley_formats::safetensors::{TensorData, write};
 use medley_models::dcgan::DcganConfig;
-use medley_models::dit::{DitConfig, TextKind};
+use medley_models::dit::{DitConfig, TextKind, TimeKind};
 use medley_models::parameters::{Init, Parameter};
 use medley_models::rrdb::RrdbConfig;
 use medley_models::stylegan2::StyleGan2Config;
@@ -143,6 +143,10 @@ fn transformer(channels: usize, side: usize) -> DitConfig {
         text_width: 8,
         classes: 0,
         shared_modulation: false,
+        frames: 1,
+        frame_patch: 1,
+        time: TimeKind::None,
+        loops: false,
         rope_theta: 100.0,
         norm_eps: 1e-6,
     }

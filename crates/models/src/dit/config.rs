@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::stem::Stem;
+use super::time::TimeMixing;
 use crate::json::{choice, float, required, size, sizes, switch};
 use crate::parameters::{Init, List, Parameter, xavier};
 use crate::{ConfigError, Result};
@@ -16,6 +17,17 @@ pub enum TextKind {
     Cross,
     /// Text tokens run beside image tokens with weights of their own, and all look at all (Esser et al. 2024, MMDiT).
     Joint,
+}
+
+/// How the frames of a clip see each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeKind {
+    /// Not at all: the model makes pictures.
+    None,
+    /// Tokens look at their frame, then at their place in all frames (Ho et al. 2022, Ma et al. 2024, Latte).
+    Factorised,
+    /// All tokens of a clip look at all.
+    Full,
 }
 
 /// Shape of a diffusion transformer.
@@ -46,6 +58,14 @@ pub struct DitConfig {
     pub classes: usize,
     /// Whether all blocks share one modulation, with a table each (Chen et al. 2023), and do not have their own.
     pub shared_modulation: bool,
+    /// Frames of the clips that it was trained at; 1 for pictures.
+    pub frames: usize,
+    /// Frames of a patch.
+    pub frame_patch: usize,
+    /// How frames see each other.
+    pub time: TimeKind,
+    /// Whether the first frame follows the last one.
+    pub loops: bool,
     /// Base of the rotary positions.
     pub rope_theta: f32,
     /// Added to variances.
@@ -76,6 +96,21 @@ impl DitConfig {
             Some(_) => size(c, key, 0..=1 << 20),
             None => Ok(0),
         };
+        let time = match c.get("time") {
+            None => TimeKind::None,
+            Some(_) => choice(
+                c,
+                "time",
+                &[
+                    ("factorised", TimeKind::Factorised),
+                    ("full", TimeKind::Full),
+                ],
+            )?,
+        };
+        let counted = |key: &str| match c.get(key) {
+            Some(_) => size(c, key, 1..=1 << 16),
+            None => Ok(1),
+        };
         let text = choice(
             c,
             "text",
@@ -104,6 +139,10 @@ impl DitConfig {
             text_width: optional("text_width")?,
             classes: optional("num_classes")?,
             shared_modulation: switch(c, "shared_modulation", false)?,
+            frames: counted("sample_frames")?,
+            frame_patch: counted("frame_patch_size")?,
+            time,
+            loops: switch(c, "loop", false)?,
             rope_theta: float(c, "rope_theta", 100.0)?,
             norm_eps: float(c, "norm_eps", 1e-6)?,
         };
@@ -113,7 +152,7 @@ impl DitConfig {
 
     /// `config.json`.
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "model_type": Self::MODEL_TYPE,
             "channels": self.channels,
             "sample_height": self.sample_size[0],
@@ -134,7 +173,17 @@ impl DitConfig {
             "shared_modulation": self.shared_modulation,
             "rope_theta": self.rope_theta,
             "norm_eps": self.norm_eps,
-        })
+        });
+        let time = match self.time {
+            TimeKind::None => return json,
+            TimeKind::Factorised => "factorised",
+            TimeKind::Full => "full",
+        };
+        json["time"] = json!(time);
+        json["sample_frames"] = json!(self.frames);
+        json["frame_patch_size"] = json!(self.frame_patch);
+        json["loop"] = json!(self.loops);
+        json
     }
 
     /// Fails for a shape that no model can have.
@@ -178,6 +227,35 @@ impl DitConfig {
                 "it must be above 0 with text and 0 without",
             ));
         }
+        self.check_time()
+    }
+
+    fn check_time(&self) -> Result<()> {
+        let wrong = |key, value: usize, what| Err(ConfigError::invalid(key, value, what));
+        if self.time == TimeKind::None && (self.frames, self.frame_patch) != (1, 1) {
+            return wrong("sample_frames", self.frames, "clips need a \"time\"");
+        }
+        if !self.frames.is_multiple_of(self.frame_patch) {
+            return wrong(
+                "frame_patch_size",
+                self.frame_patch,
+                "it must divide sample_frames",
+            );
+        }
+        if self.frame_patch > 1 && !self.stem_channels.is_empty() {
+            return wrong(
+                "frame_patch_size",
+                self.frame_patch,
+                "with a stem of convolutions each frame has its tokens",
+            );
+        }
+        if self.time == TimeKind::Factorised && self.text == TextKind::Joint {
+            return Err(ConfigError::invalid(
+                "time",
+                "factorised",
+                "joint text looks at whole clips: it goes with \"full\"",
+            ));
+        }
         Ok(())
     }
 
@@ -188,7 +266,7 @@ impl DitConfig {
 
     /// Elements of a patch.
     pub fn patch_len(&self) -> usize {
-        self.channels * self.patch_size * self.patch_size
+        self.channels * self.frame_patch * self.patch_size * self.patch_size
     }
 
     /// Every parameter, with the values of adaLN-zero before training: each block begins as the identity and the
@@ -217,10 +295,16 @@ impl DitConfig {
             if self.text == TextKind::Joint {
                 list.linear("text.adaLN_modulation", 6 * h, h, Init::Zeros);
             }
+            if self.time == TimeKind::Factorised {
+                list.linear("time.adaLN_modulation", 3 * h, h, Init::Zeros);
+            }
         }
         for i in 0..self.layers {
             let prefix = format!("blocks.{i}");
             self.stream(&mut list, &prefix, true);
+            if self.time == TimeKind::Factorised {
+                TimeMixing::parameters(self, &mut list, &format!("{prefix}.time"));
+            }
             match self.text {
                 TextKind::Joint => {
                     self.stream(&mut list, &format!("{prefix}.text"), i + 1 < self.layers);
@@ -242,7 +326,7 @@ impl DitConfig {
         list.0
     }
 
-    fn norms(&self, list: &mut List, prefix: &str) {
+    pub(super) fn norms(&self, list: &mut List, prefix: &str) {
         for name in ["q_norm", "k_norm"] {
             list.push(
                 format!("{prefix}.{name}.weight"),

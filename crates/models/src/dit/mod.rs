@@ -1,20 +1,21 @@
 //! The diffusion transformer (Peebles & Xie 2022, DiT): patches as tokens, adaLN-zero modulation by time and
-//! condition, rotary positions along two axes, norm on queries and keys, text by cross-attention or beside the image.
+//! condition, rotary positions along two axes, norm on queries and keys, text by cross-attention or beside the image; and
+//! with time, for clips.
 
+mod block;
 mod config;
 mod stem;
+mod time;
 
 use std::sync::Arc;
 
-use medley_nn::train::checkpoint;
-use medley_nn::vision::{
-    Angles, Heads, activation, add_gated, cross_attention, modulated_layer_norm, self_attention,
-};
+use medley_nn::vision::{Angles, activation, modulated_layer_norm};
 use medley_nn::{Activation, Linear, Tensor, Weights};
 
-pub use config::{DitConfig, TextKind};
+pub use config::{DitConfig, TextKind, TimeKind};
 
 use crate::{ConfigError, Result};
+use block::{Block, Run, block};
 use config::TIME_WIDTH;
 use stem::Stem;
 
@@ -35,43 +36,6 @@ pub struct Condition<'a> {
     pub classes: Option<&'a [u32]>,
 }
 
-/// Where shift, scale and gate of a block come from.
-enum Modulation {
-    /// `silu(condition)` through a matrix.
-    Own(Linear),
-    /// Those of all blocks plus a table.
-    Shared(Tensor),
-}
-
-/// What follows the attention.
-struct After {
-    proj: Linear,
-    fc1: Linear,
-    fc2: Linear,
-}
-
-/// The weights that tokens of one kind meet in a block.
-struct Stream {
-    modulation: Modulation,
-    qkv: Linear,
-    /// `[head_dim]` each: weights of the norms of queries and keys.
-    norms: [Tensor; 2],
-    after: Option<After>,
-}
-
-struct Cross {
-    q: Linear,
-    kv: Linear,
-    norms: [Tensor; 2],
-    proj: Linear,
-}
-
-struct Block {
-    image: Stream,
-    text: Option<Stream>,
-    cross: Option<Cross>,
-}
-
 struct TextEmbedder {
     fc1: Linear,
     fc2: Linear,
@@ -88,7 +52,7 @@ pub struct Dit {
     /// `[classes + 1, hidden]`
     y_embedder: Option<Tensor>,
     text_embedder: Option<TextEmbedder>,
-    /// Of image and of text.
+    /// Of image, of text and along frames; as many as there are.
     shared: Vec<Linear>,
     blocks: Vec<Arc<Block>>,
     final_modulation: Linear,
@@ -129,6 +93,9 @@ impl Dit {
             if c.text == TextKind::Joint {
                 shared.push(linear("text.adaLN_modulation", 6 * h, h)?);
             }
+            if c.time == TimeKind::Factorised {
+                shared.push(linear("time.adaLN_modulation", 3 * h, h)?);
+            }
         }
         Ok(Self {
             pixels: match c.stem_channels.is_empty() {
@@ -167,44 +134,57 @@ impl Dit {
     }
 
     /// The prediction (velocity or noise, as trained) for noisy samples `x` `[batch, channels, height, width]` at times
-    /// `t`, one a sample, on the scale 0 … 1000; of the shape of `x`.
+    /// `t`, one a sample, on the scale 0 … 1000; of the shape of `x`. A model of clips takes them as clips of one frame.
     ///
     /// # Errors
     /// [`ConfigError::Nn`] where the patch does not divide the sides, or the condition is not the one that the model
     /// was made for.
     pub fn forward(&self, x: &Tensor, t: &[f32], condition: &Condition) -> Result<Tensor> {
-        let (batch, _, height, width) = x.dims4().map_err(medley_nn::Error::from)?;
-        self.fits(x)?;
-        if t.len() != batch {
-            return Err(misfit(format!("{} times for {batch} samples", t.len())));
-        }
+        let (batch, channels, height, width) = x.dims4()?;
+        let clips = x.reshape((batch, channels, 1, height, width))?;
+        let made = self.forward_clips(&clips, t, &[], condition)?;
+        Ok(made.reshape(x.shape())?)
+    }
+
+    /// The same for clips `x` `[batch, channels, frames, height, width]`. `known`, one for each frame of each sample or
+    /// none at all, says which frames are given without noise: the model is told the time 0 of them, and what it predicts
+    /// there means nothing.
+    ///
+    /// # Errors
+    /// As [`Dit::forward`]; a model of pictures takes clips of one frame only.
+    pub fn forward_clips(
+        &self,
+        x: &Tensor,
+        t: &[f32],
+        known: &[bool],
+        condition: &Condition,
+    ) -> Result<Tensor> {
+        let (batch, _, frames, height, width) = x.dims5()?;
+        self.fits(x, t, known)?;
+        let (p, together) = (self.config.patch_size, self.config.frame_patch);
+        let (rows, [h, w]) = (frames / together, [height / p, width / p]);
         let context = self.context(condition, batch)?;
-        let c = self.condition(t, condition, x)?; // [batch, hidden]
-        let c = activation(Activation::Silu, &c)?;
+        let silu = |c: &Tensor| activation(Activation::Silu, c);
+        let of_samples = silu(&self.condition(t, condition, x)?)?; // [batch, hidden]
+        // [batch · rows, hidden]
+        let c = match rows {
+            1 if known.is_empty() => of_samples.clone(),
+            _ => silu(&self.condition(&of_rows(t, known, together, rows), condition, x)?)?,
+        };
         let (mut x, skips) = match &self.pixels {
             Pixels::Patches(embedder, _) => (embedder.forward(&self.patches(x)?)?, Vec::new()),
-            Pixels::Stem(stem) => stem.down(x, &c)?,
-        }; // [batch, tokens, hidden]
-        let shared: Vec<Tensor> = self
-            .shared
-            .iter()
-            .map(|l| l.forward(&c))
-            .collect::<medley_nn::Result<_>>()?;
-        let p = self.config.patch_size;
-        let joined = match (self.config.text, &context) {
-            (TextKind::Joint, Some(context)) => context.dim(1)?,
-            _ => 0,
-        };
-        let (dim, theta) = (self.config.head_dim(), self.config.rope_theta);
-        let angles = Arc::new(Angles::grid(height / p, width / p, joined, dim, theta)?);
-        let lengths = condition.text.as_ref().map(|text| text.lengths.into());
+            Pixels::Stem(stem) => stem.down(&frames_first(x)?, &c, frames)?,
+        }; // [batch · rows, tokens, hidden]
         let mut run = Run {
-            config: self.config.clone(),
-            c: c.clone(),
-            shared,
-            angles,
-            lengths,
+            shared: self.shared(&c, &of_samples)?,
+            c: [c.clone(), of_samples],
+            frames: rows,
+            angles: Arc::new(self.angles([rows, h, w], context.as_ref())?),
+            time: (self.config.time == TimeKind::Factorised && rows > 1)
+                .then(|| Arc::new(time::line(&self.config, rows))),
+            lengths: condition.text.as_ref().map(|text| text.lengths.into()),
             text: context,
+            config: self.config.clone(),
         };
         for block in &self.blocks {
             x = match self.forgets && x.track_op() {
@@ -217,14 +197,42 @@ impl Dit {
             |i: usize| modulation.narrow(1, i * self.config.hidden_size, self.config.hidden_size);
         let x = modulated_layer_norm(&x, &part(0)?, &part(1)?, self.config.norm_eps)?;
         match &self.pixels {
-            Pixels::Patches(_, linear) => self.unpatched(&linear.forward(&x)?, height, width),
-            Pixels::Stem(stem) => stem.up(&x, skips, &c),
+            Pixels::Patches(_, linear) => {
+                self.unpatched(&linear.forward(&x)?, [batch, frames, height, width])
+            }
+            Pixels::Stem(stem) => {
+                let made = stem.up(&x, skips, &c, frames)?;
+                let dims = [batch, frames, self.config.channels, height, width];
+                Ok(made.reshape(&dims[..])?.transpose(1, 2)?.contiguous()?)
+            }
         }
     }
 
-    /// Fails for samples that are no whole patches.
-    fn fits(&self, x: &Tensor) -> Result<()> {
-        let (_, channels, height, width) = x.dims4()?;
+    /// Modulation that all blocks share.
+    fn shared(&self, rows: &Tensor, samples: &Tensor) -> Result<Vec<Tensor>> {
+        let one = |(i, linear): (usize, &Linear)| {
+            let of_text = i == 1 && self.config.text == TextKind::Joint;
+            Ok(linear.forward(if of_text { samples } else { rows })?)
+        };
+        self.shared.iter().enumerate().map(one).collect()
+    }
+
+    /// Rotations for attention over the tokens of a frame, or of a clip where all look at all.
+    fn angles(&self, size: [usize; 3], context: Option<&Tensor>) -> Result<Angles> {
+        let joined = match (self.config.text, context) {
+            (TextKind::Joint, Some(context)) => context.dim(1)?,
+            _ => 0,
+        };
+        let c = &self.config;
+        Ok(match c.time {
+            TimeKind::Full => time::space_time(c, size, joined),
+            _ => Angles::grid(size[1], size[2], joined, c.head_dim(), c.rope_theta)?,
+        })
+    }
+
+    /// Fails for samples that are no whole patches, and times that are not theirs.
+    fn fits(&self, x: &Tensor, t: &[f32], known: &[bool]) -> Result<()> {
+        let (batch, channels, frames, height, width) = x.dims5()?;
         let p = self.config.patch_size;
         if channels != self.config.channels
             || height == 0
@@ -237,29 +245,60 @@ impl Dit {
                 self.config.channels
             )));
         }
+        let together = self.config.frame_patch;
+        let still = self.config.time == TimeKind::None && frames != 1;
+        if still || frames == 0 || !frames.is_multiple_of(together) {
+            return Err(misfit(format!(
+                "clips of {frames} frames; this model takes {}",
+                match self.config.time {
+                    TimeKind::None => "pictures".to_owned(),
+                    _ => format!("multiples of {together}"),
+                }
+            )));
+        }
+        if t.len() != batch {
+            return Err(misfit(format!("{} times for {batch} samples", t.len())));
+        }
+        if !known.is_empty() && known.len() != batch * frames {
+            let told = known.len();
+            return Err(misfit(format!(
+                "{told} frames known or not in {batch} clips of {frames}"
+            )));
+        }
         Ok(())
     }
 
-    /// `[batch, channels, height, width]` → `[batch, tokens, channels · patch²]`, each in the order of a convolution's
-    /// weight.
+    /// `[batch, channels, frames, height, width]` → `[batch · rows, tokens, patch_len]`, each in the order of a
+    /// convolution's weight.
     fn patches(&self, x: &Tensor) -> Result<Tensor> {
-        let (batch, channels, height, width) = x.dims4()?;
-        let p = self.config.patch_size;
-        Ok(
-            x.reshape(vec![batch, channels, height / p, p, width / p, p])?
-                .permute(vec![0, 2, 4, 1, 3, 5])?
-                .reshape((batch, (height / p) * (width / p), self.config.patch_len()))?,
-        )
+        let (batch, channels, frames, height, width) = x.dims5()?;
+        let (p, t) = (self.config.patch_size, self.config.frame_patch);
+        let (f, h, w) = (frames / t, height / p, width / p);
+        Ok(x.reshape(vec![batch, channels, f, t, h, p, w, p])?
+            .permute(vec![0, 2, 4, 6, 1, 3, 5, 7])?
+            .reshape((batch * f, h * w, self.config.patch_len()))?)
     }
 
-    /// The way back.
-    fn unpatched(&self, x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
-        let (batch, p, channels) = (x.dim(0)?, self.config.patch_size, self.config.channels);
-        Ok(
-            x.reshape(vec![batch, height / p, width / p, channels, p, p])?
-                .permute(vec![0, 3, 1, 4, 2, 5])?
-                .reshape((batch, channels, height, width))?,
-        )
+    /// The way back to `[batch, channels, frames, height, width]`.
+    fn unpatched(&self, x: &Tensor, dims: [usize; 4]) -> Result<Tensor> {
+        let [batch, frames, height, width] = dims;
+        let (p, t, channels) = (
+            self.config.patch_size,
+            self.config.frame_patch,
+            self.config.channels,
+        );
+        Ok(x.reshape(vec![
+            batch,
+            frames / t,
+            height / p,
+            width / p,
+            channels,
+            t,
+            p,
+            p,
+        ])?
+        .permute(vec![0, 4, 1, 5, 2, 6, 3, 7])?
+        .reshape((batch, channels, frames, height, width))?)
     }
 
     /// Text states in the model's width.
@@ -298,34 +337,61 @@ impl Dit {
         ))
     }
 
-    /// Time, class and the mean of the text in one vector a sample.
+    /// Time, class and the mean of the text in one vector for each time, of which every sample has as many, `[times,
+    /// hidden]`.
     fn condition(&self, t: &[f32], condition: &Condition, like: &Tensor) -> Result<Tensor> {
         let time = Tensor::from_vec(sinusoids(t), (t.len(), TIME_WIDTH), like.device())?;
         let [fc1, fc2] = &self.t_embedder;
         let mut c = fc2.forward(&activation(Activation::Silu, &fc1.forward(&time)?)?)?;
+        let (batch, hidden) = (like.dim(0)?, self.config.hidden_size);
+        let add = |c: Tensor, rows: &Tensor| -> Result<Tensor> {
+            if t.len() == batch {
+                return Ok((c + rows)?);
+            }
+            let each = c.reshape((batch, t.len() / batch, hidden))?;
+            let sum = each.broadcast_add(&rows.unsqueeze(1)?)?;
+            Ok(sum.reshape((t.len(), hidden))?)
+        };
         match (&self.y_embedder, condition.classes) {
             (Some(table), Some(classes)) => {
-                if classes.len() != t.len()
+                if classes.len() != batch
                     || classes.iter().any(|&y| y as usize > self.config.classes)
                 {
                     return Err(misfit(format!(
-                        "classes {classes:?} for {} samples of a model with {} classes",
-                        t.len(),
+                        "classes {classes:?} for {batch} samples of a model with {} classes",
                         self.config.classes
                     )));
                 }
                 let rows = table.index_select(&Tensor::new(classes, like.device())?, 0)?;
-                c = (c + rows)?;
+                c = add(c, &rows)?;
             }
             (None, None) => {}
             (Some(_), None) => return Err(misfit("no class for a model with classes".into())),
             (None, Some(_)) => return Err(misfit("a class for a model without classes".into())),
         }
         if let (Some(embedder), Some(text)) = (&self.text_embedder, &condition.text) {
-            c = (c + embedder.pool.forward(&mean(text)?)?)?;
+            c = add(c, &embedder.pool.forward(&mean(text)?)?)?;
         }
         Ok(c)
     }
+}
+
+/// The time of each row of frames: 0 where all of them are known.
+fn of_rows(t: &[f32], known: &[bool], together: usize, rows: usize) -> Vec<f32> {
+    let clean = |row: usize| {
+        let frames = known.get(row * together..(row + 1) * together);
+        frames.is_some_and(|frames| frames.iter().all(|known| *known))
+    };
+    (0..t.len() * rows)
+        .map(|row| if clean(row) { 0.0 } else { t[row / rows] })
+        .collect()
+}
+
+/// `[batch, channels, frames, height, width]` → `[batch · frames, channels, height, width]`
+fn frames_first(x: &Tensor) -> Result<Tensor> {
+    let (batch, channels, frames, height, width) = x.dims5()?;
+    let dims = (batch * frames, channels, height, width);
+    Ok(x.transpose(1, 2)?.reshape(dims)?)
 }
 
 fn misfit(what: String) -> ConfigError {
@@ -354,211 +420,4 @@ fn mean(text: &TextStates) -> Result<Tensor> {
         .collect();
     let shares = Tensor::from_vec(shares, (batch, tokens, 1), text.states.device())?;
     Ok(text.states.broadcast_mul(&shares)?.sum(1)?)
-}
-
-/// One forward pass.
-#[derive(Clone)]
-struct Run {
-    config: Arc<DitConfig>,
-    /// `silu` of the condition, `[batch, hidden]`.
-    c: Tensor,
-    shared: Vec<Tensor>,
-    angles: Arc<Angles>,
-    lengths: Option<Arc<[usize]>>,
-    /// Text states `[batch, text tokens, hidden]`, which joint blocks change.
-    text: Option<Tensor>,
-}
-
-impl Run {
-    fn heads(&self) -> Heads {
-        Heads {
-            heads: self.config.heads,
-            dim: self.config.head_dim(),
-            eps: self.config.norm_eps,
-        }
-    }
-
-    /// Shift, scale and gate of the attention, then those of the feed-forward block, `[batch, hidden]` each.
-    fn modulation(&self, stream: &Stream, which: usize) -> Result<Vec<Tensor>> {
-        let h = self.config.hidden_size;
-        let all = match &stream.modulation {
-            Modulation::Own(linear) => linear.forward(&self.c)?,
-            Modulation::Shared(table) => {
-                let shared = self.shared[which].narrow(1, 0, table.dim(0)?)?;
-                shared.broadcast_add(table)?
-            }
-        };
-        let part = |i: usize| Ok(all.narrow(1, i * h, h)?.contiguous()?);
-        (0..all.dim(1)? / h).map(part).collect()
-    }
-
-    /// Queries, keys and values of normed tokens.
-    fn project(&self, stream: &Stream, x: &Tensor, m: &[Tensor]) -> Result<Tensor> {
-        let x = modulated_layer_norm(x, &m[0], &m[1], self.config.norm_eps)?;
-        Ok(stream.qkv.forward(&x)?)
-    }
-
-    /// Adds what the attention gave, and the feed-forward block.
-    fn finish(&self, after: &After, x: &Tensor, mixed: &Tensor, m: &[Tensor]) -> Result<Tensor> {
-        let x = add_gated(x, &after.proj.forward(mixed)?, &m[2])?;
-        self.feed_forward(after, x, m)
-    }
-
-    fn feed_forward(&self, after: &After, x: Tensor, m: &[Tensor]) -> Result<Tensor> {
-        let y = modulated_layer_norm(&x, &m[3], &m[4], self.config.norm_eps)?;
-        let y = activation(Activation::GeluTanh, &after.fc1.forward(&y)?)?;
-        Ok(add_gated(&x, &after.fc2.forward(&y)?, &m[5])?)
-    }
-
-    /// [`Run::block`] that keeps nothing for its gradients.
-    fn again(&mut self, block: &Arc<Block>, x: &Tensor) -> Result<Tensor> {
-        let joint = block.text.is_some();
-        let mut inputs = vec![x, &self.c];
-        inputs.extend(&self.shared);
-        inputs.extend(&self.text);
-        let (whole, base, shared) = (block.clone(), self.clone(), self.shared.len());
-        let f = move |t: &[Tensor]| -> Result<Tensor> {
-            let mut run = Self {
-                c: t[1].clone(),
-                shared: t[2..2 + shared].to_vec(),
-                text: t.get(2 + shared).cloned(),
-                ..base.clone()
-            };
-            let x = run.block(&whole, t[0].clone())?;
-            Ok(match run.text {
-                Some(text) if joint => Tensor::cat(&[x, text], 1)?,
-                _ => x,
-            })
-        };
-        let made = checkpoint(&inputs, f)?;
-        if !joint {
-            return Ok(made);
-        }
-        let (images, all) = (x.dim(1)?, made.dim(1)?);
-        self.text = Some(made.narrow(1, images, all - images)?.contiguous()?);
-        Ok(made.narrow(1, 0, images)?.contiguous()?)
-    }
-
-    fn block(&mut self, block: &Block, x: Tensor) -> Result<Tensor> {
-        let Some(after) = &block.image.after else {
-            return Err(misfit("a block without its feed-forward part".into()));
-        };
-        let m = self.modulation(&block.image, 0)?;
-        let qkv = self.project(&block.image, &x, &m)?;
-        if let Some(stream) = &block.text
-            && let Some(text) = self.text.take()
-        {
-            return self.joint(block, stream, (x, qkv, m), text);
-        }
-        let angles = Some(&self.angles);
-        let norms = Tensor::stack(&block.image.norms, 0)?;
-        let mixed = self_attention(&qkv, Some(&norms), self.heads(), angles, None, None)?;
-        let (Some(cross), Some(text)) = (&block.cross, &self.text) else {
-            return self.finish(after, &x, &mixed, &m);
-        };
-        let x = add_gated(&x, &after.proj.forward(&mixed)?, &m[2])?;
-        let (q, kv) = (cross.q.forward(&x)?, cross.kv.forward(text)?);
-        let norms = Tensor::stack(&cross.norms, 0)?;
-        let seen = cross_attention(&q, &kv, Some(&norms), self.heads(), self.lengths.as_deref())?;
-        let x = (x + cross.proj.forward(&seen)?)?;
-        self.feed_forward(after, x, &m)
-    }
-
-    /// Image tokens first, then text tokens, of which the last may not count.
-    fn joint(
-        &mut self,
-        block: &Block,
-        stream: &Stream,
-        (x, qkv, m): (Tensor, Tensor, Vec<Tensor>),
-        text: Tensor,
-    ) -> Result<Tensor> {
-        let text_m = self.modulation(stream, 1)?;
-        let text_qkv = self.project(stream, &text, &text_m)?;
-        let (images, texts) = (x.dim(1)?, text.dim(1)?);
-        let norms = [&block.image.norms, &stream.norms].map(|n| n.each_ref());
-        let norms = Tensor::stack(norms.as_flattened(), 0)?;
-        let lengths: Option<Vec<usize>> = self
-            .lengths
-            .as_deref()
-            .map(|lengths| lengths.iter().map(|n| images + n).collect());
-        let mixed = self_attention(
-            &Tensor::cat(&[qkv, text_qkv], 1)?,
-            Some(&norms),
-            self.heads(),
-            Some(&self.angles),
-            Some(images),
-            lengths.as_deref(),
-        )?;
-        let mine = |first: usize, count: usize| mixed.narrow(1, first, count)?.contiguous();
-        self.text = match &stream.after {
-            Some(after) => Some(self.finish(after, &text, &mine(images, texts)?, &text_m)?),
-            None => Some(text),
-        };
-        match &block.image.after {
-            Some(after) => self.finish(after, &x, &mine(0, images)?, &m),
-            None => Ok(x),
-        }
-    }
-}
-
-fn norms(c: &DitConfig, prefix: &str, weights: &Weights) -> Result<[Tensor; 2]> {
-    let part = |name: &str| weights.tensor(&format!("{prefix}.{name}.weight"), &[c.head_dim()]);
-    Ok([part("q_norm")?, part("k_norm")?])
-}
-
-fn stream(c: &DitConfig, prefix: &str, whole: bool, weights: &Weights) -> Result<Stream> {
-    let (h, wide) = (c.hidden_size, c.intermediate_size);
-    let linear = |name: &str, out, inputs| weights.linear(&format!("{prefix}.{name}"), out, inputs);
-    let parts = if whole { 6 } else { 2 };
-    let modulation = if c.shared_modulation {
-        let name = format!("{prefix}.modulation_table");
-        Modulation::Shared(weights.tensor(&name, &[parts * h])?)
-    } else {
-        Modulation::Own(linear("adaLN_modulation", parts * h, h)?)
-    };
-    let after = match whole {
-        true => Some(After {
-            proj: linear("attn.proj", h, h)?,
-            fc1: linear("mlp.fc1", wide, h)?,
-            fc2: linear("mlp.fc2", h, wide)?,
-        }),
-        false => None,
-    };
-    Ok(Stream {
-        modulation,
-        qkv: linear("attn.qkv", 3 * h, h)?,
-        norms: norms(c, &format!("{prefix}.attn"), weights)?,
-        after,
-    })
-}
-
-fn block(c: &DitConfig, index: usize, weights: &Weights) -> Result<Block> {
-    let (h, prefix) = (c.hidden_size, format!("blocks.{index}"));
-    let text = match c.text {
-        TextKind::Joint => Some(stream(
-            c,
-            &format!("{prefix}.text"),
-            index + 1 < c.layers,
-            weights,
-        )?),
-        _ => None,
-    };
-    let cross = match c.text {
-        TextKind::Cross => {
-            let linear =
-                |name: &str, out| weights.linear(&format!("{prefix}.cross.{name}"), out, h);
-            Some(Cross {
-                q: linear("q", h)?,
-                kv: linear("kv", 2 * h)?,
-                norms: norms(c, &format!("{prefix}.cross"), weights)?,
-                proj: linear("proj", h)?,
-            })
-        }
-        _ => None,
-    };
-    Ok(Block {
-        image: stream(c, &prefix, true, weights)?,
-        text,
-        cross,
-    })
 }

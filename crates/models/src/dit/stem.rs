@@ -7,6 +7,7 @@ use medley_nn::vision::{
 use medley_nn::{Activation, Linear, Tensor, Weights};
 
 use super::config::DitConfig;
+use super::time::Neighbours;
 use crate::Result;
 use crate::parameters::{Init, List, xavier};
 
@@ -20,6 +21,8 @@ struct Residual {
 /// Levels from the pixels inwards.
 struct Level {
     down: Residual,
+    /// After the way down and after the way up, for clips.
+    neighbours: [Option<Neighbours>; 2],
     /// Four pixels to one of the next level.
     merge: Linear,
     /// One of the next level to four.
@@ -34,6 +37,8 @@ pub(super) struct Stem {
     modulation: Linear,
     conv_out: Conv2d,
     eps: f32,
+    /// Whether the first frame of a clip follows the last one.
+    closed: bool,
 }
 
 /// What the way down leaves for the way up: the states of each level, `[batch, height, width, channels]`.
@@ -57,6 +62,8 @@ impl Stem {
             list.linear(&format!("{name}.merge"), next, four, xavier(next, four));
             list.linear(&format!("{name}.expand"), four, next, xavier(four, next));
             residual(list, &format!("{name}.up"), width);
+            Neighbours::parameters(c, list, &format!("{name}.down.neighbours"), width);
+            Neighbours::parameters(c, list, &format!("{name}.up.neighbours"), width);
         }
         list.linear("stem.modulation", 2 * widths[0], h, Init::Zeros);
         list.conv("stem.conv_out", c.channels, widths[0], 3, 0.0);
@@ -80,6 +87,10 @@ impl Stem {
                 merge: weights.linear(&format!("{name}.merge"), next, 4 * width)?,
                 expand: weights.linear(&format!("{name}.expand"), 4 * width, next)?,
                 up: residual(&format!("{name}.up"), width)?,
+                neighbours: [
+                    Neighbours::new(c, weights, &format!("{name}.down.neighbours"), width)?,
+                    Neighbours::new(c, weights, &format!("{name}.up.neighbours"), width)?,
+                ],
             })
         };
         Ok(Self {
@@ -92,16 +103,18 @@ impl Stem {
             modulation: weights.linear("stem.modulation", 2 * widths[0], h)?,
             conv_out: conv("stem.conv_out", [widths[0], c.channels])?,
             eps: c.norm_eps,
+            closed: c.loops,
         })
     }
 
-    /// `[batch, channels, height, width]` → tokens `[batch, tokens, hidden]` and what the way back needs. `c` is `silu` of
-    /// the condition, `[batch, hidden]`.
-    pub(super) fn down(&self, x: &Tensor, c: &Tensor) -> Result<(Tensor, Skips)> {
+    /// `[rows, channels, height, width]` → tokens `[rows, tokens, hidden]` and what the way back needs; so many rows are the
+    /// frames of one clip. `c` is `silu` of the condition, `[rows, hidden]`.
+    pub(super) fn down(&self, x: &Tensor, c: &Tensor, frames: usize) -> Result<(Tensor, Skips)> {
         let mut x = self.conv_in.forward(&channels_last(x)?)?;
         let mut skips = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
             x = self.residual(&level.down, x, c)?;
+            x = self.beside(&level.neighbours[0], x, frames)?;
             let merged = level.merge.forward(&pixel_unshuffle(&x, 2)?)?;
             skips.push(std::mem::replace(&mut x, merged));
         }
@@ -110,7 +123,13 @@ impl Stem {
     }
 
     /// The way back.
-    pub(super) fn up(&self, tokens: &Tensor, mut skips: Skips, c: &Tensor) -> Result<Tensor> {
+    pub(super) fn up(
+        &self,
+        tokens: &Tensor,
+        mut skips: Skips,
+        c: &Tensor,
+        frames: usize,
+    ) -> Result<Tensor> {
         let mut x = tokens.clone();
         for level in self.levels.iter().rev() {
             let four = level.expand.forward(&x)?;
@@ -122,12 +141,20 @@ impl Stem {
                 .permute(vec![0, 1, 4, 2, 5, 3])?
                 .reshape((batch, height, width, channels))?;
             x = self.residual(&level.up, (expanded + skip)?, c)?;
+            x = self.beside(&level.neighbours[1], x, frames)?;
         }
         let m = self.modulation.forward(c)?;
         let width = m.dim(1)? / 2;
         let part = |i: usize| m.narrow(1, i * width, width);
         let x = self.normed(&x, &part(0)?, &part(1)?)?;
         Ok(channels_first(&self.conv_out.forward(&x)?)?)
+    }
+
+    fn beside(&self, mixing: &Option<Neighbours>, x: Tensor, frames: usize) -> Result<Tensor> {
+        match mixing {
+            Some(mixing) if frames > 1 => mixing.forward(x, frames, self.closed),
+            _ => Ok(x),
+        }
     }
 
     fn residual(&self, block: &Residual, x: Tensor, c: &Tensor) -> Result<Tensor> {

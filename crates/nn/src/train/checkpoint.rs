@@ -101,7 +101,12 @@ impl CustomOp2 for Again {
         let mut left = self.left.lock().unwrap_or_else(|e| e.into_inner());
         for (input, own) in self.inputs.iter().zip(&own) {
             if let (true, Some(gradient)) = (input.track_op(), take(own, &store)?) {
-                left.insert(input.id(), gradient);
+                // One tensor may be several inputs.
+                let sum = match left.remove(&input.id()) {
+                    Some(other) => (other + gradient)?,
+                    None => gradient,
+                };
+                left.insert(input.id(), sum);
             }
         }
         Ok((None, Some(tensor(vec![0.0], &[1])?)))

@@ -15,7 +15,7 @@ mod tests;
 
 use candle_core::{CpuStorage, DType, Device, Layout, Tensor};
 
-pub use attend::{Angles, Heads, cross_attention, self_attention};
+pub use attend::{Angles, Axis, Heads, cross_attention, self_attention};
 pub use conv::{conv_transpose2d, conv2d};
 pub use layers::{BatchNorm, BatchStatistics, Conv2d, ConvTranspose2d, GroupNorm, move_statistics};
 pub use norm::{batch_norm, group_norm, modulated_layer_norm};

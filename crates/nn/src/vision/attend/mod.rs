@@ -40,6 +40,33 @@ pub struct Angles {
     pub sin: Vec<f32>,
 }
 
+/// Places along one direction of a grid of tokens, and the pairs of a head that turn with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axis {
+    /// Places.
+    pub count: usize,
+    /// Pairs.
+    pub pairs: usize,
+    /// Whether the first place follows the last one, as in a clip that repeats: pairs then turn by whole turns from end to
+    /// end, from half the places down to one.
+    pub closed: bool,
+}
+
+impl Axis {
+    /// The angle from a place to the next one of each pair.
+    fn steps(self, theta: f32) -> Vec<f64> {
+        let share = |i: usize, of: usize| i as f64 / of.max(1) as f64;
+        let turn = std::f64::consts::TAU / self.count.max(1) as f64;
+        let most = (self.count / 2).max(1) as f64;
+        (0..self.pairs)
+            .map(|i| match self.closed {
+                true => most.powf(1.0 - share(i, self.pairs - 1)).round() * turn,
+                false => f64::from(theta).powf(-share(i, self.pairs)),
+            })
+            .collect()
+    }
+}
+
 impl Angles {
     /// Rotations for a grid of `rows × columns` tokens, row by row, followed by `still` tokens that are not rotated:
     /// half of a head's pairs turn with the row, half with the column (Su et al. 2021, along two axes).
@@ -52,28 +79,41 @@ impl Angles {
                 "heads of {dim} cannot turn along two axes; they must be a multiple of 4"
             )));
         }
-        let quarter = dim / 4;
-        let frequency = |i: usize| f64::from(theta).powf(-(i as f64) / quarter as f64);
-        let mut angles = Self {
-            cos: Vec::with_capacity((rows * columns + still) * 2 * quarter),
-            sin: Vec::with_capacity((rows * columns + still) * 2 * quarter),
+        let axis = |count| Axis {
+            count,
+            pairs: dim / 4,
+            closed: false,
         };
-        for token in 0..rows * columns {
-            for position in [token / columns, token % columns] {
-                for i in 0..quarter {
-                    let angle = position as f64 * frequency(i);
-                    angles.cos.push(angle.cos() as f32);
-                    angles.sin.push(angle.sin() as f32);
-                }
+        Ok(Self::along(&[axis(rows), axis(columns)], still, theta))
+    }
+
+    /// Rotations for a grid along any number of axes, the last one running fastest, followed by `still` tokens that are
+    /// not rotated. Heads have two numbers for each pair of the axes together; open axes turn with frequencies from 1 down
+    /// to about `1 / theta`.
+    pub fn along(axes: &[Axis], still: usize, theta: f32) -> Self {
+        let steps: Vec<Vec<f64>> = axes.iter().map(|axis| axis.steps(theta)).collect();
+        let tokens: usize = axes.iter().map(|axis| axis.count).product();
+        let pairs: usize = axes.iter().map(|axis| axis.pairs).sum();
+        let mut angles = Self {
+            cos: Vec::with_capacity((tokens + still) * pairs),
+            sin: Vec::with_capacity((tokens + still) * pairs),
+        };
+        for token in 0..tokens {
+            let mut after = tokens;
+            for (axis, steps) in axes.iter().zip(&steps) {
+                after /= axis.count;
+                let place = (token / after % axis.count) as f64;
+                angles
+                    .cos
+                    .extend(steps.iter().map(|s| (place * s).cos() as f32));
+                angles
+                    .sin
+                    .extend(steps.iter().map(|s| (place * s).sin() as f32));
             }
         }
+        angles.cos.resize((tokens + still) * pairs, 1.0);
+        angles.sin.resize((tokens + still) * pairs, 0.0);
         angles
-            .cos
-            .resize(angles.cos.len() + still * 2 * quarter, 1.0);
-        angles
-            .sin
-            .resize(angles.sin.len() + still * 2 * quarter, 0.0);
-        Ok(angles)
     }
 }
 
