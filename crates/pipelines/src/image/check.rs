@@ -126,7 +126,10 @@ impl ImageConfig {
                 request.model
             ));
         }
-        self.check_prompt(request)?;
+        if kind == Kind::Gan && request.prompt.trim().is_empty() {
+            full.prompt.clone_from(&self.sampler.prompt);
+        }
+        self.check_prompt(&full)?;
         let (size, upscale) = self.sizes_for(request.size, request.upscale)?;
         (full.size, full.upscale) = (Some(size), Some(upscale));
         match kind {

@@ -173,6 +173,8 @@ pub struct SamplerDefaults {
     pub clip: Option<f32>,
     /// Truncation ψ of a GAN.
     pub truncation: f64,
+    /// What a GAN that was trained with captions draws where there is no prompt.
+    pub prompt: String,
     /// How many times larger the upscaler makes the sides; 1 for not at all.
     pub upscale: u32,
 }
@@ -192,6 +194,7 @@ impl Default for SamplerDefaults {
             eta: None,
             clip: None,
             truncation: 1.0,
+            prompt: String::new(),
             upscale: 1,
         }
     }
