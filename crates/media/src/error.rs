@@ -116,6 +116,48 @@ pub enum MediaError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The bytes are those of no film that is read.
+    #[error(
+        "this is no film that can be read: use MP4 (H.264), GIF, animated WebP or PNG, or a folder of pictures"
+    )]
+    UnknownFilm,
+    /// A file name whose ending stands for no form of film that is written.
+    #[error("{name:?} ends in no film format; use .mp4, .gif, .webp, .png or a folder")]
+    UnknownFilmExtension {
+        /// The name that was given.
+        name: String,
+    },
+    /// A film's contents are damaged or hostile.
+    #[error("the film is damaged: {reason}")]
+    DamagedFilm {
+        /// What the reader stumbled over.
+        reason: String,
+    },
+    /// A film that is whole, but of a kind that is not read or written.
+    #[error("the film cannot be used: {reason}")]
+    FilmUnsupported {
+        /// What it has.
+        reason: String,
+    },
+    /// An encoder of films failed.
+    #[error("the film's {part} cannot be encoded: {reason}")]
+    EncodeFilm {
+        /// `picture` or `sound`.
+        part: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A timeline that cannot be followed.
+    #[error("{at}: {reason}")]
+    Timeline {
+        /// Which part of it, as in `scenes[2]`.
+        at: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// It was asked to stop.
+    #[error("cancelled")]
+    Cancelled,
     /// A recipe longer than any request.
     #[error("the recipe has {bytes} bytes, but at most {allowed} are written into a file")]
     RecipeTooLong {
@@ -145,6 +187,36 @@ impl MediaError {
     pub(crate) fn damaged_sound(reason: impl ToString) -> Self {
         Self::DamagedSound {
             reason: one_line(&reason.to_string()),
+        }
+    }
+
+    pub(crate) fn damaged_film(reason: impl ToString) -> Self {
+        Self::DamagedFilm {
+            reason: one_line(&reason.to_string()),
+        }
+    }
+
+    pub(crate) fn film_unsupported(reason: impl ToString) -> Self {
+        Self::FilmUnsupported {
+            reason: one_line(&reason.to_string()),
+        }
+    }
+
+    pub(crate) fn encode_film(part: &'static str, reason: impl ToString) -> Self {
+        Self::EncodeFilm {
+            part,
+            reason: one_line(&reason.to_string()),
+        }
+    }
+
+    /// The same, with the file in which it was found.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            told @ (Self::Io { .. } | Self::InFile { .. } | Self::Cancelled) => told,
+            source => Self::InFile {
+                path: path.to_owned(),
+                source: Box::new(source),
+            },
         }
     }
 

@@ -6,6 +6,7 @@
 //! - [`encode`], [`encode_lossy`], [`encode_animation`]: the same four, and GIF or animated PNG; [`write_file`] puts bytes
 //!   into their place whole or not at all.
 //! - [`Audio`]: samples; [`audio::read`] takes WAV, FLAC, MP3, Vorbis and AAC, [`audio::encode_wav`] writes WAV.
+//! - [`film`]: clips with sound; MP4, GIF, animated WebP and PNG, folders of frames, read and written.
 //! - [`score`]: music as it is written down; [`abc`] and [`midi`] read and write it.
 //! - [`Origin`] says what is written inside, [`Label::of`] reads it.
 //!
@@ -15,6 +16,7 @@ pub mod abc;
 pub mod audio;
 mod error;
 mod file;
+pub mod film;
 mod format;
 pub mod label;
 pub mod midi;

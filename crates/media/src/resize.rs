@@ -153,7 +153,7 @@ impl Picture {
                     *sum += weight * value;
                 }
             }
-            let sums = sums.map(|sum| sum.round().clamp(0.0, 255.0));
+            let sums = sums.map(|sum| f32::from(byte(sum)));
             row.extend_from_slice(&sums[..channels]);
         }
         row
@@ -192,8 +192,14 @@ impl Picture {
     }
 }
 
+/// The nearest byte; without `round`, which is a call of the mathematical library for every sample.
+fn byte(value: f32) -> u8 {
+    let value = value.clamp(0.0, 255.0);
+    let whole = value as i32;
+    (whole + i32::from(value - whole as f32 >= 0.5)) as u8
+}
+
 fn push_row(sums: &[f32], layout: Layout, pixels: &mut Vec<u8>) {
-    let byte = |value: f32| value.round().clamp(0.0, 255.0) as u8;
     match layout {
         Layout::Rgb => pixels.extend(sums.iter().map(|&sum| byte(sum))),
         Layout::Rgba => {

@@ -7,13 +7,14 @@
 //! The recipe is JSON text: in PNG an `iTXt` chunk with the keyword `medley`, in JPEG and GIF comments that
 //! begin with `medley:`, in WebP (which has no comments) a property in the XMP packet, in WAV the comment of the
 //! `INFO` list, again after `medley:`, in FLAC and Ogg the field `COMMENT`, in MP3 the comment of the tag, in MIDI a text of
-//! the first track, in ABC a comment.
+//! the first track, in ABC a comment, in MP4 (whose XMP lies in a `uuid` box) a property as in WebP.
 
 pub(crate) mod abc;
 mod gif;
 mod id3;
 mod jpeg;
 pub(crate) mod midi;
+mod mp4;
 mod png;
 mod riff;
 mod vorbis;
@@ -57,7 +58,7 @@ pub struct Label {
 }
 
 impl Label {
-    /// Reads the label of a PNG, JPEG, WebP, GIF, WAV, FLAC, Ogg, MP3, MIDI or ABC file. Damaged files and those of other formats have
+    /// Reads the label of a PNG, JPEG, WebP, GIF, WAV, FLAC, Ogg, MP3, MP4, MIDI or ABC file. Damaged files and those of other formats have
     /// none, or what could be read of it.
     pub fn of(bytes: &[u8]) -> Self {
         let found = match Format::of_bytes(bytes) {
@@ -69,6 +70,7 @@ impl Label {
             None if vorbis::is_flac(bytes) => vorbis::read_flac(bytes),
             None if vorbis::is_ogg(bytes) => vorbis::read_ogg(bytes),
             None if id3::is_id3(bytes) => id3::read(bytes),
+            None if mp4::is_mp4(bytes) => mp4::read(bytes),
             None if midi::is_midi(bytes) => midi::read(bytes),
             None if abc::is_abc(bytes) => abc::read(bytes),
             None => Found::default(),
@@ -131,6 +133,24 @@ pub(crate) fn wav_chunks(origin: Origin<'_>) -> Result<Vec<u8>, MediaError> {
         bytes: recipe.map_or(0, str::len),
         allowed: MAX_RECIPE,
     })
+}
+
+/// The box of an MP4 file that holds its label; nothing where none is written.
+pub(crate) fn mp4_box(origin: Origin<'_>) -> Result<Vec<u8>, MediaError> {
+    let Origin::Generated { recipe } = origin else {
+        return Ok(Vec::new());
+    };
+    check_length(recipe)?;
+    Ok(mp4::label_box(&xmp::packet(recipe)))
+}
+
+/// An animated WebP file with its label; none if its head is not as expected.
+pub(crate) fn webp_label(bytes: &[u8], origin: Origin<'_>) -> Result<Option<Vec<u8>>, MediaError> {
+    let Origin::Generated { recipe } = origin else {
+        return Ok(Some(bytes.to_vec()));
+    };
+    check_length(recipe)?;
+    Ok(webp::write(bytes, &xmp::packet(recipe)))
 }
 
 pub(crate) fn check_length(recipe: Option<&str>) -> Result<(), MediaError> {
