@@ -1,6 +1,10 @@
 //! Films, against themselves and against ffmpeg, which is skipped where it is missing.
 
-#![allow(clippy::unwrap_used, reason = "a test stops when something is wrong")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test stops when something is wrong, and says what it left out"
+)]
 
 use std::path::Path;
 use std::process::Command;
