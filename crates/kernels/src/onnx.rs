@@ -79,12 +79,12 @@ pub fn depthwise_norm(
                 &weight[k * width..(k + 1) * width],
             ))
         };
+        // Zeros beyond the ends add nothing, but each tap keeps its place.
         let mut pairs = [(&[][..], &[][..]); 16];
-        let mut count = 0;
-        for pair in (0..taps.min(pairs.len())).filter_map(seen) {
-            pairs[count] = pair;
-            count += 1;
+        for (k, pair) in pairs.iter_mut().enumerate().take(taps) {
+            *pair = seen(k).unwrap_or_default();
         }
+        let count = taps.min(pairs.len());
         let mut row = [0.0; 512];
         match row.get_mut(..width) {
             Some(row) => {
@@ -205,13 +205,25 @@ pub(crate) fn joined(parts: &[Bounds]) -> Bounds {
 }
 
 simd_fn! {
-    /// Sums of products in order, each rounded, and the bias behind.
+    /// Sums of rounded products, four taps in order, then two, then one, and the bias behind.
     fn products(s, pairs: &[(&[f32], &[f32])], bias: &[f32], out: &mut [f32]) {
         for (at, out) in (0..).step_by(S::LANES).zip(out.chunks_mut(S::LANES)) {
             let mut sum = s.zero();
-            for (x, w) in pairs {
-                let (x, w) = (s.load_part(&x[at..], 0.0), s.load_part(&w[at..], 0.0));
-                sum = s.add(sum, s.mul(x, w));
+            let mut rest = pairs;
+            while !rest.is_empty() {
+                let (group, after) = rest.split_at(match rest.len() {
+                    4.. => 4,
+                    2.. => 2,
+                    _ => 1,
+                });
+                let mut part = s.zero();
+                for (x, w) in group {
+                    if let (Some(x), Some(w)) = (x.get(at..), w.get(at..)) {
+                        part = s.add(part, s.mul(s.load_part(x, 0.0), s.load_part(w, 0.0)));
+                    }
+                }
+                sum = s.add(sum, part);
+                rest = after;
             }
             s.store_part(out, s.add(sum, s.load_part(&bias[at..], 0.0)));
         }
