@@ -25,7 +25,7 @@ async fn models_are_listed_and_found() {
     let tiny =
         json!({ "id": "tiny", "object": "model", "created": 1_700_000_000, "owned_by": "medley" });
     assert_eq!(list["data"][0], tiny);
-    assert_eq!(list["data"].as_array().unwrap().len(), 6);
+    assert_eq!(list["data"].as_array().unwrap().len(), 9);
     assert_eq!(ask(&app, get("/v1/models/tiny")).await.1, tiny);
     let (status, error) = ask(&app, get("/v1/models/hf:none/none")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
@@ -328,7 +328,8 @@ async fn paths_methods_and_bodies_that_cannot_be_are_told_so() {
         ("GET", "/v1/nothing", &b""[..], 404),
         ("GET", CHAT, b"", 405),
         ("POST", "/v1/models", b"{}", 405),
-        ("POST", "/v1/audio/speech", b"{}", 501),
+        ("POST", "/v1/audio/speech", b"{}", 400),
+        ("POST", "/v1/videos", b"{}", 501),
         ("POST", CHAT, b"", 400),
         ("POST", CHAT, b"[]", 400),
         ("POST", CHAT, b"{\"model\": ", 400),
