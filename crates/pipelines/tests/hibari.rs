@@ -113,8 +113,12 @@ fn a_sentence_is_near_the_samples_of_the_package() {
     let samples: Vec<f32> = samples.into_iter().step_by(16).collect();
     let far = decibels(&samples, case.f32s("long_wave").unwrap());
     eprintln!("difference of the long sentence {far:.1} dB");
-    // One operation of those that a long sentence meets is still rounded otherwise (docs/decisions/0016).
-    assert!(far < -30.0, "{far} dB");
+    // Without these instructions onnxruntime itself sums in another order than the one that is kept here.
+    #[cfg(target_arch = "x86_64")]
+    let same = is_x86_feature_detected!("avx512f");
+    #[cfg(not(target_arch = "x86_64"))]
+    let same = false;
+    assert!(far < if same { -40.0 } else { -25.0 }, "{far} dB");
 }
 
 /// The power of the difference beside that of the reference.
