@@ -37,7 +37,14 @@ async fn pictures_come_as_files_of_every_format() {
     let answer = good(&app, PATH, &body(&json!({ "n": 2 }))).await;
     assert_eq!(
         names(&answer),
-        ["created", "data", "background", "output_format", "quality", "size"]
+        [
+            "created",
+            "data",
+            "background",
+            "output_format",
+            "quality",
+            "size"
+        ]
     );
     assert_eq!(answer["size"], "32x32", "8 pixels, enlarged fourfold");
     let data = answer["data"].as_array().unwrap();
