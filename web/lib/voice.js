@@ -24,7 +24,7 @@ function samplesOf(text) {
 export function player() {
   const context = new AudioContext();
   let next = 0;
-  let last = null;
+  let heard = Promise.resolve();
   return {
     context,
     push(samples, rate) {
@@ -36,10 +36,10 @@ export function player() {
       next = Math.max(next, context.currentTime + 0.03);
       source.start(next);
       next += buffer.duration;
-      last = source;
+      heard = new Promise((resolve) => source.addEventListener('ended', resolve));
     },
     /** Resolves when all has been heard. */
-    ended: () => new Promise((resolve) => (last ? last.addEventListener('ended', resolve) : resolve())),
+    ended: () => heard,
     stop: () => context.close().catch(() => {}),
   };
 }

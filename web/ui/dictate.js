@@ -1,5 +1,5 @@
 // A button that listens and gives the words to a field.
-import { html, useEffect, useState } from '../lib/html.js';
+import { html, useEffect, useRef, useState } from '../lib/html.js';
 import { Icon } from '../lib/icons.js';
 import { listeners, models } from '../lib/models.js';
 import { canRecord, record, transcript } from '../lib/sound.js';
@@ -12,10 +12,16 @@ export function Dictate({ write }) {
   const [recording, setRecording] = useState(null);
   const [hearing, setHearing] = useState(false);
   useEffect(() => () => { recording?.drop(); }, [recording]);
+  const here = useRef(true);
+  useEffect(() => () => { here.current = false; }, []);
   if (!canRecord() || !known.length) return null;
   const press = async () => {
     try {
-      if (!recording) { setRecording(await record()); return; }
+      if (!recording) {
+        const begun = await record();
+        if (here.current) setRecording(begun); else begun.drop();
+        return;
+      }
       const blob = await recording.stop();
       setRecording(null);
       setHearing(true);

@@ -107,11 +107,17 @@ export function Page() {
   const [recording, setRecording] = useState(null);
   const [time, setTime] = useState(0);
   const player = useRef();
+  const here = useRef(true);
+  useEffect(() => () => { here.current = false; }, []);
   useEffect(() => { loadModels().catch(complain); }, []);
   useEffect(() => () => { recording?.drop(); }, [recording]);
   const toggle = async () => {
     try {
-      if (!recording) { setRecording(await record()); return; }
+      if (!recording) {
+        const begun = await record();
+        if (here.current) setRecording(begun); else begun.drop();
+        return;
+      }
       const blob = await recording.stop();
       setRecording(null);
       await take(blob, 'recording.wav');
@@ -121,7 +127,9 @@ export function Page() {
     const stop = new AbortController();
     setGoing(stop);
     try {
-      heard.set(await transcript(found.blob, { name: found.name, ...values, model: known.some((m) => m.name === values.model) ? values.model : known[0]?.name, signal: stop.signal }));
+      const told = await transcript(found.blob, { name: found.name, ...values, model: known.some((m) => m.name === values.model) ? values.model : known[0]?.name, signal: stop.signal });
+      // Another sound may lie there by now.
+      if (sound.get() === found) heard.set(told);
     } catch (error) { complain(error); } finally { setGoing(null); }
   };
   const play = (from) => { player.current.currentTime = from; player.current.play().catch(() => {}); };

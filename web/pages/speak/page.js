@@ -69,6 +69,7 @@ export function Page() {
   const { query } = useValue(route);
   const [names, setNames] = useState([]);
   const [going, setGoing] = useState(null);
+  useEffect(() => () => { going?.abort(); }, [going]);
   const model = known.find((one) => one.name === values.model) ?? known[0];
   useEffect(() => { loadModels().then(voicesOf).then(setNames, complain); }, []);
   useEffect(() => {
@@ -83,6 +84,7 @@ export function Page() {
     if (!model || !values.text.trim() || going) return;
     const stop = new AbortController();
     const sound = player();
+    const stopped = new Promise((resolve) => stop.signal.addEventListener('abort', resolve));
     stop.signal.addEventListener('abort', sound.stop);
     setGoing(stop);
     const request = { model: model.name, text: values.text.trim(), voice, speed: values.speed };
@@ -90,7 +92,8 @@ export function Page() {
       const told = await say({ ...request, signal: stop.signal, heard: (samples, rate) => sound.push(samples, rate) });
       if (said.get()) URL.revokeObjectURL(said.get().url);
       said.set({ ...told, request, url: URL.createObjectURL(wavOf(told.samples, told.rate)) });
-    } catch (error) { if (error.name !== 'AbortError') complain(error); } finally { setGoing(null); }
+      await Promise.race([sound.ended(), stopped]);
+    } catch (error) { if (error.name !== 'AbortError') complain(error); } finally { sound.stop(); setGoing(null); }
   };
   const keys = (event) => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); speak(); }

@@ -19,12 +19,17 @@ const HIGH: [u32; 2] = [192, 320];
 pub(super) fn encode(audio: &Audio, origin: Origin<'_>) -> Result<Vec<u8>, MediaError> {
     not_empty(audio)?;
     let mut out = mp3_label(origin)?;
-    out.extend(frames(audio)?);
+    out.extend(frames(audio, true)?);
     Ok(out)
 }
 
+/// Samples of a channel that come out after the others: overlapping windows and the bank of filters.
+const LATE: usize = 1152;
+
 /// The sound without a label.
-pub(super) fn frames(audio: &Audio) -> Result<Vec<u8>, MediaError> {
+///
+/// `last` says whether nothing comes behind it.
+pub(super) fn frames(audio: &Audio, last: bool) -> Result<Vec<u8>, MediaError> {
     let failed = |reason: String| MediaError::EncodeSound {
         format: "MP3",
         reason,
@@ -46,8 +51,13 @@ pub(super) fn frames(audio: &Audio) -> Result<Vec<u8>, MediaError> {
     };
     let mut encoder =
         Mp3Encoder::new(bits, rate, mode).map_err(|error| failed(error.to_string()))?;
+    // The codec is late by less than this: silence behind the sound brings its end out.
+    let mut samples = audio.to_pcm16()?;
+    if last {
+        samples.resize(samples.len() + LATE * usize::from(audio.channels()), 0);
+    }
     encoder
-        .push_samples(&audio.to_pcm16()?)
+        .push_samples(&samples)
         .map_err(|error| failed(error.to_string()))?;
     let mut out = Vec::new();
     encoder

@@ -92,7 +92,8 @@ impl OpusWriter {
             .bitrate(Bitrate::Bits(bits))
             .build()
             .map_err(failed)?;
-        let skip = encoder.lookahead();
+        // Told in samples of the encoder's rate.
+        let skip = encoder.lookahead() * (RATE / rate);
         let mut file = Self {
             encoder,
             writer: PacketWriter::new(Vec::new()),

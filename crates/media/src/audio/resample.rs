@@ -7,6 +7,9 @@ use crate::error::MediaError;
 
 /// Moments that are turned over at a time.
 const CHUNK: usize = 4096;
+/// Lowest rate that is turned over, and how many times higher the other may be.
+const SLOWEST: usize = 1000;
+const MOST: usize = 200;
 
 impl Audio {
     /// The sound at `rate` samples a second, of the same length in time: what lies beyond half of the lower rate is
@@ -25,6 +28,10 @@ impl Audio {
             allowed: "rates that sound is recorded in, such as 16000, 44100 and 48000".into(),
         };
         let (from, to) = (self.rate as usize, rate as usize);
+        // Rates far apart take filters of their ratio, and much more memory than the sound that came.
+        if from.min(to) < SLOWEST || from.max(to) / from.min(to) > MOST {
+            return Err(refused(String::new()));
+        }
         let mut turner = FftFixedIn::<f32>::new(from, to, CHUNK, 1, channels)
             .map_err(|e| refused(e.to_string()))?;
         let wanted =

@@ -76,7 +76,7 @@ impl SoundStream {
                 Ok(whole.into_iter().flat_map(i16::to_le_bytes).collect())
             }
             // Every piece is a file of its own, which one behind the other are one.
-            Kind::Mp3 => mp3::frames(&piece),
+            Kind::Mp3 => mp3::frames(&piece, false),
             Kind::Opus(writer) => writer.push(&piece),
             Kind::Flac { samples: all, .. } => {
                 all.extend_from_slice(samples);

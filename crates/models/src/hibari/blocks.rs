@@ -249,6 +249,9 @@ pub(super) struct Layer {
 
 impl Layer {
     pub(super) fn new(weights: &Weights, name: &str, width: usize, heads: usize) -> Result<Self> {
+        if heads == 0 || width == 0 || !width.is_multiple_of(heads) {
+            return Err(ConfigError::invalid(name, width, "heads must divide it"));
+        }
         // This layer's own names join with an underscore where all others have a dot.
         let weights = &weights
             .clone()

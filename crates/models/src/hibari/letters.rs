@@ -44,7 +44,7 @@ impl LettersConfig {
         let [outputs, _] = two("m.head.weight")?;
         let Some(symbols) = outputs
             .checked_div(slots)
-            .filter(|symbols| symbols * slots == outputs)
+            .filter(|&symbols| symbols > 0 && symbols * slots == outputs)
         else {
             let expected = format!("it must be a multiple of the {slots} slots");
             return Err(ConfigError::invalid("m.head.weight", outputs, &expected));

@@ -5,7 +5,7 @@ use medley_kernels::{Activation, activate, pool};
 use medley_nn::Weights;
 
 use super::blocks::{Conv, Upsample, add, add_row};
-use crate::Result;
+use crate::{ConfigError, Result};
 
 /// Slope of the rectifiers below 0, and of the last one.
 const SLOPE: f32 = 0.1;
@@ -22,6 +22,9 @@ struct Stage {
     up: Upsample,
     blocks: Vec<Block>,
 }
+
+/// Most samples of a frame: what a step of the strides together makes of it.
+const MOST_HOP: usize = 4096;
 
 /// Convolutions beside the identity, one or two at a time.
 struct Block {
@@ -44,11 +47,18 @@ impl Decoder {
         let per = blocks / ups.max(1);
         let conv_pre = Conv::new(weights, "dec.conv_pre", (sizes[0], None), 1)?;
         let first = conv_pre.outputs();
+        let mut hop = 1usize;
         let mut width = first;
         let mut stages = Vec::with_capacity(ups);
         for i in 0..ups {
             let name = format!("dec.ups.{i}");
-            let up = Upsample::new(weights, &name, width, shape(&name)[1])?;
+            let stride = shape(&name)[1];
+            hop = hop.saturating_mul(stride);
+            if hop > MOST_HOP {
+                let what = format!("a frame is at most {MOST_HOP} samples");
+                return Err(ConfigError::invalid("dec.ups", hop, &what));
+            }
+            let up = Upsample::new(weights, &name, width, stride)?;
             width = up.outputs();
             let block = |j: usize| Block::new(weights, i * per + j, width, shape);
             let blocks = (0..per).map(block).collect::<Result<_>>()?;

@@ -144,6 +144,21 @@ impl WhisperConfig {
     }
 
     fn checked(self) -> Result<Self> {
+        for (key, size, most) in [
+            ("vocabulary", self.vocab_size, 1 << 20),
+            ("mel bands", self.mels, 1024),
+            ("width", self.width, 1 << 14),
+            ("audio context", self.audio_context, 1 << 16),
+            ("audio layers", self.audio_layers, 256),
+            ("text context", self.text_context, 1 << 16),
+            ("text layers", self.text_layers, 256),
+            ("inner width", self.inner, 1 << 17),
+        ] {
+            if !(1..=most).contains(&size) {
+                let range = format!("it must be 1 to {most}");
+                return Err(ConfigError::invalid(key, size, &range));
+            }
+        }
         for (key, heads) in [
             ("audio heads", self.audio_heads),
             ("text heads", self.text_heads),

@@ -26,6 +26,8 @@ pub const MAX_TEXT: usize = 1_000_000;
 pub const SPEEDS: [f64; 2] = [0.25, 4.0];
 /// Longest silence between sentences, in seconds.
 const MAX_PAUSE: f64 = 60.0;
+/// Seconds of all pauses of a text together.
+const MOST_SILENCE: f64 = 6.0 * 3600.0;
 /// Quietest and loudest, in LUFS.
 const LOUDNESS: [f64; 2] = [-50.0, -5.0];
 
@@ -246,6 +248,15 @@ pub fn validate(request: &SpeechRequest) -> Result<(), PipelineError> {
     };
     within("speed", request.speed.unwrap_or(1.0), SPEEDS)?;
     within("pause", request.pause, [0.0, MAX_PAUSE])?;
+    let ends = |c: &char| matches!(c, '.' | '!' | '?' | '…' | '\n');
+    let silent = request.text.chars().filter(ends).count() as f64 * request.pause;
+    if silent > MOST_SILENCE {
+        return invalid(format!(
+            "pauses of {} s between so many sentences would last {:.0} hours; make them shorter",
+            request.pause,
+            silent / 3600.0
+        ));
+    }
     within("loudness", request.loudness.unwrap_or(TARGET), LOUDNESS)
 }
 

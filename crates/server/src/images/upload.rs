@@ -14,7 +14,7 @@ use crate::fields::Fields;
 const FIELDS: usize = 40;
 
 /// Fields that are numbers, and those that are yes or no; a form has only words.
-const NUMBERS: [&str; 9] = [
+const NUMBERS: [&str; 10] = [
     "n",
     "seed",
     "steps",
@@ -24,6 +24,7 @@ const NUMBERS: [&str; 9] = [
     "output_compression",
     "partial_images",
     "truncation",
+    "priority",
 ];
 const FLAGS: [&str; 1] = ["stream"];
 

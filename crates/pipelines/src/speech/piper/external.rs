@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use unicode_normalization::UnicodeNormalization;
+
 use medley_tokenize::english::{Spoken, Utterance};
 
 use crate::PipelineError;
@@ -10,14 +12,16 @@ use crate::PipelineError;
 /// The program's name; a path to it may stand in this variable.
 const PROGRAM: &str = "espeak-ng";
 const VARIABLE: &str = "MEDLEY_ESPEAK";
+/// Marks between which a voice breathes.
+const MARKS: [char; 8] = [',', ';', ':', '.', '!', '?', '…', '—'];
 
 /// One sentence in this voice of espeak-ng, as it is said.
 pub(super) fn speak(sentence: &str, voice: &str) -> Result<Utterance, PipelineError> {
     let mut words = Vec::new();
     // The program says nothing of marks, so that they are kept here.
-    for part in sentence.split_inclusive([',', ';', ':', '.', '!', '?', '…', '—']) {
-        let mark = part.chars().last().filter(|c| ",;:.!?…—".contains(*c));
-        let text = part.trim_end_matches([',', ';', ':', '.', '!', '?', '…', '—']);
+    for part in parts(sentence) {
+        let mark = part.chars().last().filter(|c| MARKS.contains(c));
+        let text = part.trim_end_matches(MARKS);
         if text.chars().any(char::is_alphanumeric) {
             let said = phonemes(text, voice)?;
             let said: Vec<&str> = said.split_whitespace().collect();
@@ -49,6 +53,36 @@ pub(super) fn speak(sentence: &str, voice: &str) -> Result<Utterance, PipelineEr
         words,
         skipped: Vec::new(),
     })
+}
+
+/// Bytes of a part at most: the program tears longer lines in the middle of a word, and a pipe takes more than this at
+/// once, so that neither side waits for the other.
+const LONGEST: usize = 800;
+
+/// A sentence, cut behind marks that end a word and, where it is long, between words.
+fn parts(sentence: &str) -> Vec<&str> {
+    let (mut parts, mut from, mut space) = (Vec::new(), 0, 0);
+    let mut all = sentence.char_indices().peekable();
+    while let Some((at, c)) = all.next() {
+        let end = at + c.len_utf8();
+        let closes = all
+            .peek()
+            .is_none_or(|(_, next)| next.is_whitespace() || MARKS.contains(next));
+        if c.is_whitespace() {
+            space = end;
+        }
+        let cut = match MARKS.contains(&c) && (closes || "…—".contains(c)) {
+            true => end,
+            false if end - from < LONGEST => continue,
+            false if space > from => space,
+            false => end,
+        };
+        parts.push(&sentence[from..cut]);
+        from = cut;
+    }
+    parts.push(&sentence[from..]);
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 fn phonemes(text: &str, voice: &str) -> Result<String, PipelineError> {
@@ -97,7 +131,8 @@ fn plain(said: &str) -> String {
             _ => {}
         }
     }
-    out.trim().to_owned()
+    // Voices are trained on letters and their marks apart.
+    out.trim().nfd().collect()
 }
 
 #[cfg(test)]
@@ -108,6 +143,24 @@ mod tests {
     fn signs_of_the_program_are_taken_out() {
         assert_eq!(plain("(en)həlˈoʊ(de)\nvˈɛlt\n"), "həlˈoʊ vˈɛlt");
         assert_eq!(plain("t\u{200d}ʃ"), "tʃ");
+        assert_eq!(plain("ɪç"), "ɪc\u{327}");
+    }
+
+    #[test]
+    fn numbers_and_words_stay_whole() {
+        let found = parts("Es kostet 3,50 Euro, um 10:30 z.B. heute…ja.");
+        assert_eq!(
+            found,
+            ["Es kostet 3,50 Euro,", " um 10:30 z.B.", " heute…", "ja."]
+        );
+        let long = "Wort ".repeat(2000);
+        let found = parts(&long);
+        assert!(
+            found
+                .iter()
+                .all(|part| part.len() <= LONGEST && part.ends_with("Wort "))
+        );
+        assert_eq!(found.concat(), long);
     }
 
     #[test]

@@ -29,13 +29,14 @@ pub(super) fn espeak(phonemes: &str, british: bool) -> String {
                 out.push(symbol);
                 continue;
             }
+            // The r is heard by itself where a vowel follows it.
             ('ə', Some('ɹ')) if !british => {
                 out.push('ɚ');
-                i += 1;
+                i += usize::from(!before_vowel(&symbols[i + 1..]));
             }
             ('ɜ', Some('ɹ')) if !british => {
                 out.push_str("ɜː");
-                i += 1;
+                i += usize::from(!before_vowel(&symbols[i + 1..]));
             }
             // American vowels are written without their length.
             ('i', _) if !british && stressed => out.push_str("iː"),
@@ -55,6 +56,12 @@ pub(super) fn espeak(phonemes: &str, british: bool) -> String {
         }
     }
     out
+}
+
+/// Whether a vowel comes first, stressed or not.
+fn before_vowel(symbols: &[char]) -> bool {
+    let first = symbols.iter().find(|c| !"ˈˌ".contains(**c));
+    first.is_some_and(|c| is_vowel(*c))
 }
 
 fn is_vowel(c: char) -> bool {

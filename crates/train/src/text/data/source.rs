@@ -235,14 +235,14 @@ impl TextSource {
         rows.get(at.start as usize).cloned().ok_or_else(missing)?
     }
 
+    /// What a file is called in its folder, wherever that lies: what is held out goes by it.
     fn name_of(&self, path: &Path) -> String {
-        let short = path.strip_prefix(&self.root).unwrap_or(path);
-        let short = if short.as_os_str().is_empty() {
-            path
-        } else {
-            short
-        };
-        short.display().to_string()
+        match path.strip_prefix(&self.root) {
+            Ok(inside) if !inside.as_os_str().is_empty() => inside.display().to_string(),
+            _ => Path::new(path.file_name().unwrap_or(path.as_os_str()))
+                .display()
+                .to_string(),
+        }
     }
 
     /// Number of documents.
