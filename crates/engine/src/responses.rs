@@ -48,12 +48,21 @@ impl Responses {
     /// # Errors
     /// [`EngineError::Database`].
     pub fn put(&self, id: &str, kept: &KeptResponse) -> Result<()> {
+        self.write(id, kept, false).map(|_| ())
+    }
+
+    /// The same in one transaction, if `again` only in place of what is there; whether it was done.
+    fn write(&self, id: &str, kept: &KeptResponse, again: bool) -> Result<bool> {
         let (response, input) = (kept.response.to_string(), kept.input.to_string());
         let events = kept.events.as_ref().map(Value::to_string);
         let bytes = response.len() + input.len() + events.as_ref().map_or(0, String::len);
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.database.write(|transaction| {
             let put = || {
+                let there = "SELECT EXISTS (SELECT 1 FROM responses WHERE id = ?)";
+                if again && !transaction.query_row(there, [id], |row| row.get::<_, bool>(0))? {
+                    return Ok(false);
+                }
                 transaction.execute(
                     "INSERT INTO responses (id, bytes, created_at, open, response, input, events) \
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO UPDATE SET bytes = ?2, open = ?4, \
@@ -69,7 +78,7 @@ impl Responses {
                     let Some(freed) = freed.optional()? else { break };
                     all -= freed;
                 }
-                Ok(())
+                Ok(true)
             };
             put().map_err(|source| EngineError::Database { source })
         })
@@ -80,14 +89,7 @@ impl Responses {
     /// # Errors
     /// [`EngineError::Database`].
     pub fn finish(&self, id: &str, kept: &KeptResponse) -> Result<bool> {
-        let there = "SELECT EXISTS (SELECT 1 FROM responses WHERE id = ?)";
-        let there = self
-            .database
-            .read(|c| c.query_row(there, [id], |row| row.get(0)))?;
-        if there {
-            self.put(id, kept)?;
-        }
-        Ok(there)
+        self.write(id, kept, true)
     }
 
     /// The answer with this id.
