@@ -1,17 +1,14 @@
 //! Forms with pictures in them.
 
-use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use axum::extract::Request;
+use axum::extract::multipart::Field;
 use medley_engine::fetch::sha256_hex;
 use medley_engine::image::{Picture, decode_input, mask_of_transparency};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
-
-/// Fields of a form at most.
-const FIELDS: usize = 40;
+use crate::form::{self, FIELDS, unreadable};
 
 /// Fields that are numbers, and those that are yes or no; a form has only words.
 const NUMBERS: [&str; 10] = [
@@ -44,26 +41,9 @@ pub(crate) struct Form {
     pub(crate) mask: Option<Sent>,
 }
 
-fn unreadable(error: &MultipartError) -> ApiError {
-    match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            Some("request_too_large"),
-            "The request's body is too large.",
-        ),
-        _ => ApiError::invalid(None, "The form could not be read."),
-    }
-}
-
 /// Reads a form. Where the picture, or the mask, is transparent it is painted anew.
 pub(crate) async fn read(request: Request) -> Answer<Form> {
-    let form = Multipart::from_request(request, &()).await;
-    let mut form = form.map_err(|_| {
-        ApiError::invalid(
-            None,
-            "The request must be a form: 'Content-Type: multipart/form-data'.",
-        )
-    })?;
+    let mut form = form::open(request).await?;
     let mut words = Map::new();
     let (mut image, mut mask) = (None, None);
     while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {

@@ -1,18 +1,14 @@
 //! Forms with a sound in them.
 
-use axum::extract::multipart::{Multipart, MultipartError};
-use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use axum::extract::Request;
 use medley_engine::serving::Purpose;
 use medley_types::{TranscriptRequest, TranscriptTask};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
+use crate::form::{self, FIELDS, unreadable};
 use crate::service::Service;
-
-/// Fields of a form at most.
-const FIELDS: usize = 40;
 
 /// Fields that may come several times, as lists.
 const LISTS: [&str; 4] = [
@@ -40,26 +36,9 @@ pub(super) struct Form {
     pub(super) shape: Shape,
 }
 
-fn unreadable(error: &MultipartError) -> ApiError {
-    match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            Some("request_too_large"),
-            "The request's body is too large.",
-        ),
-        _ => ApiError::invalid(None, "The form could not be read."),
-    }
-}
-
 /// Reads a form.
 pub(super) async fn read(request: Request, task: TranscriptTask) -> Answer<Form> {
-    let form = Multipart::from_request(request, &()).await;
-    let mut form = form.map_err(|_| {
-        ApiError::invalid(
-            None,
-            "The request must be a form: 'Content-Type: multipart/form-data'.",
-        )
-    })?;
+    let mut form = form::open(request).await?;
     let mut words = Map::new();
     let mut sound = None;
     while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {

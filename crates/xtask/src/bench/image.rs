@@ -206,7 +206,7 @@ fn own_sample(program: &Program, model: &Path, threads: usize, pictures: usize) 
         "--rounds",
         &pictures.to_string(),
     ]);
-    let (value, peak_rss_bytes) = sample(&mut command)?;
+    let (value, peak_rss_bytes) = measure::json(&mut command)?;
     let timings = &value["timings"];
     let sample = ImageSample {
         sample_s: seconds(timings, "sample_s")?,
@@ -225,24 +225,13 @@ fn peer_sample(venv: &Venv, model: &Path, threads: usize, pictures: usize) -> Re
         "--rounds",
         &pictures.to_string(),
     ]);
-    let (value, peak_rss_bytes) = sample(&mut command)?;
+    let (value, peak_rss_bytes) = measure::json(&mut command)?;
     let sample = ImageSample {
         sample_s: seconds(&value, "sample_s")?,
         upscale_s: seconds(&value, "upscale_s")?,
         peak_rss_bytes,
     };
     Ok((sample, value))
-}
-
-fn sample(command: &mut Command) -> Result<(Value, u64)> {
-    let measured = measure::run(command)?;
-    let value = serde_json::from_str(&measured.stdout).with_context(|| {
-        format!(
-            "{} printed something unexpected",
-            process::describe(command)
-        )
-    })?;
-    Ok((value, measured.peak_rss_bytes))
 }
 
 fn cell_of(threads: usize, rounds: Vec<ImageRound>) -> ImageCell {

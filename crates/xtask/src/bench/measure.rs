@@ -4,6 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use wait4::Wait4;
 
 use crate::process;
@@ -45,6 +46,18 @@ pub fn run(command: &mut Command) -> Result<Measured> {
         stdout,
         peak_rss_bytes: used.rusage.maxrss,
     })
+}
+
+/// Runs a program that prints one JSON object, and gives it with the memory that it took.
+pub fn json(command: &mut Command) -> Result<(Value, u64)> {
+    let measured = run(command)?;
+    let value = serde_json::from_str(&measured.stdout).with_context(|| {
+        format!(
+            "{} printed something unexpected",
+            process::describe(command)
+        )
+    })?;
+    Ok((value, measured.peak_rss_bytes))
 }
 
 #[cfg(test)]

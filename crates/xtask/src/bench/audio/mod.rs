@@ -5,19 +5,15 @@
 mod whisper;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::machine::{self, Description};
-use super::measure;
 use super::rounds::{self, SLOW_BELOW};
 use super::table::{mebibytes, number, ratio, table};
 use super::train::median;
-use crate::process;
 use crate::python::Venv;
 use crate::smoke::Program;
 
@@ -217,18 +213,6 @@ fn cell(name: &str, part: &dyn Part, args: &AudioArgs) -> Result<AudioCell> {
         slow_rounds: rounds.iter().filter(slow).count(),
         rounds,
     })
-}
-
-/// Runs a program that prints one JSON object, and gives it with the memory that it took.
-fn sample(command: &mut Command) -> Result<(Value, u64)> {
-    let measured = measure::run(command)?;
-    let value = serde_json::from_str(&measured.stdout).with_context(|| {
-        format!(
-            "{} printed something unexpected",
-            process::describe(command)
-        )
-    })?;
-    Ok((value, measured.peak_rss_bytes))
 }
 
 impl AudioCell {

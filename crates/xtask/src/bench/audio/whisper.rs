@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Asked, AudioSample, Part, Setup, sample};
+use super::{Asked, AudioSample, Part, Setup};
+use crate::bench::measure;
 use crate::listen::{MODEL, PEER, model_folder, peer_command, speak};
 
 /// A minute of it, said by hibari.
@@ -47,7 +48,7 @@ pub(super) fn make(setup: &Setup) -> Result<Box<dyn Part>> {
         venv: crate::python::Venv::open()?,
         threads: setup.threads,
     };
-    let (value, _) = sample(&mut whisper.peer_run()?)?;
+    let (value, _) = measure::json(&mut whisper.peer_run()?)?;
     whisper.version = value["version"].as_str().unwrap_or_default().to_owned();
     Ok(Box::new(whisper))
 }
@@ -91,7 +92,7 @@ impl Part for Whisper {
             "--threads",
         ]);
         command.arg(self.threads.to_string());
-        let (value, peak_rss_bytes) = sample(&mut command)?;
+        let (value, peak_rss_bytes) = measure::json(&mut command)?;
         let seconds = value["timings"]["listen_s"].as_f64();
         Ok(AudioSample {
             seconds: seconds.with_context(|| format!("no time in {value}"))?,
@@ -100,7 +101,7 @@ impl Part for Whisper {
     }
 
     fn other(&self) -> Result<AudioSample> {
-        let (value, peak_rss_bytes) = sample(&mut self.peer_run()?)?;
+        let (value, peak_rss_bytes) = measure::json(&mut self.peer_run()?)?;
         let seconds = value["files"][0]["seconds"].as_f64();
         Ok(AudioSample {
             seconds: seconds.with_context(|| format!("no time in {value}"))?,
