@@ -13,6 +13,8 @@ pub enum TrainCommand {
     Music(TrainMusicArgs),
     /// A diffusion model that draws what captions say
     Image(TrainImageArgs),
+    /// A diffusion model of short clips, on from a model of pictures or from nothing
+    Video(TrainVideoArgs),
     /// A generator that draws in one pass, against a discriminator
     Gan(TrainGanArgs),
     /// A scorer of pictures and captions, which measures generators and is none
@@ -267,6 +269,53 @@ pub struct TrainImageArgs {
     pub run: RunArgs,
 }
 
+/// `medley train video`
+#[derive(Args, Debug)]
+pub struct TrainVideoArgs {
+    /// Everything that pictures have
+    #[command(flatten)]
+    pub image: TrainImageArgs,
+    /// Frames of a clip, taken evenly from the whole of each
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub frames: usize,
+    /// Frames of a patch; 1 with --stem
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub frame_patch: usize,
+    /// How frames see each other
+    #[arg(long, value_enum, default_value_t = TrainTime::Factorised)]
+    pub time: TrainTime,
+    /// Clips that do not begin again where they end
+    #[arg(long)]
+    pub no_loop: bool,
+    /// Share of the noise that the frames of a clip have in common, 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    pub shared_noise: f64,
+    /// Share of clips of which frames are given: what --init, continuing and drawing between frames need
+    #[arg(long, value_name = "X", default_value_t = 0.3)]
+    pub known: f64,
+    /// Share of captions that say the frames a second, as `--fps` does
+    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    pub rate_words: f64,
+    /// Folder of captioned pictures that are learned beside the clips, so that the model knows more than moves in the data
+    #[arg(long, value_name = "DIR")]
+    pub stills: Option<std::path::PathBuf>,
+    /// Pictures of a step, beside its clips
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "stills")]
+    pub still_batch: usize,
+    /// Clips of a step that are pictures set in motion (beating, bouncing, spinning …), with captions that say how
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "stills")]
+    pub moved_batch: usize,
+}
+
+/// How the frames of a clip see each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TrainTime {
+    /// Each place along the frames by itself: fast
+    Factorised,
+    /// All of a clip together
+    Full,
+}
+
 /// `medley train gan`
 #[derive(Args, Debug)]
 pub struct TrainGanArgs {
@@ -475,7 +524,8 @@ pub enum TrainTimes {
 /// Pictures to train on.
 #[derive(Args, Debug)]
 pub struct PictureArgs {
-    /// Folder of pictures with captions in sidecar files or their names, metadata.jsonl, a table, or WebDataset archives
+    /// Folder of pictures, or clips to make clips, with captions in sidecar files or their names, metadata.jsonl, a table, or
+    /// WebDataset archives
     #[arg(long, value_name = "DIR")]
     pub data: std::path::PathBuf,
     /// Size that pictures are brought to

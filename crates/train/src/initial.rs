@@ -55,6 +55,31 @@ pub(crate) fn published(parameters: Vec<Parameter>, path: &Path, prefix: &str) -
     Ok(tensors)
 }
 
+/// The weights of a model of clips that begins as the model of pictures at `path`, whose weights are `still`: what only clips
+/// have is drawn, and begins as nothing.
+pub(crate) fn inflated(
+    parameters: Vec<Parameter>,
+    still: Vec<Parameter>,
+    path: &Path,
+    seed: u64,
+) -> Result<Tensors> {
+    let mut tensors = published(still, path, "")?;
+    let new: Vec<Parameter> = parameters
+        .into_iter()
+        .filter(|parameter| !tensors.contains_key(&parameter.name))
+        .collect();
+    let file = WeightFile::open(path)?;
+    match new
+        .iter()
+        .all(|parameter| file.info(&parameter.name).is_some())
+    {
+        // It is a model of clips already.
+        true => tensors.extend(published(new, path, "")?),
+        false => tensors.extend(fresh(new, seed)),
+    }
+    Ok(tensors)
+}
+
 /// The shape that `config.json` of a model's folder says, if it is of this architecture.
 pub(crate) fn shape_of(base: &Path, architecture: &str) -> Result<Value> {
     let path = base.join("config.json");

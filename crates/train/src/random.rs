@@ -39,6 +39,14 @@ pub(crate) enum Purpose {
     Augment = 20,
     /// Noise on them.
     AugmentNoise = 21,
+    /// Noise that the frames of a clip have in common.
+    SharedNoise = 22,
+    /// Which frames of a clip are given.
+    Known = 23,
+    /// Whether a caption says the rate.
+    Rate = 24,
+    /// How a still picture is set in motion.
+    Motion = 25,
     /// Which part of a picture, and how it is made smaller.
     Part = 15,
 }

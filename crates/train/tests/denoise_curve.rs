@@ -55,10 +55,11 @@ fn batch(c: &DitConfig, step: usize) -> NoisyBatch {
     }
     let states = Tensor::from_vec(text, (BATCH, TOKENS, c.text_width), &Device::Cpu).unwrap();
     NoisyBatch {
-        shape: [BATCH, c.channels, height, width],
+        shape: [BATCH, c.channels, 1, height, width],
         noisy,
         target,
         timesteps: sigmas.iter().map(|s| s * 1000.0).collect(),
+        known: Vec::new(),
         weights: None,
         text: Some((states, lengths)),
     }

@@ -73,6 +73,7 @@ fn settings() -> ImageSettings {
         seed: 7,
         guidance: 1.0,
         prompts: Vec::new(),
+        clips: None,
     }
 }
 
@@ -80,7 +81,7 @@ fn settings() -> ImageSettings {
 fn train(data: &Path, out: &Path, settings: &ImageSettings, stop: Option<u64>) -> Trained {
     let checkpoint = find_checkpoint(out).unwrap();
     let dataset = Arc::new(Dataset::open(data).unwrap());
-    let (mut task, mut trainer, plan) = prepare(settings, dataset, None, None).unwrap();
+    let (mut task, mut trainer, plan) = prepare(settings, dataset, None, None, None).unwrap();
     assert_eq!((plan.tokens, plan.pictures_per_step), (6, 8));
     assert!(plan.parameters > 10_000 && plan.memory > 4 * plan.parameters);
     let run_settings = RunSettings {
@@ -146,7 +147,7 @@ fn a_run_that_goes_on_makes_the_very_same_losses_and_weights() {
         ..settings()
     };
     let dataset = Arc::new(Dataset::open(data.path()).unwrap());
-    let (mut task, mut trainer, _) = prepare(&other, dataset, None, None).unwrap();
+    let (mut task, mut trainer, _) = prepare(&other, dataset, None, None, None).unwrap();
     let checkpoint = find_checkpoint(parts.path()).unwrap();
     let run_settings = RunSettings {
         steps: 50,
@@ -214,10 +215,10 @@ fn every_prediction_learns() {
 
 #[test]
 fn noise_is_mixed_as_the_rule_says() {
-    let shape = [2, 1, 2, 2];
+    let shape = [2, 1, 1, 2, 2];
     let pictures = [0.5f32, -0.5, 1.0, 0.0, -1.0, 0.25, 0.75, -0.25];
     let flow = Denoising::new(Prediction::Flow, FLOW).unwrap();
-    let batch = flow.mix(&pictures, shape, (1, 2), true);
+    let batch = flow.mix(&pictures, shape, Vec::new(), (1, 2), true);
     // Evenly: a quarter and three quarters of noise.
     assert_eq!(batch.timesteps, [250.0, 750.0]);
     for (i, picture) in pictures.iter().enumerate() {
@@ -227,12 +228,12 @@ fn noise_is_mixed_as_the_rule_says() {
         assert!((clean - picture).abs() < 1e-5, "{clean} {picture}");
     }
     assert_eq!(
-        flow.mix(&pictures, shape, (1, 2), false).noisy,
-        flow.mix(&pictures, shape, (1, 2), false).noisy
+        flow.mix(&pictures, shape, Vec::new(), (1, 2), false).noisy,
+        flow.mix(&pictures, shape, Vec::new(), (1, 2), false).noisy
     );
     assert_ne!(
-        flow.mix(&pictures, shape, (1, 2), false).noisy,
-        flow.mix(&pictures, shape, (1, 3), false).noisy
+        flow.mix(&pictures, shape, Vec::new(), (1, 2), false).noisy,
+        flow.mix(&pictures, shape, Vec::new(), (1, 3), false).noisy
     );
     let mixing = Mixing::Diffusion {
         betas: BetaShape::Linear,
@@ -241,7 +242,9 @@ fn noise_is_mixed_as_the_rule_says() {
     // min(SNR, 5) / SNR for noise, min(SNR, 5) / (SNR + 1) for v, min(SNR, 5) for the picture itself.
     let weights = |prediction| {
         let rule = Denoising::new(prediction, mixing).unwrap();
-        rule.mix(&pictures, shape, (1, 2), true).weights.unwrap()
+        rule.mix(&pictures, shape, Vec::new(), (1, 2), true)
+            .weights
+            .unwrap()
     };
     let (noise, v, clean) = (
         weights(Prediction::Epsilon),
@@ -264,7 +267,7 @@ fn what_no_run_can_be_is_refused_in_one_line() {
         let mut settings = settings();
         change(&mut settings);
         let dataset = Arc::new(Dataset::open(data.path()).unwrap());
-        let error = match prepare(&settings, dataset, None, None) {
+        let error = match prepare(&settings, dataset, None, None, None) {
             Err(error) => error.to_string(),
             Ok(_) => panic!("it was taken"),
         };

@@ -249,6 +249,13 @@ impl DitConfig {
                 "with a stem of convolutions each frame has its tokens",
             );
         }
+        if self.time == TimeKind::Full && self.head_dim() < 6 {
+            return wrong(
+                "num_attention_heads",
+                self.heads,
+                "heads are to be 6 wide at least where they see frames, rows and columns",
+            );
+        }
         if self.time == TimeKind::Factorised && self.text == TextKind::Joint {
             return Err(ConfigError::invalid(
                 "time",
@@ -257,6 +264,18 @@ impl DitConfig {
             ));
         }
         Ok(())
+    }
+
+    /// The same shape for pictures: what a model of clips may begin as.
+    #[must_use]
+    pub fn of_pictures(&self) -> Self {
+        Self {
+            frames: 1,
+            frame_patch: 1,
+            time: TimeKind::None,
+            loops: false,
+            ..self.clone()
+        }
     }
 
     /// Width of a head.

@@ -14,6 +14,7 @@
 //! - No noise is drawn where none is added, in the last step.
 
 mod ancestral;
+mod clip;
 mod dpmpp;
 mod error;
 mod euler;
@@ -27,6 +28,7 @@ mod spacing;
 mod table;
 mod unipc;
 
+pub use clip::share_noise;
 pub use error::DiffusionError;
 pub use guidance::Guidance;
 pub use noise::{NormalSource, TorchRng};

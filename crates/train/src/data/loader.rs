@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use medley_kernels::pool::parallel_chunks;
-use medley_media::{Limits, Picture};
+use medley_media::film::Clip;
+use medley_media::{Limits, MediaError, Picture};
 
 use super::error::setting;
+use super::motion::{Motion, moving_caption};
 use super::transform::Chance;
 use super::{BadList, Cursor, DataError, Dataset, Order, Side, Split, Transform};
 use crate::random::{Purpose, below, bits};
@@ -19,8 +21,12 @@ use crate::random::{Purpose, below, bits};
 pub struct LoaderSpec {
     /// How pictures become numbers.
     pub transform: Transform,
-    /// Pictures of a batch.
+    /// Pictures or clips of a batch.
     pub batch: usize,
+    /// Frames of a clip, taken evenly from the whole of each; 1 for pictures.
+    pub frames: usize,
+    /// Whether clips are made of pictures, set in motion, with captions that say how.
+    pub set_in_motion: bool,
     /// Seed of the order, of captions, crops and mirroring; without one pictures come as they are in the dataset, each
     /// with its first caption.
     pub seed: Option<u64>,
@@ -45,6 +51,8 @@ impl LoaderSpec {
         Self {
             transform,
             batch,
+            frames: 1,
+            set_in_motion: false,
             seed: Some(seed),
             buffer: 1 << 20,
             split: Split::default(),
@@ -59,10 +67,14 @@ impl LoaderSpec {
 /// Some pictures and what is said about them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// `[pictures, 3, height, width]` in [-1, 1], transparency over white.
+    /// `[pictures, 3, height, width]` or `[clips, 3, frames, height, width]` in [-1, 1], transparency over white.
     pub pixels: Vec<f32>,
     /// Height and width.
     pub size: (usize, usize),
+    /// Frames of each.
+    pub frames: usize,
+    /// Frames a second of each clip as its frames were taken; 0 for pictures.
+    pub rates: Vec<f64>,
     /// A caption for each.
     pub captions: Vec<String>,
     /// Their numbers in [`Dataset::items`].
@@ -82,9 +94,14 @@ impl Batch {
         self.captions.is_empty()
     }
 
-    /// `[pictures, 3, height, width]`
+    /// `[pictures, 3, height, width]`, of clips those of all their frames.
     pub fn shape(&self) -> [usize; 4] {
-        [self.len(), 3, self.size.0, self.size.1]
+        [self.len() * self.frames, 3, self.size.0, self.size.1]
+    }
+
+    /// `[clips, 3, frames, height, width]`
+    pub fn clip_shape(&self) -> [usize; 5] {
+        [self.len(), 3, self.frames, self.size.0, self.size.1]
     }
 }
 
@@ -97,7 +114,7 @@ pub struct Loader {
     known_bad: HashSet<u32>,
     bad: Arc<Mutex<BadList>>,
     /// Pictures at their size, and the bytes of them all.
-    sized: Mutex<(HashMap<u32, Arc<Picture>>, usize)>,
+    sized: Mutex<(HashMap<u32, Arc<Still>>, usize)>,
     /// Bad pictures in a row.
     in_a_row: usize,
     /// Whether pictures are decoded on the pool or here.
@@ -173,11 +190,19 @@ impl Chosen {
     }
 }
 
+/// A picture, or the frames of a clip, at their size.
+struct Still {
+    frames: Vec<Picture>,
+    /// Frames a second; 0 for a picture.
+    rate: f64,
+}
+
 /// A picture that is being read.
 struct Slot {
     number: u32,
     chance: Chance,
-    result: Result<Vec<f32>, String>,
+    /// Its numbers and its rate.
+    result: Result<(Vec<f32>, f64), String>,
 }
 
 impl Loader {
@@ -192,6 +217,12 @@ impl Loader {
             "the batch",
             spec.batch,
             "1 to 65536 pictures",
+        )?;
+        setting(
+            (1..=4096).contains(&spec.frames),
+            "the number of frames",
+            spec.frames,
+            "1 to 4096",
         )?;
         setting(
             spec.per_group != Some(0),
@@ -273,13 +304,15 @@ impl Loader {
 
     /// Fills a batch, unless the order comes to an end.
     fn gather(&mut self, end: impl Fn(Cursor) -> bool) -> Result<Batch, DataError> {
-        let values = self.spec.transform.values();
+        let values = self.values();
         let mut batch = Batch {
             pixels: Vec::with_capacity(self.spec.batch * values),
             size: (
                 self.spec.transform.height as usize,
                 self.spec.transform.width as usize,
             ),
+            frames: self.spec.frames,
+            rates: Vec::with_capacity(self.spec.batch),
             captions: Vec::with_capacity(self.spec.batch),
             items: Vec::with_capacity(self.spec.batch),
             cursor: self.order.cursor(),
@@ -296,7 +329,7 @@ impl Loader {
                 slots.push(Slot {
                     number: self.chosen.number(drawn, self.spec.seed, epoch),
                     chance,
-                    result: Ok(Vec::new()),
+                    result: Ok((Vec::new(), 0.0)),
                 });
             }
             self.read(&mut slots);
@@ -323,50 +356,109 @@ impl Loader {
         }
     }
 
+    /// Numbers of a picture or clip.
+    fn values(&self) -> usize {
+        self.spec.transform.values() * self.spec.frames
+    }
+
     /// A picture that was kept.
-    fn kept(&self, number: u32) -> Option<Arc<Picture>> {
+    fn kept(&self, number: u32) -> Option<Arc<Still>> {
         let kept = self.sized.lock().unwrap_or_else(|e| e.into_inner());
         kept.0.get(&number).cloned()
     }
 
     /// Keeps a picture if there is room for it.
-    fn keep(&self, number: u32, picture: &Arc<Picture>) {
+    fn keep(&self, number: u32, still: &Arc<Still>) {
         let mut kept = self.sized.lock().unwrap_or_else(|e| e.into_inner());
-        let bytes = kept.1 + picture.pixels().len();
-        if self.spec.transform.always_cuts_alike() && bytes <= self.spec.memory {
-            kept.0.insert(number, picture.clone());
+        let own: usize = still.frames.iter().map(|f| f.pixels().len()).sum();
+        let bytes = kept.1 + own;
+        let alike = self.spec.transform.always_cuts_alike() && !self.spec.set_in_motion;
+        if alike && bytes <= self.spec.memory {
+            kept.0.insert(number, still.clone());
             kept.1 = bytes;
         }
     }
 
-    fn planes(&self, number: u32, chance: Chance) -> Result<Vec<f32>, String> {
-        if let Some(sized) = self.kept(number) {
-            return Ok(self.spec.transform.turned(&sized, chance));
+    fn planes(&self, number: u32, chance: Chance) -> Result<(Vec<f32>, f64), String> {
+        if let Some(still) = self.kept(number) {
+            return Ok(self.turned(&still, chance));
         }
-        let item = &self.dataset.items()[number as usize];
         // A decoder that panics on a hostile file must not end hours of training.
-        let decoded = catch_unwind(AssertUnwindSafe(|| {
-            let picture = self.dataset.picture(item, &self.spec.limits)?;
-            self.spec.transform.sized(&picture, chance)
-        }));
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.still(number, chance)));
         match decoded {
-            Ok(Ok(sized)) => {
-                let sized = Arc::new(sized);
-                self.keep(number, &sized);
-                Ok(self.spec.transform.turned(&sized, chance))
+            Ok(Ok(still)) => {
+                let still = Arc::new(still);
+                self.keep(number, &still);
+                Ok(self.turned(&still, chance))
             }
-            Ok(Err(e)) => Err(e.to_string()),
+            Ok(Err(e)) => Err(e),
             Err(_) => Err("the decoder gave up on it".to_owned()),
         }
+    }
+
+    /// Decodes and resizes.
+    fn still(&self, number: u32, chance: Chance) -> Result<Still, String> {
+        let text = |e: MediaError| e.to_string();
+        let item = &self.dataset.items()[number as usize];
+        let sized = |picture: &Picture| self.spec.transform.sized(picture, chance);
+        if self.spec.frames == 1 {
+            let picture = self.dataset.picture(item, &self.spec.limits);
+            let frames = vec![picture.and_then(|p| sized(&p)).map_err(text)?];
+            return Ok(Still { frames, rate: 0.0 });
+        }
+        if self.spec.set_in_motion {
+            let picture = self
+                .dataset
+                .picture(item, &self.spec.limits)
+                .map_err(text)?;
+            let (motion, _) = Motion::chosen(chance);
+            let frames = motion.frames(&picture, self.spec.frames).map_err(text)?;
+            let frames: Result<_, _> = frames.iter().map(sized).collect();
+            return Ok(Still {
+                frames: frames.map_err(text)?,
+                rate: 0.0,
+            });
+        }
+        let clip: Clip = self.dataset.clip(item, &self.spec.limits).map_err(text)?;
+        if clip.frames().len() == 1 {
+            return Err("it does not move: it is a picture".to_owned());
+        }
+        let clip = clip.sampled(self.spec.frames).map_err(text)?;
+        let frames: Result<_, _> = clip.frames().iter().map(sized).collect();
+        Ok(Still {
+            frames: frames.map_err(text)?,
+            rate: clip.rate().per_second(),
+        })
+    }
+
+    /// `[3, frames, height, width]`, all frames mirrored or none.
+    fn turned(&self, still: &Still, chance: Chance) -> (Vec<f32>, f64) {
+        let turned = |frame| self.spec.transform.turned(frame, chance);
+        if let [only] = still.frames.as_slice() {
+            return (turned(only), still.rate);
+        }
+        let frames: Vec<Vec<f32>> = still.frames.iter().map(turned).collect();
+        let plane = self.spec.transform.values() / 3;
+        let mut planes = Vec::with_capacity(self.values());
+        for channel in 0..3 {
+            for frame in &frames {
+                planes.extend_from_slice(&frame[channel * plane..][..plane]);
+            }
+        }
+        (planes, still.rate)
     }
 
     fn take(&mut self, slot: Slot, batch: &mut Batch) -> Result<(), DataError> {
         let item = &self.dataset.items()[slot.number as usize];
         match slot.result {
-            Ok(planes) if planes.len() == self.spec.transform.values() => {
+            Ok((planes, rate)) if planes.len() == self.values() => {
                 batch.pixels.extend_from_slice(&planes);
+                batch.rates.push(rate);
                 let caption = item.chosen(slot.chance.bits(Purpose::Caption));
-                batch.captions.push(caption.to_owned());
+                batch.captions.push(match self.spec.set_in_motion {
+                    true => moving_caption(caption, Motion::chosen(slot.chance).1),
+                    false => caption.to_owned(),
+                });
                 batch.items.push(slot.number);
                 self.in_a_row = 0;
                 return Ok(());

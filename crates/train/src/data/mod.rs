@@ -15,6 +15,7 @@
 
 mod error;
 mod loader;
+mod motion;
 mod order;
 mod report;
 mod source;

@@ -2,7 +2,7 @@
 
 use medley_models::dit::{Condition, Dit, TextStates};
 use medley_nn::{Device, Tensor};
-use medley_sampling::diffusion::{BetaShape, NoiseSchedule, Point, Prediction};
+use medley_sampling::diffusion::{BetaShape, NoiseSchedule, Point, Prediction, share_noise};
 use serde::{Deserialize, Serialize};
 
 use crate::random::{Purpose, normal, unit};
@@ -48,18 +48,20 @@ pub const TIMESTEPS: usize = 1000;
 /// β of the first and the last timestep of schedules that have them.
 pub const BETAS: (f64, f64) = (1e-4, 0.02);
 
-/// Pictures with noise, and what is to be found in them.
+/// Pictures or clips with noise, and what is to be found in them.
 #[derive(Clone, Debug)]
 pub struct NoisyBatch {
-    /// `[pictures, channels, height, width]`
-    pub shape: [usize; 4],
+    /// `[clips, channels, frames, height, width]`; a picture is a clip of one frame.
+    pub shape: [usize; 5],
     /// The pictures with noise.
     pub noisy: Vec<f32>,
     /// What the network is to give.
     pub target: Vec<f32>,
     /// What it is told of the noise, one a picture, 0 … 1000.
     pub timesteps: Vec<f32>,
-    /// What the squared error of a picture weighs; none for 1.
+    /// Which frames of which clips are given without noise; none at all for no frame.
+    pub known: Vec<bool>,
+    /// What the squared error of a frame weighs, `[clips, frames]`; none for 1.
     pub weights: Option<Vec<f32>>,
     /// Captions as states, `[pictures, tokens, width]`, and how many tokens of each count.
     pub text: Option<(Tensor, Vec<usize>)>,
@@ -72,6 +74,8 @@ pub struct Denoising {
     mixing: Mixing,
     /// Signal and noise of each timestep, for diffusion.
     points: Vec<Point>,
+    /// Share of the noise's variance that the frames of a clip have in common.
+    shared: f64,
 }
 
 impl Denoising {
@@ -110,7 +114,22 @@ impl Denoising {
             prediction,
             mixing,
             points,
+            shared: 0.0,
         })
+    }
+
+    /// The same, where the frames of a clip have this share of their noise's variance in common
+    /// ([Ge et al. 2023](https://arxiv.org/abs/2305.10474), section 3, where it is α²/(1 + α²)).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a share that is none.
+    pub fn sharing(self, shared: f64) -> Result<Self> {
+        if !(0.0..=1.0).contains(&shared) {
+            return Err(Error::Setting(format!(
+                "a share of common noise of {shared} must be 0 to 1"
+            )));
+        }
+        Ok(Self { shared, ..self })
     }
 
     /// What the network gives.
@@ -159,12 +178,13 @@ impl Denoising {
         } as f32)
     }
 
-    /// Mixes noise into `pictures` of `shape`. Draws depend on `seed` and `number` alone. `even` spreads the levels evenly
-    /// over the batch, for measuring.
+    /// Mixes noise into `pictures` of `shape`, clips frame by frame, but for the frames that are `known`. Draws depend on
+    /// `seed` and `number` alone. `even` spreads the levels evenly over the batch, for measuring.
     pub fn mix(
         &self,
         pictures: &[f32],
-        shape: [usize; 4],
+        shape: [usize; 5],
+        known: Vec<bool>,
         (seed, number): (u64, u64),
         even: bool,
     ) -> NoisyBatch {
@@ -176,11 +196,13 @@ impl Denoising {
             noisy: Vec::with_capacity(pictures.len()),
             target: Vec::with_capacity(pictures.len()),
             timesteps: Vec::with_capacity(shape[0]),
+            known,
             weights: None,
             text: None,
         };
         for (i, picture) in pictures.chunks_exact(each).enumerate() {
-            let noise: Vec<f32> = noise.by_ref().take(each).collect();
+            let mut noise: Vec<f32> = noise.by_ref().take(each).collect();
+            self.share(&mut noise, shape, (seed, number, i));
             let share = match even {
                 true => (i as f64 + 0.5) / shape[0] as f64,
                 false => unit(seed, Purpose::Time, number, (shape[0] + i) as u64),
@@ -199,10 +221,58 @@ impl Denoising {
                 .extend(self.prediction.target(point, picture, &noise));
             batch.timesteps.push(timestep);
             if let Some(weight) = self.weight(point) {
-                batch.weights.get_or_insert_default().push(weight);
+                let weights = batch.weights.get_or_insert_default();
+                weights.extend(std::iter::repeat_n(weight, shape[2]));
             }
         }
+        batch.give(pictures);
         batch
+    }
+
+    /// Puts the common part into the noise of a clip, `[channels, frames, height · width]`.
+    fn share(&self, noise: &mut [f32], shape: [usize; 5], (seed, number, clip): (u64, u64, usize)) {
+        let [_, channels, frames, height, width] = shape;
+        if frames == 1 || self.shared == 0.0 {
+            return;
+        }
+        let plane = height * width;
+        let place = number
+            .wrapping_mul(shape[0] as u64)
+            .wrapping_add(clip as u64);
+        let common: Vec<f32> = normal(seed, Purpose::SharedNoise, place, channels * plane)
+            .map(|n| n as f32)
+            .collect();
+        share_noise(noise, &common, [frames, plane], self.shared);
+    }
+}
+
+impl NoisyBatch {
+    /// Puts back the frames that are known, and leaves them out of the error.
+    fn give(&mut self, pictures: &[f32]) {
+        if self.known.is_empty() {
+            return;
+        }
+        let [clips, channels, frames, height, width] = self.shape;
+        let plane = height * width;
+        let weights = self
+            .weights
+            .get_or_insert_with(|| vec![1.0; clips * frames]);
+        for (clip, known) in self.known.chunks_exact(frames).enumerate() {
+            let weights = &mut weights[clip * frames..][..frames];
+            let unknown = known.iter().filter(|known| !**known).count();
+            for (frame, known) in known.iter().enumerate() {
+                if !known {
+                    // Each clip counts alike, whatever is known of it.
+                    weights[frame] *= frames as f32 / unknown as f32;
+                    continue;
+                }
+                weights[frame] = 0.0;
+                for channel in 0..channels {
+                    let at = ((clip * channels + channel) * frames + frame) * plane;
+                    self.noisy[at..at + plane].copy_from_slice(&pictures[at..at + plane]);
+                }
+            }
+        }
     }
 }
 
@@ -212,7 +282,7 @@ impl Denoising {
 /// [`Error::Model`] where the batch does not fit the network.
 pub fn denoising_loss(network: &Dit, batch: &NoisyBatch) -> Result<Tensor> {
     let tensor = |values: &[f32]| {
-        Tensor::from_vec(values.to_vec(), &batch.shape, &Device::Cpu)
+        Tensor::from_vec(values.to_vec(), &batch.shape[..], &Device::Cpu)
             .map_err(medley_nn::Error::from)
     };
     let text = batch
@@ -223,15 +293,20 @@ pub fn denoising_loss(network: &Dit, batch: &NoisyBatch) -> Result<Tensor> {
         text,
         classes: None,
     };
-    let output = network.forward(&tensor(&batch.noisy)?, &batch.timesteps, &condition)?;
+    let output = network.forward_clips(
+        &tensor(&batch.noisy)?,
+        &batch.timesteps,
+        &batch.known,
+        &condition,
+    )?;
     let target = tensor(&batch.target)?;
     let loss = || {
         let error = (output - target)?.sqr()?;
         match &batch.weights {
             None => error.mean_all(),
             Some(weights) => {
-                let weights =
-                    Tensor::from_vec(weights.clone(), (weights.len(), 1, 1, 1), &Device::Cpu)?;
+                let dims = (batch.shape[0], 1, batch.shape[2], 1, 1);
+                let weights = Tensor::from_vec(weights.clone(), dims, &Device::Cpu)?;
                 error.broadcast_mul(&weights)?.mean_all()
             }
         }

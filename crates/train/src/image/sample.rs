@@ -5,7 +5,7 @@ use medley_models::dit::{Condition, Dit, TextStates};
 use medley_nn::{Device, Tensor};
 use medley_sampling::diffusion::{
     FlowShift, Guidance, NoiseSchedule, NormalSource, Prediction, Process, Sampler,
-    SchedulerConfig, TorchRng,
+    SchedulerConfig, TorchRng, share_noise,
 };
 
 use super::objective::{BETAS, Mixing, TIMESTEPS};
@@ -27,10 +27,12 @@ pub struct Draw {
     pub guidance: f64,
     /// Seed of the first picture; the following ones have the following seeds.
     pub seed: u64,
+    /// Share of the noise's variance that the frames of a clip have in common.
+    pub shared_noise: f64,
 }
 
 /// One picture for each prompt, all in one batch; the same bytes as those of `medley image` with these settings, but for
-/// the rounding of captions.
+/// the rounding of captions. Of a model of clips the first frames.
 ///
 /// # Errors
 /// [`Error::Caption`](crate::Error::Caption) for a prompt that cannot be encoded, and those of the network.
@@ -40,9 +42,27 @@ pub fn draw(
     prompts: &[&str],
     how: &Draw,
 ) -> Result<Vec<Picture>> {
+    let clips = draw_clips(network, captions, prompts, how)?;
+    Ok(clips
+        .into_iter()
+        .filter_map(|clip| clip.into_iter().next())
+        .collect())
+}
+
+/// The frames of one clip for each prompt, all in one batch; of a model of pictures one frame each.
+///
+/// # Errors
+/// As [`draw`].
+pub fn draw_clips(
+    network: &Dit,
+    captions: Option<&mut CaptionEncoder>,
+    prompts: &[&str],
+    how: &Draw,
+) -> Result<Vec<Vec<Picture>>> {
     let c = network.config();
     let (count, [height, width]) = (prompts.len(), c.sample_size);
-    let each = c.channels * height * width;
+    let (frames, plane) = (c.frames, height * width);
+    let each = c.channels * frames * plane;
     let process = match how.mixing {
         Mixing::Flow { .. } => Process::Flow {
             shift: FlowShift::Static(1.0),
@@ -73,6 +93,11 @@ pub fn draw(
         let mut rng = TorchRng::new(how.seed.wrapping_add(i));
         let mut sample = vec![0.0; each];
         rng.fill_normal(&mut sample);
+        if frames > 1 {
+            let mut common = vec![0.0; c.channels * plane];
+            rng.fill_normal(&mut common);
+            share_noise(&mut sample, &common, [frames, plane], how.shared_noise);
+        }
         let scheduler = config.build(how.steps)?;
         scheduler.table().scale_initial(&mut sample);
         runs.push((scheduler, rng, sample));
@@ -86,7 +111,7 @@ pub fn draw(
             input.extend_from_within(..);
         }
         let batch = input.len() / each.max(1);
-        let shape = (batch, c.channels, height, width);
+        let shape = (batch, c.channels, frames, height, width);
         let x = Tensor::from_vec(input, shape, &Device::Cpu).map_err(medley_nn::Error::from)?;
         let text = states
             .as_ref()
@@ -95,7 +120,7 @@ pub fn draw(
             text,
             classes: None,
         };
-        let output = network.forward(&x, &vec![timestep; batch], &condition)?;
+        let output = network.forward_clips(&x, &vec![timestep; batch], &[], &condition)?;
         let output = output.flatten_all().and_then(|x| x.to_vec1::<f32>());
         let output = output.map_err(medley_nn::Error::from)?;
         for (i, (scheduler, rng, sample)) in runs.iter_mut().enumerate() {
@@ -106,7 +131,15 @@ pub fn draw(
             scheduler.step(&with, sample, rng)?;
         }
     }
+    let frame = |sample: &[f32], at: usize| -> Result<Picture> {
+        let planes = sample.chunks_exact(frames * plane);
+        let planes: Vec<f32> = planes
+            .flat_map(|channel| &channel[at * plane..][..plane])
+            .copied()
+            .collect();
+        Ok(Picture::from_planes(&planes, width as u32, height as u32)?)
+    };
     runs.iter()
-        .map(|(_, _, sample)| Ok(Picture::from_planes(sample, width as u32, height as u32)?))
+        .map(|(_, _, sample)| (0..frames).map(|at| frame(sample, at)).collect())
         .collect()
 }

@@ -1,10 +1,13 @@
 //! What a run that learns to draw is asked for.
 
+use medley_media::Limits;
+use medley_media::film::film_limits;
 use medley_models::dit::DitConfig;
 use medley_sampling::diffusion::{Prediction, Sampler};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::clips::ClipSettings;
 use super::objective::{BETAS, Mixing, TIMESTEPS};
 use crate::data::{LoaderSpec, Side, Split, Transform};
 use crate::{Error, OptimiserKind, OptimiserSettings, Result, Schedule, StepSettings};
@@ -61,6 +64,9 @@ pub struct ImageSettings {
     pub guidance: f64,
     /// What samples are drawn of; captions of the data where there are none.
     pub prompts: Vec<String>,
+    /// What of clips; pictures without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clips: Option<ClipSettings>,
 }
 
 impl ImageSettings {
@@ -98,7 +104,10 @@ impl ImageSettings {
                 )));
             }
         }
-        Ok(())
+        match &self.clips {
+            Some(clips) => clips.check(self.process().get("kind") == Some(&json!("flow"))),
+            None => Ok(()),
+        }
     }
 
     /// The transformer for captions of this width of states.
@@ -109,6 +118,12 @@ impl ImageSettings {
         model["channels"] = json!(3);
         model["sample_height"] = json!(self.transform.height);
         model["sample_width"] = json!(self.transform.width);
+        if let Some(clips) = &self.clips {
+            model["time"] = json!(clips.time);
+            model["sample_frames"] = json!(clips.frames);
+            model["frame_patch_size"] = json!(clips.frame_patch);
+            model["loop"] = json!(clips.loops);
+        }
         let shape = DitConfig::from_json(&model);
         // The sides come from the command line: say which ones the patch divides.
         if let (Err(_), Some(patch)) = (&shape, model["patch_size"].as_u64().filter(|&p| p > 0)) {
@@ -162,8 +177,43 @@ impl ImageSettings {
             buffer: self.shuffle,
             split: self.split()?,
             per_group: self.per_group,
+            frames: self.clips.map_or(1, |clips| clips.frames),
+            limits: match self.clips {
+                Some(_) => film_limits(),
+                None => Limits::default(),
+            },
             ..LoaderSpec::new(self.transform, self.batch, self.seed)
         })
+    }
+
+    /// The pictures that clips are learned with: as they are, and set in motion.
+    pub(super) fn stills(&self) -> Result<Vec<LoaderSpec>> {
+        let Some(clips) = self.clips else {
+            return Ok(Vec::new());
+        };
+        // Each in an order of its own.
+        let spec = |batch, offset| -> Result<LoaderSpec> {
+            Ok(LoaderSpec {
+                batch,
+                limits: Limits::default(),
+                seed: Some(self.seed.wrapping_add(offset)),
+                ..self.loader()?
+            })
+        };
+        let mut specs = Vec::new();
+        if clips.pictures > 0 {
+            specs.push(LoaderSpec {
+                frames: 1,
+                ..spec(clips.pictures, 1)?
+            });
+        }
+        if clips.moved > 0 {
+            specs.push(LoaderSpec {
+                set_in_motion: true,
+                ..spec(clips.moved, 2)?
+            });
+        }
+        Ok(specs)
     }
 
     /// Held-out pictures as they are.

@@ -47,7 +47,7 @@ pub fn measure(batch: usize, steps: usize, compute: Compute) -> Result<Speed> {
     let times = Times::Uniform;
     let rule = Denoising::new(Prediction::Flow, Mixing::Flow { times })?;
     let [height, width] = shape.sample_size;
-    let size = [batch, shape.channels, height, width];
+    let size = [batch, shape.channels, 1, height, width];
     let draws = |number: u64, count: usize| -> Vec<f32> {
         normal(1, Purpose::Noise, number, count)
             .map(|x| x as f32)
@@ -56,7 +56,7 @@ pub fn measure(batch: usize, steps: usize, compute: Compute) -> Result<Speed> {
     let mut batches = Vec::new();
     for number in 0..=steps as u64 {
         let pictures = draws(number, size.iter().product());
-        let mut noisy = rule.mix(&pictures, size, (0, number), false);
+        let mut noisy = rule.mix(&pictures, size, Vec::new(), (0, number), false);
         let states = draws(number, batch * TOKENS * shape.text_width);
         let states = Tensor::from_vec(states, (batch, TOKENS, shape.text_width), &Device::Cpu)
             .map_err(medley_nn::Error::from)?;

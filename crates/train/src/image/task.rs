@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medley_media::{Format, Origin, encode, grid, write_file};
-use medley_models::dit::{Dit, DitConfig, TextKind};
+use medley_media::{Format, Origin, Picture, encode, grid, write_file};
+use medley_models::dit::{Dit, DitConfig, TextKind, TimeKind};
 use medley_nn::{Device, Parameters, Tensor, Weights};
 use serde_json::{Value, json};
 
-use super::{Denoising, Draw, ImageSettings, NoisyBatch, denoising_loss, draw};
+use super::{Denoising, Draw, ImageSettings, NoisyBatch, denoising_loss, draw_clips};
 use crate::captions::{CaptionEncoder, ENCODER};
 use crate::checkpoint::same_settings;
 use crate::data::{Batch, Dataset, Loader, Side, Stream};
 use crate::files::{copy_encoder, write_model, write_whole};
-use crate::initial::{fresh, published, shape_of};
+use crate::initial::{fresh, inflated, published, shape_of};
 use crate::optim::Optimiser;
 use crate::random::{Purpose, unit};
 use crate::step::scalar;
@@ -25,8 +25,16 @@ const EVALUATED_AT_ONCE: usize = 32;
 /// Pictures on the sheet of samples, and in a row of it.
 const SAMPLED: usize = 16;
 const IN_A_ROW: usize = 8;
+/// The same of clips, each of which is a row.
+const EVALUATED_CLIPS: usize = 64;
+const CLIPS_AT_ONCE: usize = 8;
+const SAMPLED_CLIPS: usize = 8;
+/// Pixels between the pictures of a sheet.
+const GAP: u32 = 2;
 /// Steps of a sample.
 const SAMPLE_STEPS: usize = 20;
+/// Frames a second that a clip is shown at where nothing is said.
+const RATE: u32 = 8;
 /// Bytes of encoded captions that are remembered.
 const CAPTION_MEMORY: usize = 512 << 20;
 
@@ -51,6 +59,8 @@ pub struct ImageTask {
     network: Dit,
     rule: Denoising,
     stream: Stream,
+    /// Pictures beside the clips, as they are and set in motion.
+    stills: Vec<Stream>,
     captions: Option<CaptionEncoder>,
     encoder: Option<PathBuf>,
     held: Vec<NoisyBatch>,
@@ -58,18 +68,21 @@ pub struct ImageTask {
 }
 
 /// Makes everything that a run needs. `encoder` reads captions for models with text; `base` is the folder of a model of the
-/// same shape to go on from, without which the model begins from nothing.
+/// same shape to go on from, without which the model begins from nothing; a model of clips may go on from one of pictures.
+/// `stills` are the pictures that clips are learned with.
 ///
 /// # Errors
 /// [`Error::Setting`], [`Error::Data`], [`Error::Caption`], [`Error::Model`], each for its part.
 pub fn prepare(
     settings: &ImageSettings,
     dataset: Arc<Dataset>,
+    stills: Option<Arc<Dataset>>,
     encoder: Option<&Path>,
     base: Option<&Path>,
 ) -> Result<(ImageTask, Trainer, ImagePlan)> {
     settings.check()?;
-    let rule = Denoising::new(settings.prediction, settings.mixing)?;
+    let shared = settings.clips.map_or(0.0, |clips| clips.shared_noise);
+    let rule = Denoising::new(settings.prediction, settings.mixing)?.sharing(shared)?;
     let mut captions = match encoder {
         Some(path) => Some(CaptionEncoder::open(
             path,
@@ -79,9 +92,14 @@ pub fn prepare(
         None => None,
     };
     let shape = settings.shape(captions.as_ref().map_or(0, |c| c.width()))?;
-    let tensors = match base {
-        Some(base) => published(shape.parameters(), &base.join("model.safetensors"), "")?,
-        None => fresh(shape.parameters(), settings.seed),
+    let file = base.map(|base| base.join("model.safetensors"));
+    let tensors = match (file, settings.clips) {
+        (Some(file), None) => published(shape.parameters(), &file, "")?,
+        (Some(file), Some(_)) => {
+            let still = shape.of_pictures().parameters();
+            inflated(shape.parameters(), still, &file, settings.seed)?
+        }
+        (None, _) => fresh(shape.parameters(), settings.seed),
     };
     let parameters = Parameters::new(&tensors, |_| 0.0, &Device::Cpu)?;
     drop(tensors);
@@ -94,6 +112,14 @@ pub fn prepare(
     let task = ImageTask {
         prompts: prompts(settings, &dataset)?,
         stream: Stream::new(dataset, settings.loader()?)?,
+        stills: match stills {
+            Some(stills) => settings
+                .stills()?
+                .into_iter()
+                .map(|spec| Ok(Stream::new(stills.clone(), spec)?))
+                .collect::<Result<_>>()?,
+            None => Vec::new(),
+        },
         settings: settings.clone(),
         encoder: encoder.map(Path::to_owned),
         network,
@@ -122,7 +148,8 @@ fn prompts(settings: &ImageSettings, dataset: &Dataset) -> Result<Vec<String>> {
         true => dataset.side(settings.split()?, Side::HeldOut)?,
         false => (0..dataset.items().len() as u32).collect(),
     };
-    let count = SAMPLED.min(side.len());
+    let most = settings.clips.map_or(SAMPLED, |_| SAMPLED_CLIPS);
+    let count = most.min(side.len());
     let caption = |i: usize| {
         let item = &dataset.items()[side[i * side.len() / count] as usize];
         item.captions().next().unwrap_or("").to_owned()
@@ -144,14 +171,19 @@ fn held_out(
     rule: &Denoising,
     mut captions: Option<&mut CaptionEncoder>,
 ) -> Result<Vec<NoisyBatch>> {
-    let mut loader = Loader::new(dataset.clone(), settings.held_out(EVALUATED_AT_ONCE)?)?;
+    let (all, at_once) = match settings.clips {
+        Some(_) => (EVALUATED_CLIPS, CLIPS_AT_ONCE),
+        None => (EVALUATED, EVALUATED_AT_ONCE),
+    };
+    let mut loader = Loader::new(dataset.clone(), settings.held_out(at_once)?)?;
     let mut held = Vec::new();
-    while held.len() < EVALUATED / EVALUATED_AT_ONCE {
+    while held.len() < all / at_once {
         let Some(batch) = loader.next_of_epoch(0)? else {
             break;
         };
         let draws = (0, held.len() as u64);
-        let mut noisy = rule.mix(&batch.pixels, batch.shape(), draws, true);
+        let shape = batch.clip_shape();
+        let mut noisy = rule.mix(&batch.pixels, shape, Vec::new(), draws, true);
         if let Some(captions) = captions.as_deref_mut() {
             let texts: Vec<&str> = batch.captions.iter().map(String::as_str).collect();
             noisy.text = Some(states(captions, &texts)?);
@@ -175,11 +207,14 @@ impl ImageTask {
         let parameters = trainer.parameters().count();
         let moments = Optimiser::bytes_for(&trainer.settings().optimiser, trainer.parameters());
         let averages = if self.settings.ema.is_some() { 4 } else { 0 } * parameters;
-        let tokens = (c.sample_size[0] / c.patch_size) * (c.sample_size[1] / c.patch_size);
+        let tokens = (c.sample_size[0] / c.patch_size)
+            * (c.sample_size[1] / c.patch_size)
+            * (c.frames / c.frame_patch);
         // What a block keeps for its backward pass: states, norms, q, k, v, what was mixed, and the wide states before and
         // after their activation.
         let cross = if c.text == TextKind::None { 0 } else { 3 };
-        let block = (9 + cross) * c.hidden_size + 2 * c.intermediate_size;
+        let time = if c.time == TimeKind::Factorised { 6 } else { 0 };
+        let block = (9 + cross + time) * c.hidden_size + 2 * c.intermediate_size;
         // Those that run again keep what comes in, and one of them all of it.
         let kept = match self.settings.recompute {
             true => block + c.hidden_size * c.layers,
@@ -207,23 +242,29 @@ impl ImageTask {
     }
 
     /// Noise and captions for the batch of this number.
-    fn noisy(&mut self, batch: &Batch, number: u64) -> Result<NoisyBatch> {
-        let seed = self.settings.seed;
+    fn noisy(&mut self, batch: &Batch, (seed, number): (u64, u64)) -> Result<NoisyBatch> {
+        let shape = batch.clip_shape();
+        let clips = self.settings.clips.filter(|_| batch.frames > 1);
+        let known = clips.map_or(Vec::new(), |c| c.known(batch.len(), seed, number));
         let mut noisy = self
             .rule
-            .mix(&batch.pixels, batch.shape(), (seed, number), false);
-        if let Some(captions) = &mut self.captions {
-            let kept = |i: usize| {
-                unit(seed, Purpose::Drop, number, i as u64) >= self.settings.drop_captions
-            };
-            let texts: Vec<&str> = batch
-                .captions
-                .iter()
-                .enumerate()
-                .map(|(i, caption)| if kept(i) { caption.as_str() } else { "" })
-                .collect();
-            noisy.text = Some(states(captions, &texts)?);
-        }
+            .mix(&batch.pixels, shape, known, (seed, number), false);
+        let Some(captions) = &mut self.captions else {
+            return Ok(noisy);
+        };
+        let text = |(i, caption): (usize, &String)| {
+            let i = i as u64;
+            if unit(seed, Purpose::Drop, number, i) < self.settings.drop_captions {
+                return String::new();
+            }
+            match clips {
+                Some(clips) => clips.caption(caption, batch.rates[i as usize], seed, number, i),
+                None => caption.clone(),
+            }
+        };
+        let texts: Vec<String> = batch.captions.iter().enumerate().map(text).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        noisy.text = Some(states(captions, &texts)?);
         Ok(noisy)
     }
 
@@ -235,6 +276,7 @@ impl ImageTask {
             steps: SAMPLE_STEPS,
             guidance: self.settings.guidance,
             seed: self.settings.seed,
+            shared_noise: self.settings.clips.map_or(0.0, |clips| clips.shared_noise),
         }
     }
 
@@ -254,6 +296,15 @@ impl ImageTask {
             "text_tokens": s.text_tokens,
             "sampler": { "name": s.sampler(), "steps": SAMPLE_STEPS, "guidance": guidance },
         });
+        if let Some(clips) = &s.clips {
+            config["medium"] = json!("video");
+            config["clip"] = json!({
+                "frames": clips.frames,
+                "rate": RATE,
+                "shared_noise": clips.shared_noise,
+                "rate_in_prompt": clips.rate_words > 0.0,
+            });
+        }
         if self.encoder.is_some() {
             config["text_encoder"] = json!(ENCODER);
         }
@@ -263,30 +314,48 @@ impl ImageTask {
 
 impl Task for ImageTask {
     fn unit(&self) -> &'static str {
-        "pictures"
+        match self.settings.clips {
+            Some(_) => "clips",
+            None => "pictures",
+        }
     }
 
     fn batches(&mut self) -> Result<Vec<NoisyBatch>> {
-        (0..self.settings.accumulate)
-            .map(|_| {
-                let (batch, number) = self.stream.next_batch()?;
-                self.noisy(&batch, number)
-            })
-            .collect()
+        let seed = self.settings.seed;
+        let mut batches = Vec::new();
+        for _ in 0..self.settings.accumulate {
+            let (batch, number) = self.stream.next_batch()?;
+            batches.push(self.noisy(&batch, (seed, number))?);
+            for i in 0..self.stills.len() {
+                let (batch, number) = self.stills[i].next_batch()?;
+                let seed = seed.wrapping_add(1 + i as u64);
+                batches.push(self.noisy(&batch, (seed, number))?);
+            }
+        }
+        Ok(batches)
     }
 
     fn size(&self, batch: &NoisyBatch) -> usize {
-        batch.shape[0]
+        match self.settings.clips {
+            Some(_) if batch.shape[2] == 1 => 0,
+            _ => batch.shape[0],
+        }
     }
 
     fn state(&self) -> Value {
         let mut state = self.stream.state();
         state["settings"] = json!(self.settings);
+        if !self.stills.is_empty() {
+            state["stills"] = self.stills.iter().map(Stream::state).collect();
+        }
         state
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
         same_settings(state, &self.settings, |settings| &mut settings.steps)?;
+        for (i, stills) in self.stills.iter_mut().enumerate() {
+            stills.restore(&state["stills"][i])?;
+        }
         self.stream.restore(state)
     }
 
@@ -306,8 +375,10 @@ impl Task for ImageTask {
     fn sample(&mut self, step: u64, folder: &Path) -> Result<Vec<String>> {
         let how = self.how();
         let prompts: Vec<&str> = self.prompts.iter().map(String::as_str).collect();
-        let pictures = draw(&self.network, self.captions.as_mut(), &prompts, &how)?;
-        let sheet = grid(&pictures, IN_A_ROW, 2, [255; 3])?;
+        let clips = draw_clips(&self.network, self.captions.as_mut(), &prompts, &how)?;
+        let in_a_row = self.settings.clips.map_or(IN_A_ROW, |clips| clips.frames);
+        let pictures: Vec<Picture> = clips.into_iter().flatten().collect();
+        let sheet = grid(&pictures, in_a_row, GAP, [255; 3])?;
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make", e))?;
         let path = folder.join(format!("step-{step:07}.png"));
         write_file(
@@ -327,6 +398,10 @@ impl Task for ImageTask {
     }
 
     fn complaints(&mut self) -> Vec<String> {
-        self.stream.complaints()
+        let mut lines = self.stream.complaints();
+        for stills in &mut self.stills {
+            lines.extend(stills.complaints());
+        }
+        lines
     }
 }

@@ -2,6 +2,7 @@
 //! the text encoder that ships with them.
 
 mod captions;
+mod clips;
 mod encoder;
 mod packages;
 
@@ -32,6 +33,8 @@ pub struct IconsArgs {
 enum IconsCommand {
     /// Quantise the sentence encoder for the icons' captions and measure what that costs
     Encoder(encoder::EncoderArgs),
+    /// The dataset of clips: the emoji that move
+    Clips,
 }
 
 pub fn run(args: &IconsArgs) -> Result<()> {
@@ -40,6 +43,10 @@ pub fn run(args: &IconsArgs) -> Result<()> {
         Some(IconsCommand::Encoder(encoder)) => {
             encoder::run(encoder, &folder(args.out.as_deref())?)
         }
+        Some(IconsCommand::Clips) => match &args.out {
+            Some(out) => clips::dataset(out),
+            None => clips::dataset(&process::ref_dir()?.join("clips")),
+        },
     }
 }
 

@@ -36,6 +36,14 @@ const FLUENT: Package = Package {
     sha256: "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58",
 };
 
+/// Fluent clips of 256 pixels, and pictures that do not move.
+const MOVING: Package = Package {
+    name: "@lobehub/fluent-emoji-anim-1",
+    version: "1.0.0",
+    file: "lobehub-fluent-emoji-anim-1-1.0.0.tgz",
+    sha256: "4c03ac178c1eabf2e2a16dd498f3cc2b92dc30ec3466ae38fdc497d4774c99ea",
+};
+
 /// Words for each emoji.
 const WORDS: Package = Package {
     name: "emojilib",
@@ -82,6 +90,21 @@ pub fn fetch() -> Result<Packages> {
         flat: pictures(noto, ".png"),
         solid: pictures(fluent, ".webp"),
     })
+}
+
+/// Animated Fluent pictures, WebP, by name without ending, and those that do not move; with what the dataset of clips says of
+/// licences.
+pub fn moving() -> Result<(BTreeMap<String, Vec<u8>>, String)> {
+    let dir = process::ref_dir()?.join("npm");
+    let members = MOVING.members(&dir, |name| name.starts_with("assets/"))?;
+    let licences = format!(
+        "Fluent Emoji, Copyright (c) Microsoft Corporation, MIT (https://github.com/microsoft/fluentui-emoji), animated, as in \
+         the npm package {}, Copyright (c) 2023 LobeHub, MIT. Names and words as in the dataset of icons: {}, MIT; {}, MIT.\n\n{MIT}",
+        MOVING.label(),
+        NOTO.label(),
+        WORDS.label(),
+    );
+    Ok((pictures(members, ".webp"), licences))
 }
 
 fn take(members: &mut BTreeMap<String, Vec<u8>>, name: &str) -> Result<Vec<u8>> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use medley_engine::train::OptimiserKind;
 use medley_engine::train::data::{Crop, Dataset, Side, Split, Transform, survey};
-use medley_engine::train::image::{ImageSettings, Mixing, Times, base_model, prepare};
+use medley_engine::train::image::{
+    ClipSettings, ImageSettings, Mixing, Times, base_model, prepare,
+};
 use serde_json::{Value, json};
 
 use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
@@ -35,6 +37,13 @@ pub fn open(data: &Path, read: bool, global: &Global) -> Outcome<Arc<Dataset>> {
         false => Dataset::open_pictures(data),
     };
     let dataset = dataset.map_err(|e| failure(e.into()))?;
+    tell_bad(&dataset, global);
+    Ok(Arc::new(dataset))
+}
+
+/// The clips of `--data`.
+fn open_films(data: &Path, read: bool, global: &Global) -> Outcome<Arc<Dataset>> {
+    let dataset = Dataset::open_films(data, read).map_err(|e| failure(e.into()))?;
     tell_bad(&dataset, global);
     Ok(Arc::new(dataset))
 }
@@ -121,6 +130,7 @@ fn settings(args: &TrainImageArgs, text: bool, hold_out: f64) -> Outcome<ImageSe
         seed: args.run.seed.unwrap_or_else(fresh_seed),
         guidance: args.guidance,
         prompts: args.prompts.clone(),
+        clips: None,
     })
 }
 
@@ -147,8 +157,25 @@ pub fn encoder(name: Option<&str>) -> Outcome<Option<PathBuf>> {
     }
 }
 
+/// What a run learns from, clips where it does.
+pub struct Data {
+    /// How clips are learned.
+    pub clips: Option<ClipSettings>,
+    /// Pictures beside them.
+    pub stills: Option<Arc<Dataset>>,
+}
+
 /// `medley train image`
 pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
+    let data = Data {
+        clips: None,
+        stills: None,
+    };
+    learn(args, data, global)
+}
+
+/// Trains on pictures, or on clips.
+pub fn learn(args: &TrainImageArgs, data: Data, global: &Global) -> Outcome {
     let checkpoint = checkpoint(&args.run)?;
     let before: Option<ImageSettings> =
         serde_json::from_value(settings_before(checkpoint.as_ref())).ok();
@@ -167,7 +194,10 @@ pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
         }
         (name, _) => encoder(name.as_deref())?,
     };
-    let dataset = open(&args.pictures.data, encoder.is_some(), global)?;
+    let dataset = match data.clips {
+        Some(_) => open_films(&args.pictures.data, encoder.is_some(), global)?,
+        None => open(&args.pictures.data, encoder.is_some(), global)?,
+    };
     // A run that goes on keeps its settings; only its end may move.
     let settings = match before {
         Some(before) => ImageSettings {
@@ -176,20 +206,28 @@ pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
         },
         None => {
             let share = hold_out(args.pictures.hold_out, &dataset, global)?;
-            settings(args, encoder.is_some(), share)?
+            ImageSettings {
+                clips: data.clips,
+                ..settings(args, encoder.is_some(), share)?
+            }
         }
     };
     let (mut task, mut trainer, plan) = prepare(
         &settings,
         dataset.clone(),
+        data.stills,
         encoder.as_deref(),
         args.base.as_deref(),
     )
     .map_err(failure)?;
+    let what = match settings.clips {
+        Some(_) => "clip",
+        None => "picture",
+    };
     note(
         global,
         &format!(
-            "{} pictures an epoch; {} parameters, {} tokens a picture; {} steps of {} pictures; about {} of memory",
+            "{} {what}s an epoch; {} parameters, {} tokens a {what}; {} steps of {} {what}s; about {} of memory",
             plan.pictures,
             plan.parameters,
             plan.tokens,
@@ -217,7 +255,10 @@ pub fn run(args: &TrainImageArgs, global: &Global) -> Outcome {
         checkpoint.as_ref(),
         (
             settings.seed,
-            json!({ "medium": "image", "training": settings }),
+            json!({
+                "medium": if settings.clips.is_some() { "video" } else { "image" },
+                "training": settings,
+            }),
         ),
         global,
     )

@@ -6,6 +6,7 @@ mod music;
 mod scorer;
 mod text;
 mod upscaler;
+mod video;
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ pub fn run(command: TrainCommand, global: &Global) -> Outcome {
         TrainCommand::Text(args) => text::run(&args, global),
         TrainCommand::Image(args) => image::run(&args, global),
         TrainCommand::Music(args) => music::run(&args, global),
+        TrainCommand::Video(args) => video::run(&args, global),
         TrainCommand::Gan(args) => gan::run(&args, global),
         TrainCommand::Scorer(args) => scorer::run(&args, global),
         TrainCommand::Upscaler(args) => upscaler::run(&args, global),

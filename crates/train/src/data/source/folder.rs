@@ -1,13 +1,14 @@
 //! Folders: lists and archives within them, sidecars, and names that are captions.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
 use super::{
-    Dataset, Item, Kind, Place, captions_of, extension, is_compressed_archive, is_other_picture,
-    is_picture, read_text, stem,
+    Dataset, Item, Kind, Place, captions_of, extension, is_compressed_archive, is_film,
+    is_other_picture, is_picture, read_text, stem,
 };
 use crate::data::DataError;
 
@@ -84,7 +85,11 @@ impl Dataset {
         {
             return Err(DataError::Compressed { path });
         }
-        self.caption(found.pictures)
+        let pictures = match self.films {
+            true => with_folders(&root, found.pictures),
+            false => found.pictures,
+        };
+        self.caption(pictures)
     }
 
     /// Everything in the folder and those within it, in the order of names. Links are followed; what begins
@@ -116,7 +121,7 @@ impl Dataset {
                 continue;
             }
             let path = entry.into_path();
-            if is_picture(&path) {
+            if is_picture(&path) || self.films && is_film(&path) {
                 found.pictures.push(path);
             } else if is_other_picture(&path) {
                 let reason = format!(
@@ -186,6 +191,28 @@ impl Dataset {
     fn push_silent(&mut self, name: &str) {
         self.push(Item::new(name, Place::File, vec![String::new()], None));
     }
+}
+
+/// The files with each folder of frames in the place of its pictures: one below `root` that holds several pictures whose names
+/// say nothing but a number.
+fn with_folders(root: &Path, files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let wordless = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        words(stem(&name)).is_none()
+    };
+    let mut folders: BTreeMap<PathBuf, (usize, bool)> = BTreeMap::new();
+    for file in &files {
+        let of = folders.entry(file.parent().unwrap_or(root).to_owned());
+        let (count, frames) = of.or_insert((0, true));
+        *count += 1;
+        *frames &= wordless(file) && sidecar(file).is_none();
+    }
+    folders.retain(|folder, (count, frames)| folder != root && *count > 1 && *frames);
+    let in_none = |file: &PathBuf| file.parent().is_none_or(|f| !folders.contains_key(f));
+    let mut all: Vec<PathBuf> = files.into_iter().filter(in_none).collect();
+    all.extend(folders.into_keys());
+    all.sort();
+    all
 }
 
 fn sidecar(picture: &Path) -> Option<PathBuf> {

@@ -150,7 +150,8 @@ impl Dataset {
         if captions.is_empty() {
             return self.bad.push(file, "nothing is said about it");
         }
-        if !self.root.join(file).is_file() {
+        let path = self.root.join(file);
+        if !(path.is_file() || self.films && path.is_dir()) {
             return self.bad.push(file, "there is no such file");
         }
         self.push(Item::new(file, Place::File, captions, group));

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use medley_media::{Format, Limits, MediaError, Picture};
+use medley_media::film::{Clip, FilmFormat, read_clip};
+use medley_media::{Format, Limits, MediaError, Picture, decode_frames};
 use serde::Serialize;
 
 use super::{DataError, Side, Split};
@@ -153,6 +154,8 @@ pub struct Dataset {
     kind: Kind,
     /// Whether a picture about which nothing is said is of no use.
     needs_captions: bool,
+    /// Whether films and folders of frames count as well as pictures.
+    films: bool,
     archives: Vec<PathBuf>,
     tables: Vec<rows::PictureTable>,
     /// Row groups that were read last.
@@ -168,7 +171,7 @@ impl Dataset {
     /// One line, with a hint, where nothing is there, nothing is said about the pictures, or the list or archive
     /// cannot be read. Single entries that cannot be used are in [`Dataset::bad`].
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        Self::open_as(path, true)
+        Self::open_as(path, true, false)
     }
 
     /// The same for those who look at pictures alone: one of a folder that has no caption has the empty one.
@@ -176,10 +179,19 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::open`].
     pub fn open_pictures(path: &Path) -> Result<Self, DataError> {
-        Self::open_as(path, false)
+        Self::open_as(path, false, false)
     }
 
-    fn open_as(path: &Path, needs_captions: bool) -> Result<Self, DataError> {
+    /// The same for clips: animated pictures, MP4 files, and folders whose pictures are frames, numbered in their names. A
+    /// folder's caption is its name, or in a `FOLDER.txt` beside it.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub fn open_films(path: &Path, needs_captions: bool) -> Result<Self, DataError> {
+        Self::open_as(path, needs_captions, true)
+    }
+
+    fn open_as(path: &Path, needs_captions: bool, films: bool) -> Result<Self, DataError> {
         let meta = std::fs::metadata(path).map_err(DataError::io(path, "read"))?;
         let parent = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut dataset = Self {
@@ -191,6 +203,7 @@ impl Dataset {
             },
             kind: Kind::FileNames,
             needs_captions,
+            films,
             archives: Vec::new(),
             tables: Vec::new(),
             unpacked: Groups::new(rows::KEPT),
@@ -353,6 +366,18 @@ impl Dataset {
         medley_media::decode(&self.bytes(item, limits)?, limits)
     }
 
+    /// A clip, decoded within the limits.
+    ///
+    /// # Errors
+    /// As [`read_clip`] and [`decode_frames`], and what [`Dataset::bytes`] says.
+    pub fn clip(&self, item: &Item, limits: &Limits) -> Result<Clip, MediaError> {
+        if item.place == Place::File {
+            return read_clip(&self.root.join(&*item.name), *limits, None);
+        }
+        let frames = decode_frames(&self.bytes(item, limits)?, limits)?;
+        Clip::of_frames(frames, limits.frames)
+    }
+
     fn push(&mut self, item: Item) {
         self.items.push(item);
     }
@@ -396,6 +421,10 @@ fn is_compressed_archive(path: &Path) -> bool {
 
 fn is_picture(path: &Path) -> bool {
     Format::from_path(path).is_ok()
+}
+
+fn is_film(path: &Path) -> bool {
+    path.extension().is_some() && FilmFormat::from_path(path).is_ok()
 }
 
 /// A picture of a format that is not read, by its ending.
