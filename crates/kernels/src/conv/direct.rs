@@ -22,6 +22,7 @@ pub(super) fn panel_cols(isa: Isa) -> usize {
 }
 
 /// Weights in panels of [`panel_cols`] outputs: panel, row (tap and input channel), output; zeros behind the last.
+#[derive(Clone, Debug)]
 pub(super) struct Panels {
     data: Vec<f32>,
     /// Taps times input channels.
@@ -36,16 +37,36 @@ impl Panels {
         self.width
     }
 
+    /// Taps times input channels.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.data.len() * 4
+    }
+
     /// Out of a matrix `[rows, width]`.
     pub(super) fn of_rows(isa: Isa, matrix: &[f32], rows: usize, width: usize) -> Self {
+        Self::filled(isa, rows, width, |row, columns, to| {
+            to.copy_from_slice(&matrix[row * width..][columns]);
+        })
+    }
+
+    /// Of a matrix `[rows, width]` of which `fill` writes some columns of a row.
+    pub(super) fn filled(
+        isa: Isa,
+        rows: usize,
+        width: usize,
+        fill: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
+    ) -> Self {
         let cols = panel_cols(isa);
         let mut data = vec![0.0; width.div_ceil(cols) * cols * rows];
         pool::parallel_chunks(&mut data, (rows * cols).max(1), |i, panel| {
-            let from = i * cols;
-            let count = cols.min(width - from);
+            let columns = i * cols..width.min((i + 1) * cols);
             for (row, to) in panel.chunks_exact_mut(cols).enumerate() {
-                let at = row * width + from;
-                to[..count].copy_from_slice(&matrix[at..at + count]);
+                fill(row, columns.clone(), &mut to[..columns.len()]);
             }
         });
         Self { data, rows, width }

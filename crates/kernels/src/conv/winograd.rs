@@ -118,34 +118,51 @@ pub(super) fn forward(
         tiles: [patches.rows.div_ceil(2), patches.cols.div_ceil(2)],
     };
     let total = batch * work.tiles[0] * work.tiles[1];
+    let (inputs, outputs) = (kernels.inputs, kernels.outputs);
+    by_points(
+        isa,
+        &kernels.points,
+        [inputs, outputs],
+        total,
+        |range, to| turn_pixels(isa, &work, range, to),
+        |range, from| turn_outputs(isa, &work, range, from, out),
+    );
+}
+
+/// Does `total` tiles of `[inputs, outputs]` channels in tasks that stay near the processor: `turn` writes what a range
+/// of tiles sees at the points (point, tile, channel), `back` takes the products with `points` there.
+pub(super) fn by_points(
+    isa: Isa,
+    points: &[Panels],
+    [inputs, outputs]: [usize; 2],
+    total: usize,
+    turn: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    back: impl Fn(Range<usize>, &[f32]) + Sync,
+) {
     let rows = direct::block_rows(if isa == Isa::Avx512 { 16 } else { 8 });
-    let most = NEAR / (POINTS * kernels.inputs.max(kernels.outputs));
+    let most = NEAR / (points.len() * inputs.max(outputs)).max(1);
     let each = (most.clamp(rows, 8 * rows) / rows * rows).min(total.div_ceil(rows) * rows);
     pool::parallel_for(total.div_ceil(each), |task| {
         let range = task * each..((task + 1) * each).min(total);
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch {
-                inputs,
-                outputs,
-                rows,
-            } = scratch;
-            let (k, m) = (kernels.inputs, kernels.outputs);
-            if inputs.len() < POINTS * each * k {
-                *inputs = unspecified(POINTS * each * k);
+            let [seen, made] = [inputs, outputs].map(|width| points.len() * each * width);
+            if scratch.inputs.len() < seen {
+                scratch.inputs = unspecified(seen);
             }
-            if outputs.len() < POINTS * each * m {
-                *outputs = unspecified(POINTS * each * m);
+            if scratch.outputs.len() < made {
+                scratch.outputs = unspecified(made);
             }
-            turn_pixels(isa, &work, range.clone(), inputs);
+            turn(range.clone(), &mut scratch.inputs);
+            let out = SharedMut::new(&mut scratch.outputs);
             products(
                 isa,
-                kernels,
+                points,
                 range.len(),
-                inputs,
-                rows,
-                &SharedMut::new(outputs),
+                &scratch.inputs,
+                &mut scratch.rows,
+                &out,
             );
-            turn_outputs(isa, &work, range, outputs, out);
+            back(range, &scratch.outputs);
         });
     });
 }
@@ -235,18 +252,17 @@ simd_fn! {
 /// The product over channels at each point.
 fn products(
     isa: Isa,
-    kernels: &Kernels,
+    points: &[Panels],
     tiles: usize,
     inputs: &[f32],
     rows: &mut Vec<*const f32>,
     out: &SharedMut<'_, f32>,
 ) {
-    let (k, m) = (kernels.inputs, kernels.outputs);
-    for (point, panels) in kernels.points.iter().enumerate() {
-        let first = point * tiles;
+    for (point, panels) in points.iter().enumerate() {
+        let (k, first) = (panels.rows(), point * tiles);
         rows.clear();
         rows.extend((first..first + tiles).map(|row| inputs[row * k..(row + 1) * k].as_ptr()));
-        product(isa, panels, rows, k, first * m, out);
+        product(isa, panels, rows, k, first * panels.width(), out);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The blocks that a VITS voice is built of, over rows of numbers, channels last.
 
+use std::ops::Range;
+
 use medley_kernels::{Activation, Conv1d, Conv1dParams, activate, layer_norm};
 use medley_nn::Weights;
 
@@ -7,6 +9,25 @@ use crate::{ConfigError, Result};
 
 /// Added to the variance in every norm.
 const EPS: f32 = 1e-5;
+
+/// A part of a sequence.
+#[derive(Clone)]
+pub(super) struct Part<'a> {
+    /// Its rows.
+    pub(super) data: &'a [f32],
+    /// Which rows these are.
+    pub(super) rows: Range<usize>,
+    /// Rows of the whole sequence.
+    pub(super) length: usize,
+}
+
+impl<'a> Part<'a> {
+    /// Some of its rows, of this width.
+    pub(super) fn slice(&self, rows: Range<usize>, width: usize) -> &'a [f32] {
+        let first = self.rows.start;
+        &self.data[(rows.start - first) * width..(rows.end - first) * width]
+    }
+}
 
 /// A convolution that keeps the length.
 pub(super) struct Conv {
@@ -25,6 +46,26 @@ impl Conv {
         sizes: (usize, Option<usize>),
         dilation: usize,
     ) -> Result<Self> {
+        Self::packed(weights, name, sizes, dilation, false)
+    }
+
+    /// The same for sound, which has many rows and no use for the last bits.
+    pub(super) fn of_sound(
+        weights: &Weights,
+        name: &str,
+        sizes: (usize, Option<usize>),
+        dilation: usize,
+    ) -> Result<Self> {
+        Self::packed(weights, name, sizes, dilation, true)
+    }
+
+    fn packed(
+        weights: &Weights,
+        name: &str,
+        sizes: (usize, Option<usize>),
+        dilation: usize,
+        for_speed: bool,
+    ) -> Result<Self> {
         let weight = format!("{name}.weight");
         let [out, inputs, taps] = three(weights, &weight)?;
         let other = inputs != sizes.0 || sizes.1.is_some_and(|wanted| out != wanted);
@@ -35,10 +76,13 @@ impl Conv {
         }
         let stored = weights.values(&weight, &[out, inputs, taps])?;
         let bias = format!("{name}.bias");
+        let at = |o: usize, i: usize, k: usize| stored[(o * inputs + i) * taps + k];
+        let sizes = [out, inputs, taps];
         Ok(Self {
-            kernel: Conv1d::pack([out, inputs, taps], |o, i, k| {
-                stored[(o * inputs + i) * taps + k]
-            }),
+            kernel: match for_speed {
+                true => Conv1d::pack_for_speed(sizes, at),
+                false => Conv1d::pack(sizes, at),
+            },
             bias: match weights.has(&bias) {
                 true => Some(weights.values(&bias, &[out])?),
                 false => None,
@@ -50,6 +94,33 @@ impl Conv {
 
     pub(super) fn outputs(&self) -> usize {
         self.kernel.outputs()
+    }
+
+    /// Rows that an output sees before and behind its own.
+    pub(super) fn reach(&self) -> usize {
+        self.padding
+    }
+
+    /// Rows `rows` of the result for a sequence, of which `x` is a part that has every row that they see. It is written to
+    /// `out`, or added to what stands there.
+    pub(super) fn part(
+        &self,
+        x: &Part<'_>,
+        rows: Range<usize>,
+        slope: Option<f32>,
+        add: bool,
+        out: &mut [f32],
+    ) {
+        let sees = rows.start.saturating_sub(self.padding)..(rows.end + self.padding).min(x.length);
+        let params = Conv1dParams {
+            padding: [
+                self.padding - (rows.start - sees.start),
+                self.padding - (sees.end - rows.end),
+            ],
+            ..self.params(slope, add)
+        };
+        let seen = x.slice(sees, self.kernel.inputs());
+        self.kernel.forward(seen, &params, out);
     }
 
     fn params(&self, slope: Option<f32>, add: bool) -> Conv1dParams<'_> {
@@ -117,7 +188,7 @@ impl Upsample {
             }
         };
         Ok(Self {
-            kernel: Conv1d::pack([stride * out, inputs, meet], at),
+            kernel: Conv1d::pack_for_speed([stride * out, inputs, meet], at),
             bias: (0..stride).flat_map(|_| bias.iter().copied()).collect(),
             meet,
             stride,
@@ -125,26 +196,47 @@ impl Upsample {
         })
     }
 
+    pub(super) fn inputs(&self) -> usize {
+        self.kernel.inputs()
+    }
+
     pub(super) fn outputs(&self) -> usize {
         self.kernel.outputs() / self.stride
     }
 
-    /// `[rows, in]` → `[rows · stride, out]`
-    pub(super) fn after(&self, x: &[f32], slope: f32) -> Vec<f32> {
-        let rows = x.len() / self.kernel.inputs().max(1);
+    /// Rows that `rows` of them become.
+    pub(super) fn length(&self, rows: usize) -> usize {
+        rows * self.stride
+    }
+
+    /// Rows `rows` of the result for all of `x`, which a leaky rectifier of this slope goes over first. They stand in
+    /// `room`, which is used again, from the number given back on.
+    pub(super) fn part(
+        &self,
+        x: &[f32],
+        rows: Range<usize>,
+        slope: f32,
+        room: &mut Vec<f32>,
+    ) -> usize {
+        let (inputs, outputs) = (self.kernel.inputs(), self.kernel.outputs());
+        // In groups of `stride`, of which each sees the row of its number and those before that it meets.
+        let padded = rows.start + self.padding..rows.end + self.padding;
+        let groups = padded.start / self.stride..padded.end.div_ceil(self.stride);
+        let (n, before) = (x.len() / inputs.max(1), self.meet - 1);
+        let sees = groups.start.saturating_sub(before).min(n)..groups.end.min(n);
         let params = Conv1dParams {
-            padding: [self.meet - 1; 2],
+            padding: [
+                before.saturating_sub(groups.start),
+                groups.end - sees.end,
+            ],
             slope: Some(slope),
             bias: Some(&self.bias),
             ..Conv1dParams::default()
         };
-        let length = self.kernel.length(rows, &params);
-        let mut out = vec![0.0; length * self.kernel.outputs()];
-        self.kernel.forward(x, &params, &mut out);
-        let width = self.kernel.outputs() / self.stride;
-        out.truncate((self.padding + rows * self.stride) * width);
-        out.drain(..self.padding * width);
-        out
+        room.resize(groups.len() * outputs, 0.0);
+        self.kernel
+            .forward(&x[sees.start * inputs..sees.end * inputs], &params, room);
+        (padded.start - groups.start * self.stride) * self.outputs()
     }
 }
 

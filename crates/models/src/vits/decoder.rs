@@ -1,10 +1,17 @@
 //! Latents to samples: HiFi-GAN's generator (Kong et al., arXiv:2010.05646), with its blocks of the first and of the
 //! second kind.
+//!
+//! A stage goes over its rows in chunks that stay near the processor: a task stretches its chunk with the rows around
+//! it that the blocks see, and takes it through all of them. What tasks compute of each other's rows is less than what
+//! the memory would take.
 
-use medley_kernels::{Activation, activate, pool};
+use std::cell::RefCell;
+use std::ops::Range;
+
+use medley_kernels::{Activation, activate, pool, unspecified};
 use medley_nn::Weights;
 
-use super::blocks::{Conv, Upsample, add, add_row};
+use super::blocks::{Conv, Part, Upsample, add, add_row};
 use crate::{ConfigError, Result};
 
 /// Slope of the rectifiers below 0, and of the last one.
@@ -21,7 +28,14 @@ pub(super) struct Decoder {
 struct Stage {
     up: Upsample,
     blocks: Vec<Block>,
+    /// Rows around a chunk that its blocks see.
+    reach: usize,
 }
+
+/// Numbers of a chunk.
+const CHUNK: usize = 48 << 10;
+/// Chunks come in fours, so that they are shared out evenly.
+const EVEN: usize = 4;
 
 /// Most samples of a frame: what a step of the strides together makes of it.
 const MOST_HOP: usize = 4096;
@@ -45,7 +59,7 @@ impl Decoder {
             |i: &usize| weights.has(&format!("dec.resblocks.{i}.{}.weight", kind(weights, *i)));
         let blocks = (0..64).take_while(block).count();
         let per = blocks / ups.max(1);
-        let conv_pre = Conv::new(weights, "dec.conv_pre", (sizes[0], None), 1)?;
+        let conv_pre = Conv::of_sound(weights, "dec.conv_pre", (sizes[0], None), 1)?;
         let first = conv_pre.outputs();
         let mut hop = 1usize;
         let mut width = first;
@@ -61,8 +75,12 @@ impl Decoder {
             let up = Upsample::new(weights, &name, width, stride)?;
             width = up.outputs();
             let block = |j: usize| Block::new(weights, i * per + j, width, shape);
-            let blocks = (0..per).map(block).collect::<Result<_>>()?;
-            stages.push(Stage { up, blocks });
+            let blocks: Vec<Block> = (0..per).map(block).collect::<Result<_>>()?;
+            stages.push(Stage {
+                up,
+                reach: blocks.iter().map(Block::reach).max().unwrap_or(0),
+                blocks,
+            });
         }
         Ok(Self {
             cond: match weights.has("dec.cond.weight") {
@@ -71,7 +89,7 @@ impl Decoder {
             },
             conv_pre,
             stages,
-            conv_post: Conv::new(weights, "dec.conv_post", (width, Some(1)), 1)?,
+            conv_post: Conv::of_sound(weights, "dec.conv_post", (width, Some(1)), 1)?,
         })
     }
 
@@ -82,25 +100,7 @@ impl Decoder {
             add_row(&mut x, &cond.forward(speaker));
         }
         for stage in &self.stages {
-            x = stage.up.after(&x, SLOPE);
-            if stage.blocks.is_empty() {
-                continue;
-            }
-            let mut sum = Vec::new();
-            for block in &stage.blocks {
-                let y = block.forward(&x);
-                match sum.is_empty() {
-                    true => sum = y,
-                    false => pool::parallel_chunks(&mut sum, CHUNK, |i, sum| {
-                        add(sum, &y[i * CHUNK..]);
-                    }),
-                }
-            }
-            let by = 1.0 / stage.blocks.len().max(1) as f32;
-            pool::parallel_chunks(&mut sum, CHUNK, |_, sum| {
-                sum.iter_mut().for_each(|v| *v *= by);
-            });
-            x = sum;
+            x = stage.forward(&x);
         }
         let mut samples = self.conv_post.after(&x, Some(LAST_SLOPE));
         activate(Activation::Tanh, &mut samples);
@@ -108,8 +108,72 @@ impl Decoder {
     }
 }
 
-/// Numbers that a task adds.
-const CHUNK: usize = 1 << 14;
+/// Memory of a task.
+#[derive(Default)]
+struct Room {
+    stretched: Vec<f32>,
+    rows: Vec<f32>,
+    next: Vec<f32>,
+    between: Vec<f32>,
+}
+
+thread_local! {
+    /// Kept for the next chunk.
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+impl Stage {
+    /// `[rows, in]` → `[rows · stride, out]`
+    fn forward(&self, x: &[f32]) -> Vec<f32> {
+        let width = self.up.outputs();
+        let length = self.up.length(x.len() / self.up.inputs());
+        let parts = (length * width)
+            .div_ceil(CHUNK)
+            .next_multiple_of(EVEN)
+            .min(length);
+        let each = length.div_ceil(parts.max(1)).max(1);
+        let mut out = unspecified(length * width);
+        pool::parallel_chunks(&mut out, each * width, |i, out| {
+            let rows = i * each..i * each + out.len() / width;
+            ROOM.with_borrow_mut(|room| self.chunk(x, rows, length, room, out));
+        });
+        out
+    }
+
+    /// Rows `rows` of `length`.
+    fn chunk(
+        &self,
+        x: &[f32],
+        rows: Range<usize>,
+        length: usize,
+        room: &mut Room,
+        out: &mut [f32],
+    ) {
+        let width = self.up.outputs();
+        let around = widened(&rows, self.reach, length);
+        let mut stretched = std::mem::take(&mut room.stretched);
+        let at = self.up.part(x, around.clone(), SLOPE, &mut stretched);
+        let part = Part {
+            data: &stretched[at..at + around.len() * width],
+            rows: around,
+            length,
+        };
+        if self.blocks.is_empty() {
+            out.copy_from_slice(part.slice(rows.clone(), width));
+        }
+        for (i, block) in self.blocks.iter().enumerate() {
+            block.part(&part, rows.clone(), i > 0, room, out);
+        }
+        room.stretched = stretched;
+        let by = 1.0 / self.blocks.len().max(1) as f32;
+        out.iter_mut().for_each(|v| *v *= by);
+    }
+}
+
+/// With so many rows before and behind, as far as there are some.
+fn widened(rows: &Range<usize>, by: usize, length: usize) -> Range<usize> {
+    rows.start.saturating_sub(by)..(rows.end + by).min(length)
+}
 
 /// The name of a block's first convolution tells its kind.
 fn kind(weights: &Weights, i: usize) -> &'static str {
@@ -127,7 +191,8 @@ impl Block {
         shape: &dyn Fn(&str) -> [usize; 2],
     ) -> Result<Self> {
         let name = |part: &str, j: usize| format!("dec.resblocks.{i}.{part}.{j}");
-        let conv = |name: &str| Conv::new(weights, name, (width, Some(width)), shape(name)[0]);
+        let conv =
+            |name: &str| Conv::of_sound(weights, name, (width, Some(width)), shape(name)[0]);
         let two = kind(weights, i) == "convs1.0";
         let first = if two { "convs1" } else { "convs" };
         let there = |j: &usize| weights.has(&format!("{}.weight", name(first, *j)));
@@ -143,18 +208,70 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let mut x = x.to_vec();
-        for (first, second) in &self.convs {
-            let mut next = x.clone();
-            match second {
-                None => first.add(&x, Some(SLOPE), &mut next),
-                Some(second) => {
-                    second.add(&first.after(&x, Some(SLOPE)), Some(SLOPE), &mut next);
-                }
-            }
-            x = next;
-        }
-        x
+    /// Rows before and behind that a row sees.
+    fn reach(&self) -> usize {
+        self.convs.iter().map(pair_reach).sum()
     }
+
+    /// Rows `rows` of the result, written to `out` or added to it. `x` has all rows that they see.
+    fn part(&self, x: &Part<'_>, rows: Range<usize>, adds: bool, room: &mut Room, out: &mut [f32]) {
+        let width = out.len() / rows.len().max(1);
+        let mut reach = self.reach();
+        let Room {
+            rows: kept,
+            next,
+            between,
+            ..
+        } = room;
+        let mut now = x.rows.clone();
+        for (i, pair) in self.convs.iter().enumerate() {
+            let part = Part {
+                data: if i == 0 { x.data } else { kept },
+                rows: now.clone(),
+                length: x.length,
+            };
+            reach -= pair_reach(pair);
+            let then = widened(&rows, reach, x.length);
+            let beside = part.slice(then.clone(), width);
+            if i + 1 == self.convs.len() {
+                match adds {
+                    true => add(out, beside),
+                    false => out.copy_from_slice(beside),
+                }
+                pair_part(pair, &part, then, between, out);
+            } else {
+                next.clear();
+                next.extend_from_slice(beside);
+                pair_part(pair, &part, then.clone(), between, next);
+                std::mem::swap(kept, next);
+                now = then;
+            }
+        }
+    }
+}
+
+fn pair_reach((first, second): &(Conv, Option<Conv>)) -> usize {
+    first.reach() + second.as_ref().map_or(0, Conv::reach)
+}
+
+/// Adds rows `rows` of what one convolution, or two, make of `x` to `out`.
+fn pair_part(
+    (first, second): &(Conv, Option<Conv>),
+    x: &Part<'_>,
+    rows: Range<usize>,
+    between: &mut Vec<f32>,
+    out: &mut [f32],
+) {
+    let Some(second) = second else {
+        return first.part(x, rows, Some(SLOPE), true, out);
+    };
+    let seen = widened(&rows, second.reach(), x.length);
+    between.resize(seen.len() * first.outputs(), 0.0);
+    first.part(x, seen.clone(), Some(SLOPE), false, between);
+    let part = Part {
+        data: between,
+        rows: seen,
+        length: x.length,
+    };
+    second.part(&part, rows, Some(SLOPE), true, out);
 }
