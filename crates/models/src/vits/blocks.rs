@@ -49,8 +49,8 @@ impl Conv {
         Self::packed(weights, name, sizes, dilation, false)
     }
 
-    /// The same for sound, which has many rows and no use for the last bits.
-    pub(super) fn of_sound(
+    /// The same for many rows, which have no use for the last bits.
+    pub(super) fn for_speed(
         weights: &Weights,
         name: &str,
         sizes: (usize, Option<usize>),

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use medley_kernels::{Activation, activate, pool, unspecified};
+use medley_kernels::{Activation, activate, pool};
 use medley_nn::Weights;
 
 use super::blocks::{Conv, Part, Upsample, add, add_row};
@@ -59,7 +59,10 @@ impl Decoder {
             |i: &usize| weights.has(&format!("dec.resblocks.{i}.{}.weight", kind(weights, *i)));
         let blocks = (0..64).take_while(block).count();
         let per = blocks / ups.max(1);
-        let conv_pre = Conv::of_sound(weights, "dec.conv_pre", (sizes[0], None), 1)?;
+        let conv_pre = Conv::for_speed(weights, "dec.conv_pre", (sizes[0], None), 1)?;
+        if ups == 0 {
+            return Err(ConfigError::missing("dec.ups.0.weight"));
+        }
         let first = conv_pre.outputs();
         let mut hop = 1usize;
         let mut width = first;
@@ -89,7 +92,7 @@ impl Decoder {
             },
             conv_pre,
             stages,
-            conv_post: Conv::of_sound(weights, "dec.conv_post", (width, Some(1)), 1)?,
+            conv_post: Conv::for_speed(weights, "dec.conv_post", (width, Some(1)), 1)?,
         })
     }
 
@@ -99,13 +102,34 @@ impl Decoder {
         if let (Some(cond), Some(speaker)) = (&self.cond, speaker) {
             add_row(&mut x, &cond.forward(speaker));
         }
-        for stage in &self.stages {
-            x = stage.forward(&x);
-        }
-        let mut samples = self.conv_post.after(&x, Some(LAST_SLOPE));
-        activate(Activation::Tanh, &mut samples);
+        let mut samples = Vec::new();
+        STATES.with_borrow_mut(|next| {
+            for (i, stage) in self.stages.iter().enumerate() {
+                let last = i + 1 == self.stages.len();
+                if last {
+                    stage.forward(&x, Some(&self.conv_post), &mut samples);
+                } else {
+                    stage.forward(&x, None, next);
+                    std::mem::swap(&mut x, next);
+                }
+            }
+            if x.capacity() > next.capacity() {
+                *next = std::mem::take(&mut x);
+            }
+            if next.capacity() > KEPT {
+                *next = Vec::new();
+            }
+        });
         samples
     }
+}
+
+/// Numbers of a stage that are kept in memory for the next sentence, at most: fresh pages cost as much as a fifth of the
+/// work.
+const KEPT: usize = 8 << 20;
+
+thread_local! {
+    static STATES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Memory of a task.
@@ -115,6 +139,8 @@ struct Room {
     rows: Vec<f32>,
     next: Vec<f32>,
     between: Vec<f32>,
+    /// What the last convolution sees.
+    last: Vec<f32>,
 }
 
 thread_local! {
@@ -123,21 +149,47 @@ thread_local! {
 }
 
 impl Stage {
-    /// `[rows, in]` → `[rows · stride, out]`
-    fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let width = self.up.outputs();
+    /// `[rows, in]` → `[rows · stride, out]`, or to samples where the convolution that gives them is here.
+    fn forward(&self, x: &[f32], post: Option<&Conv>, out: &mut Vec<f32>) {
         let length = self.up.length(x.len() / self.up.inputs());
-        let parts = (length * width)
+        let parts = (length * self.up.outputs())
             .div_ceil(CHUNK)
             .next_multiple_of(EVEN)
             .min(length);
         let each = length.div_ceil(parts.max(1)).max(1);
-        let mut out = unspecified(length * width);
-        pool::parallel_chunks(&mut out, each * width, |i, out| {
+        let width = post.map_or(self.up.outputs(), Conv::outputs);
+        out.resize(length * width, 0.0);
+        pool::parallel_chunks(out, each * width, |i, out| {
             let rows = i * each..i * each + out.len() / width;
-            ROOM.with_borrow_mut(|room| self.chunk(x, rows, length, room, out));
+            ROOM.with_borrow_mut(|room| match post {
+                Some(post) => self.samples(post, x, rows, length, room, out),
+                None => self.chunk(x, rows, length, room, out),
+            });
         });
-        out
+    }
+
+    /// Samples `rows` of `length`.
+    fn samples(
+        &self,
+        post: &Conv,
+        x: &[f32],
+        rows: Range<usize>,
+        length: usize,
+        room: &mut Room,
+        out: &mut [f32],
+    ) {
+        let seen = widened(&rows, post.reach(), length);
+        let mut last = std::mem::take(&mut room.last);
+        last.resize(seen.len() * self.up.outputs(), 0.0);
+        self.chunk(x, seen.clone(), length, room, &mut last);
+        let part = Part {
+            data: &last,
+            rows: seen,
+            length,
+        };
+        post.part(&part, rows, Some(LAST_SLOPE), false, out);
+        activate(Activation::Tanh, out);
+        room.last = last;
     }
 
     /// Rows `rows` of `length`.
@@ -192,7 +244,7 @@ impl Block {
     ) -> Result<Self> {
         let name = |part: &str, j: usize| format!("dec.resblocks.{i}.{part}.{j}");
         let conv =
-            |name: &str| Conv::of_sound(weights, name, (width, Some(width)), shape(name)[0]);
+            |name: &str| Conv::for_speed(weights, name, (width, Some(width)), shape(name)[0]);
         let two = kind(weights, i) == "convs1.0";
         let first = if two { "convs1" } else { "convs" };
         let there = |j: &usize| weights.has(&format!("{}.weight", name(first, *j)));

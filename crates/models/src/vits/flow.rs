@@ -55,7 +55,7 @@ impl Coupling {
     ) -> Result<Self> {
         let conv = |part: &str, inputs: usize, outputs: Option<usize>| {
             let name = format!("{name}.{part}");
-            Conv::of_sound(weights, &name, (inputs, outputs), dilation(&name))
+            Conv::for_speed(weights, &name, (inputs, outputs), dilation(&name))
         };
         let half = latent / 2;
         let pre = conv("pre", half, None)?;

@@ -63,7 +63,7 @@ impl TextEncoder {
 impl Layer {
     fn new(weights: &Weights, i: usize, config: &VitsConfig) -> Result<Self> {
         let conv = |name: &str, sizes| {
-            Conv::new(
+            Conv::for_speed(
                 weights,
                 &format!("enc_p.encoder.ffn_layers.{i}.{name}"),
                 sizes,
