@@ -225,10 +225,7 @@ impl Upsample {
         let (n, before) = (x.len() / inputs.max(1), self.meet - 1);
         let sees = groups.start.saturating_sub(before).min(n)..groups.end.min(n);
         let params = Conv1dParams {
-            padding: [
-                before.saturating_sub(groups.start),
-                groups.end - sees.end,
-            ],
+            padding: [before.saturating_sub(groups.start), groups.end - sees.end],
             slope: Some(slope),
             bias: Some(&self.bias),
             ..Conv1dParams::default()
