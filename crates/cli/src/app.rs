@@ -21,6 +21,8 @@ pub const DEFAULT_IMAGE: &str = "icons";
 
 /// Default model of music.
 pub const DEFAULT_MUSIC: &str = "tunes";
+/// Default model of films.
+pub const DEFAULT_VIDEO: &str = "clips";
 
 /// Default model of voices.
 pub const DEFAULT_SPEECH: &str = "hibari";

@@ -57,6 +57,8 @@ pub enum Command {
     Music(crate::sound_args::MusicArgs),
     /// Say a text
     Speech(crate::sound_args::SpeechArgs),
+    /// Make a short film from a prompt, a picture, a clip or a timeline
+    Video(crate::video_args::VideoArgs),
     /// Write down what is said in a sound
     Transcribe(crate::sound_args::TranscribeArgs),
     /// Turn texts into vectors
@@ -529,9 +531,12 @@ pub struct RemakeArgs {
     /// The model, where the recipe's is a folder that is not here
     #[arg(long, value_name = "M")]
     pub model: Option<String>,
-    /// The picture or the tune that it was started from
+    /// The picture, clip or tune that it was started from
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
+    /// The sound that goes with the film
+    #[arg(long, value_name = "FILE")]
+    pub sound: Option<PathBuf>,
     /// The SoundFont that played it
     #[arg(long, value_name = "FILE")]
     pub soundfont: Option<PathBuf>,

@@ -12,6 +12,7 @@ mod models_args;
 mod output;
 mod sound_args;
 mod train_args;
+mod video_args;
 
 use std::process::ExitCode;
 
@@ -95,6 +96,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Code(args) => commands::code::run(&args, &global),
         Command::Image(args) => commands::image::run(&args, &global),
         Command::Music(args) => commands::music::run(&args, &global),
+        Command::Video(args) => commands::video::run(&args, &global),
         Command::Speech(args) => commands::speech::run(&args, &global),
         Command::Transcribe(args) => commands::transcribe::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),

@@ -8,7 +8,7 @@ pub use medley_media::Picture;
 use medley_media::{Frame, Layout, Limits, MediaError, Origin};
 pub use medley_pipelines::image::{
     Companion, ImageConfig, ImageGenerator, ImageInputs, Images, Sources, Speed, check_memory,
-    companion, load, read_config, validate,
+    companion, load, load_upscaler, read_config, validate,
 };
 use medley_types::{ImageRequest, InputFile, Medium, Request};
 use serde_json::{Value, json};

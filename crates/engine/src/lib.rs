@@ -42,7 +42,11 @@ pub mod serving;
 pub mod speech;
 #[cfg(feature = "generators")]
 pub mod transcript;
+/// Film: models by name, files that go in, files that come out.
 #[cfg(feature = "generators")]
+pub mod video;
+#[cfg(feature = "generators")]
+/// Files of works.
 pub mod work_file;
 
 pub use machine::{

@@ -108,10 +108,11 @@ pub fn medium_of(prompt: &str) -> Medium {
         .unwrap_or(Medium::Text)
 }
 
-/// What a prompt for a picture asks to be seen: the words after "draw me", "a picture of" and the like.
+/// What a prompt for a picture or a film asks to be seen: the words after "draw me", "a picture of" and the like.
 pub fn subject_of(prompt: &str) -> &str {
     const ACTS: &[&str] = &[
-        "please", "draw", "paint", "sketch", "make", "create", "generate", "show", "me", "us",
+        "please", "draw", "paint", "sketch", "animate", "film", "make", "create", "generate",
+        "show", "me", "us",
     ];
     const ARTICLES: &[&str] = &["a", "an", "the"];
     const KINDS: &[&str] = &[
@@ -125,6 +126,11 @@ pub fn subject_of(prompt: &str) -> &str {
         "sketch",
         "icon",
         "emoji",
+        "video",
+        "film",
+        "clip",
+        "animation",
+        "movie",
     ];
     let is = |set: &[&str], word: &str| {
         let word = word.trim_end_matches([',', ':']).to_lowercase();

@@ -28,8 +28,10 @@ mod run;
 pub mod speech;
 pub mod text;
 pub mod transcript;
+pub mod video;
 
 pub use error::PipelineError;
 pub use run::{CancelToken, Run, TextGenerator};
 pub use speech::SpeechGenerator;
 pub use transcript::Listener;
+pub use video::VideoGenerator;

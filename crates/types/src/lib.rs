@@ -9,6 +9,7 @@ mod speech;
 mod text;
 mod tools;
 mod transcript;
+mod video;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,7 @@ pub use text::{
 };
 pub use tools::{Tool, ToolCall, ToolChoice, Tools};
 pub use transcript::{HeardWord, Transcript, TranscriptRequest, TranscriptSegment, TranscriptTask};
+pub use video::{ClipInit, VideoRequest, VideoTimings, VideoWork};
 
 /// What a request asks for; the recipe of a work is its JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,8 @@ pub enum Request {
     Music(MusicRequest),
     /// Spoken words.
     Speech(SpeechRequest),
+    /// Film.
+    Video(VideoRequest),
 }
 
 /// A kind of work, and of model.
@@ -81,7 +85,7 @@ pub enum Event {
     },
     /// A token of the text with its log-probability, where asked for; before the chunk that it brings.
     Token(TokenLogprob),
-    /// What a picture looks like so far.
+    /// What a picture looks like so far, or a clip, whose frames lie side by side.
     Preview {
         /// Which of several pictures, counted from 0.
         index: usize,

@@ -18,3 +18,4 @@ pub mod speech;
 pub mod text;
 pub mod train;
 pub mod transcribe;
+pub mod video;

@@ -1,9 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use medley_engine::{EngineError, adapter_file, work_file};
-use medley_engine::{image, music, speech};
+use medley_engine::{image, music, speech, video};
 use medley_types::{
     ImageRequest, InputFile, LoraUse, MusicRequest, Request, SpeechRequest, TextRequest,
+    VideoRequest,
 };
 
 use super::image::{Files, find};
@@ -33,8 +34,9 @@ pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
         Request::Image(request) => picture(args, request, global),
         Request::Music(request) => tune(args, request, global),
         Request::Speech(request) => spoken(args, request, global),
+        Request::Video(request) => film(args, request, global),
         _ => Err(Failure::usage(
-            "this build makes only texts, pictures, music and speech again",
+            "this build makes only texts, pictures, music, speech and films again",
         )),
     }
 }
@@ -124,6 +126,42 @@ fn spoken(args: &RemakeArgs, request: SpeechRequest, global: &Global) -> Outcome
         rate: None,
     };
     super::speech::finish(&model, request, &files, global)
+}
+
+fn film(args: &RemakeArgs, request: VideoRequest, global: &Global) -> Outcome {
+    for (given, flag) in [
+        (args.mask.is_some(), "--mask"),
+        (!args.lora.is_empty(), "--lora"),
+    ] {
+        if given {
+            return Err(Failure::usage(format!("{flag} is not for films")));
+        }
+    }
+    let output = args.output.clone().unwrap_or_else(|| remade(&args.file));
+    video::validate(&request)?;
+    video::check_output(&output, request.sound.is_some())?;
+    let mut files = super::video::Files::default();
+    if let Some(wanted) = &request.init {
+        let path = args
+            .init
+            .as_ref()
+            .ok_or_else(|| missing("--init", &wanted.file))?;
+        let (clip, found) = video::read_init(path)?;
+        image::check_input(path, &found, &wanted.file, "--init")?;
+        files.inputs.init = Some(clip);
+    }
+    if let Some(wanted) = &request.sound {
+        let path = args
+            .sound
+            .as_ref()
+            .ok_or_else(|| missing("--sound", wanted))?;
+        let (sound, found) = video::read_sound(path)?;
+        image::check_input(path, &found, wanted, "--sound")?;
+        files.sound = Some(sound);
+    }
+    let name = known(args.model.as_deref(), &request.model)?;
+    let model = super::video::find(name, global)?;
+    super::video::finish(&model, request, &files, &output, global)
 }
 
 fn picture(args: &RemakeArgs, request: ImageRequest, global: &Global) -> Outcome {

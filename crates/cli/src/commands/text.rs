@@ -5,8 +5,8 @@ use medley_engine::{
     subject_of, work_file,
 };
 use medley_types::{
-    Constraint, ErrorCode, ErrorReport, Event, FinishReason, Medium, Message, Prompt, Request,
-    Sampling, Speculation, TextRequest, TextWork,
+    Constraint, Event, FinishReason, Medium, Message, Prompt, Request, Sampling, Speculation,
+    TextRequest, TextWork,
 };
 use serde_json::{Value, json};
 
@@ -27,28 +27,20 @@ pub fn with_command(
             "unrecognized subcommand '{prompt}'; a prompt without a command needs more than one word (see --help)"
         )));
     }
-    let (command, what) = match medium_of(prompt) {
-        Medium::Image => ("image", "pictures"),
-        Medium::Speech => ("speech", "speech"),
-        Medium::Music => ("music", "music"),
-        Medium::Video => ("video", "films"),
-        _ => ("text", "text"),
+    let command = match medium_of(prompt) {
+        Medium::Image => "image",
+        Medium::Speech => "speech",
+        Medium::Music => "music",
+        Medium::Video => "video",
+        _ => "text",
     };
     if command == "speech" {
         let at = line.len() - words.len();
         line[at] = spoken_of(prompt).into();
-    } else if command == "image" {
+    } else if matches!(command, "image" | "video") {
         // The prompt that is drawn is what is to be seen, without "draw me".
         let at = line.len() - words.len();
         line[at] = subject_of(prompt).into();
-    } else if command != "text" {
-        let report = ErrorReport::new(
-            ErrorCode::InvalidRequest,
-            format!("this prompt asks for {what}, which Medley does not make yet"),
-        );
-        return Err(Failure::Failed(
-            report.with_hint("`medley text` writes about it instead"),
-        ));
     }
     note(global, &format!("{command}:"));
     line.insert(line.len() - words.len(), command.into());

@@ -27,6 +27,6 @@ mod yuv;
 
 pub use clip::{Clip, Fit};
 pub use format::FilmFormat;
-pub use rate::Rate;
+pub use rate::{Rate, rate_words};
 pub use read::{FilmReader, Shown, film_limits, read_clip};
 pub use write::{FilmOptions, FilmWriter, Written, write_clip};

@@ -80,6 +80,11 @@ impl fmt::Display for Rate {
     }
 }
 
+/// How captions and prompts of clips say a rate: `5 fps`.
+pub fn rate_words(per_second: f64) -> String {
+    format!("{:.0} fps", per_second.max(1.0))
+}
+
 /// The greatest common divisor; 1 of two zeros.
 pub(super) fn gcd(a: u64, b: u64) -> u64 {
     let (mut a, mut b) = (a, b);

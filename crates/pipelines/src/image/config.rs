@@ -46,7 +46,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageConfig {
-    /// `image`.
+    /// `image`, or `video` for a model of clips.
     pub medium: Medium,
     /// The module of `models` that reads `model.safetensors`.
     pub architecture: String,
@@ -84,12 +84,43 @@ pub struct ImageConfig {
     /// Where the upscaler is that fits this model's pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upscaler: Option<String>,
+    /// What a model of clips has beside all of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<ClipConfig>,
     /// What is used where a request names nothing.
     #[serde(default)]
     pub sampler: SamplerDefaults,
     /// Whatever else is to be known: data, licence, training. Not read.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub about: Value,
+}
+
+/// How a model makes clips.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipConfig {
+    /// Frames that it draws.
+    pub frames: u32,
+    /// How many of them a second are shown where nothing is said.
+    #[serde(default = "usual_rate")]
+    pub rate: f64,
+    /// Times as many frames as it draws that a clip has where nothing is said; those between are made of the drawn ones.
+    #[serde(default = "usual_smoothness")]
+    pub smooth: u32,
+    /// Share of the noise's variance that frames have in common.
+    #[serde(default)]
+    pub shared_noise: f64,
+    /// Whether it learned from captions that say the drawn frames a second.
+    #[serde(default)]
+    pub rate_in_prompt: bool,
+}
+
+fn usual_rate() -> f64 {
+    8.0
+}
+
+fn usual_smoothness() -> u32 {
+    1
 }
 
 /// Sizes that a model makes besides the one it was trained on.
@@ -245,6 +276,24 @@ fn prediction<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Predi
 /// Longest side of a picture that is drawn.
 pub(crate) const MAX_SIDE: u32 = 8192;
 
+impl ClipConfig {
+    /// Most times that frames are made between the drawn ones.
+    pub const SMOOTHEST: u32 = 8;
+
+    fn check(&self) -> Result<(), PipelineError> {
+        let right = (2..=1024).contains(&self.frames)
+            && (0.1..=240.0).contains(&self.rate)
+            && (1..=Self::SMOOTHEST).contains(&self.smooth)
+            && (0.0..=1.0).contains(&self.shared_noise);
+        match right {
+            true => Ok(()),
+            false => Err(PipelineError::ModelConfig(
+                "clip: frames must be 2 to 1024, rate 0.1 to 240, smooth 1 to 8 and shared_noise 0 to 1".into(),
+            )),
+        }
+    }
+}
+
 impl ImageConfig {
     /// Reads and checks a configuration.
     ///
@@ -272,10 +321,14 @@ impl ImageConfig {
 
     fn check(&self) -> Result<(), PipelineError> {
         let wrong = |text: String| Err(PipelineError::ModelConfig(text));
-        if self.medium != Medium::Image {
-            return wrong("medium is not image".into());
-        }
         let kind = self.kind()?;
+        match (&self.clip, self.medium) {
+            (None, Medium::Image) => {}
+            (Some(clip), Medium::Video) if kind == Kind::Diffusion => clip.check()?,
+            (None, Medium::Video) => return wrong("a model of clips needs a \"clip\"".into()),
+            (Some(_), _) => return wrong("clips are drawn by a dit with the medium video".into()),
+            _ => return wrong("medium is not image".into()),
+        }
         let sides = 1..=MAX_SIDE;
         if kind != Kind::Upscaler && !self.size.iter().all(|side| sides.contains(side)) {
             let [w, h] = self.size;
@@ -328,6 +381,11 @@ impl ImageConfig {
                 "architecture is {other:?}; for pictures there are dit, stylegan2, dcgan and rrdb"
             ))),
         }
+    }
+
+    /// Whether its clips begin again where they end.
+    pub fn loops(&self) -> bool {
+        self.clip.is_some() && self.model["loop"] == Value::Bool(true)
     }
 
     /// Whether a prompt means anything to it.

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use medley_media::Picture;
+use medley_media::{Picture, grid};
 use medley_nn::{Device, Tensor};
-use medley_sampling::diffusion::{Guidance, NormalSource, Scheduler, TorchRng};
+use medley_sampling::diffusion::{Guidance, NormalSource, Scheduler, TorchRng, share_noise};
 use medley_types::{Event, ImagePlan, ImageRequest, ImageTimings};
 
 use super::config::ImageConfig;
@@ -52,8 +52,49 @@ struct Job<'a> {
     /// Which parts of the latents are made anew.
     mask: Option<Vec<f32>>,
     preview_every: Option<usize>,
-    /// Channels, height and width of the sample.
-    shape: [usize; 3],
+    /// Channels, frames, height and width of the sample; a picture has one frame.
+    shape: [usize; 4],
+    /// Frames that are given.
+    known: Known,
+}
+
+/// Frames of a clip that are given; none of a picture.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// Which ones; empty for none.
+    pub flags: Vec<bool>,
+    /// Channels of the sample.
+    pub channels: usize,
+    /// Pixels or latents of all frames, `[channels, frames, height, width]`; what is not given is not looked at.
+    pub sample: Vec<f32>,
+}
+
+impl Known {
+    /// Puts the frames that are given into a sample.
+    fn put(&self, sample: &mut [f32]) {
+        let frames = self.flags.len();
+        if frames == 0 {
+            return;
+        }
+        // Any whole number of channels lies one after the other.
+        let plane = sample.len() / frames / self.channels.max(1);
+        for (i, (part, given)) in sample
+            .chunks_exact_mut(plane)
+            .zip(self.sample.chunks_exact(plane))
+            .enumerate()
+        {
+            if self.flags[i % frames] {
+                part.copy_from_slice(given);
+            }
+        }
+    }
+}
+
+/// A drawn clip, with its evaluations.
+pub(crate) struct Drawn {
+    pub frames: Vec<Picture>,
+    pub evaluations: usize,
+    pub timings: ImageTimings,
 }
 
 impl ImageGenerator for DiffusionGenerator {
@@ -70,24 +111,27 @@ impl ImageGenerator for DiffusionGenerator {
         let factor = self.factor();
         let (w, h) = ((width / factor) as usize, (height / factor) as usize);
         let tokens = self.config.text_tokens;
+        let frames = self.config.clip.map_or(1, |clip| clip.frames);
         let count = f64::from(request.count);
-        plan.pictures([width, height], request.upscale.unwrap_or(1), count);
+        let pictures = count * f64::from(frames);
+        let frames = frames as usize;
+        plan.pictures([width, height], request.upscale.unwrap_or(1), pictures);
         if let Ok((scheduler, guidance)) = self.run_of(request) {
             let total = scheduler.table().timesteps().len();
             let guided = (0..total)
                 .filter(|&at| guidance.is_needed(at, total))
                 .count();
-            let single = self.denoiser.cost(w, h, 1, tokens);
-            let double = self.denoiser.cost(w, h, 2, tokens);
+            let single = self.denoiser.cost(w, h, frames, tokens);
+            let double = self.denoiser.cost(w, h, 2 * frames, tokens);
             plan.add(single, (total - guided) as f64 * count);
             plan.add(double, guided as f64 * count);
         }
         if let Some(autoencoder) = &self.autoencoder {
             plan.weights(autoencoder.weight_bytes());
-            plan.add(autoencoder.cost(width as usize, height as usize), count);
+            plan.add(autoencoder.cost(width as usize, height as usize), pictures);
         }
         if let (Some(upscaler), Some(factor)) = (&self.upscaler, request.upscale) {
-            upscaler.plan(&mut plan, width, height, factor, count);
+            upscaler.plan(&mut plan, width, height, factor, pictures);
         }
         plan.finish(speed)
     }
@@ -112,7 +156,7 @@ impl ImageGenerator for DiffusionGenerator {
             let seed = request.seed.wrapping_add(u64::from(index));
             let (sample, done) = self.sample(&job, seed, index as usize, run, &mut timings)?;
             let decoding = Instant::now();
-            let picture = self.picture(&job, &sample)?;
+            let picture = self.frame(&job, &sample, 0)?;
             let picture = match &job.fitted {
                 Some(fitted) => fitted.composite(&picture)?,
                 None => picture,
@@ -132,13 +176,6 @@ impl ImageGenerator for DiffusionGenerator {
 }
 
 impl DiffusionGenerator {
-    fn factor(&self) -> u32 {
-        self.autoencoder
-            .as_ref()
-            .map_or(1, |auto| auto.factor())
-            .max(1)
-    }
-
     fn run_of(
         &self,
         request: &ImageRequest,
@@ -197,10 +234,71 @@ impl DiffusionGenerator {
             preview_every: inputs.preview_every.filter(|&every| every > 0),
             shape: [
                 channels,
+                self.config.clip.map_or(1, |clip| clip.frames as usize),
                 (height / factor) as usize,
                 (width / factor) as usize,
             ],
+            known: Known::default(),
         })
+    }
+
+    /// The frames of a clip, of which `known` are given, as pictures of the drawn size. `request` is complete.
+    ///
+    /// # Errors
+    /// As [`ImageGenerator::generate`].
+    pub(crate) fn draw_clip(
+        &self,
+        request: &ImageRequest,
+        known: Known,
+        preview_every: Option<usize>,
+        run: &mut Run,
+    ) -> Result<Drawn, PipelineError> {
+        let start = Instant::now();
+        let mut timings = ImageTimings {
+            load_s: self.load_s,
+            ..ImageTimings::default()
+        };
+        let inputs = ImageInputs {
+            preview_every,
+            ..ImageInputs::default()
+        };
+        let mut job = self.job(request, &inputs)?;
+        job.known = known;
+        timings.encode_s = start.elapsed().as_secs_f64();
+        let (sample, evaluations) = self.sample(&job, request.seed, 0, run, &mut timings)?;
+        let decoding = Instant::now();
+        let frames = self.frames(&job, &sample)?;
+        timings.decode_s = decoding.elapsed().as_secs_f64();
+        Ok(Drawn {
+            frames,
+            evaluations,
+            timings,
+        })
+    }
+
+    /// Pixels along each side of a value of the sample.
+    pub(crate) fn factor(&self) -> u32 {
+        self.autoencoder
+            .as_ref()
+            .map_or(1, |auto| auto.factor())
+            .max(1)
+    }
+
+    /// Pictures of one size as one sample, `[channels, frames, height, width]`.
+    pub(crate) fn sample_of(&self, pictures: &[Picture]) -> Result<Vec<f32>, PipelineError> {
+        let mut frames = Vec::with_capacity(pictures.len());
+        for picture in pictures {
+            frames.push(self.values_of(picture)?);
+        }
+        let each = frames.first().map_or(0, Vec::len);
+        let plane = each / self.config.channels.max(1);
+        let mut sample = Vec::with_capacity(each * frames.len());
+        for channel in 0..self.config.channels {
+            for frame in &frames {
+                sample.extend_from_slice(&frame[channel * plane..][..plane]);
+            }
+        }
+        Ok(sample)
     }
 
     /// What the network is told with and without the prompt, and with it alone. Without means the negative prompt, which
@@ -233,26 +331,79 @@ impl DiffusionGenerator {
 
     /// The picture to start from as the network's sample.
     fn latents(&self, fitted: &Fitted) -> Result<Vec<f32>, PipelineError> {
+        match &self.autoencoder {
+            None => Ok(fitted.planes.clone()),
+            Some(_) => self.values_of(&fitted.picture),
+        }
+    }
+
+    /// A picture as the network sees it, `[channels, height, width]`.
+    fn values_of(&self, picture: &Picture) -> Result<Vec<f32>, PipelineError> {
+        let planes = picture.to_planes();
         let Some(autoencoder) = &self.autoencoder else {
-            return Ok(fitted.planes.clone());
+            return Ok(planes);
         };
-        let (width, height) = (fitted.picture.width(), fitted.picture.height());
-        let shape = [1, 3, height as usize, width as usize];
-        let pixels = tensor(fitted.planes.clone(), &shape, &self.device)?;
+        let shape = [1, 3, picture.height() as usize, picture.width() as usize];
+        let pixels = tensor(planes, &shape, &self.device)?;
         numbers(&autoencoder.encode(&pixels)?)
     }
 
-    fn picture(&self, job: &Job, sample: &[f32]) -> Result<Picture, PipelineError> {
-        let [channels, height, width] = job.shape;
+    /// The frames of a sample.
+    fn frames(&self, job: &Job, sample: &[f32]) -> Result<Vec<Picture>, PipelineError> {
+        (0..job.shape[1])
+            .map(|at| self.frame(job, sample, at))
+            .collect()
+    }
+
+    fn frame(&self, job: &Job, sample: &[f32], at: usize) -> Result<Picture, PipelineError> {
+        let [channels, frames, height, width] = job.shape;
+        let plane = height * width;
+        let values: Vec<f32> = sample
+            .chunks_exact(frames * plane)
+            .flat_map(|channel| &channel[at * plane..][..plane])
+            .copied()
+            .collect();
         let factor = self.factor();
         let (w, h) = (width as u32 * factor, height as u32 * factor);
         let Some(autoencoder) = &self.autoencoder else {
-            return Ok(Picture::from_planes(sample, w, h)?);
+            return Ok(Picture::from_planes(&values, w, h)?);
         };
-        let shape = [1, channels, height, width];
-        let latents = tensor(sample.to_vec(), &shape, &self.device)?;
+        let latents = tensor(values, &[1, channels, height, width], &self.device)?;
         let pixels = numbers(&autoencoder.decode(&latents)?)?;
         Ok(Picture::from_planes(&pixels, w, h)?)
+    }
+
+    /// What a sample looks like on the way: the picture, or the frames side by side.
+    fn preview(&self, job: &Job, sample: &[f32]) -> Result<Picture, PipelineError> {
+        if job.shape[1] == 1 {
+            return self.frame(job, sample, 0);
+        }
+        let mut sample = sample.to_vec();
+        job.known.put(&mut sample);
+        Ok(grid(
+            &self.frames(job, &sample)?,
+            job.shape[1],
+            0,
+            [255; 3],
+        )?)
+    }
+
+    /// The noise of a seed.
+    fn noise(&self, job: &Job, rng: &mut TorchRng) -> Vec<f32> {
+        let [channels, frames, height, width] = job.shape;
+        let mut noise = vec![0.0; channels * frames * height * width];
+        rng.fill_normal(&mut noise);
+        if let Some(clip) = &self.config.clip {
+            let mut common = vec![0.0; channels * height * width];
+            rng.fill_normal(&mut common);
+            share_noise(
+                &mut noise,
+                &common,
+                [frames, height * width],
+                clip.shared_noise,
+            );
+        }
+        noise
     }
 
     /// One run of the sampler: the clean sample, and the number of evaluations.
@@ -266,8 +417,7 @@ impl DiffusionGenerator {
     ) -> Result<(Vec<f32>, usize), PipelineError> {
         let (mut scheduler, _) = self.run_of(job.request)?;
         let mut rng = TorchRng::new(seed);
-        let mut noise = vec![0.0; job.shape.iter().product()];
-        rng.fill_normal(&mut noise);
+        let noise = self.noise(job, &mut rng);
         let mut sample = match &job.original {
             Some(original) => scheduler.table().add_noise(original, &noise)?,
             None => {
@@ -282,7 +432,8 @@ impl DiffusionGenerator {
         while let Some(timestep) = scheduler.table().timestep() {
             run.check()?;
             let at = scheduler.table().done();
-            let input = scheduler.table().scale_input(&sample);
+            let mut input = scheduler.table().scale_input(&sample);
+            job.known.put(&mut input);
             let output = self.evaluate(job, &input, timestep, job.guidance.is_needed(at, total))?;
             run.check()?;
             scheduler.step(&output, &mut sample, &mut rng)?;
@@ -300,7 +451,7 @@ impl DiffusionGenerator {
                 keep(&mut sample, &table.add_noise(original, &noise)?, mask);
             }
             if job.preview_every.is_some_and(|every| steps % every == 0) {
-                let picture = self.picture(job, table.denoised())?;
+                let picture = self.preview(job, table.denoised())?;
                 run.emit(Event::Preview {
                     index,
                     done: steps,
@@ -311,6 +462,7 @@ impl DiffusionGenerator {
                 });
             }
         }
+        job.known.put(&mut sample);
         timings.sample_s += sampling.elapsed().as_secs_f64();
         Ok((sample, total))
     }
@@ -323,15 +475,16 @@ impl DiffusionGenerator {
         timestep: f32,
         guided: bool,
     ) -> Result<Vec<f32>, PipelineError> {
-        let [channels, height, width] = job.shape;
+        let [channels, frames, height, width] = job.shape;
         let batch = if guided { 2 } else { 1 };
         let x: Tensor = tensor(
             input.repeat(batch),
-            &[batch, channels, height, width],
+            &[batch, channels, frames, height, width],
             &self.device,
         )?;
         let conditioning = if guided { &job.both } else { &job.alone };
-        let output = self.denoiser.predict(&x, timestep, conditioning)?;
+        let known = job.known.flags.repeat(batch);
+        let output = self.denoiser.predict(&x, timestep, &known, conditioning)?;
         let mut with = numbers(&output)?;
         if guided {
             let without = with.split_off(with.len() / 2);

@@ -80,6 +80,61 @@ fn weights(path: &Path, device: &Device) -> Result<Weights, PipelineError> {
     Ok(Weights::from_file(WeightFile::open(&file)?, &file, device))
 }
 
+/// What `sources` names, open.
+struct Parts {
+    weights: Weights,
+    encoder: Option<Box<dyn Encode>>,
+    upscaler: Option<Upscaler>,
+    start: Instant,
+}
+
+impl Parts {
+    fn open(sources: &Sources, device: &Device) -> Result<Self, PipelineError> {
+        let start = Instant::now();
+        let weights = match sources.loras.as_slice() {
+            [] => weights(&sources.model, device)?,
+            loras => {
+                let file = WeightFile::open(&weight_file(&sources.model))?;
+                Weights::from_tensors(lora::merged(&file, loras)?, device)
+            }
+        };
+        Ok(Self {
+            weights,
+            encoder: match &sources.text_encoder {
+                Some(path) => Some(Box::new(EmbeddingModel::load(path)?)),
+                None => None,
+            },
+            upscaler: match &sources.upscaler {
+                Some(path) => Some(load_upscaler(path, device)?),
+                None => None,
+            },
+            start,
+        })
+    }
+
+    fn diffusion(
+        self,
+        config: ImageConfig,
+        sources: &Sources,
+        device: &Device,
+    ) -> Result<DiffusionGenerator, PipelineError> {
+        let denoiser = networks::denoiser(&config, &self.weights)?;
+        let autoencoder = match &sources.vae {
+            Some(path) => Some(load_vae(path, &config, device)?),
+            None => None,
+        };
+        Ok(DiffusionGenerator {
+            denoiser,
+            encoder: self.encoder,
+            autoencoder,
+            upscaler: self.upscaler,
+            device: device.clone(),
+            load_s: self.start.elapsed().as_secs_f64(),
+            config,
+        })
+    }
+}
+
 /// A generator of everything that `sources` names.
 ///
 /// # Errors
@@ -90,47 +145,20 @@ pub fn load(
     sources: &Sources,
     device: &Device,
 ) -> Result<Box<dyn ImageGenerator>, PipelineError> {
-    let start = Instant::now();
-    let weights = match sources.loras.as_slice() {
-        [] => weights(&sources.model, device)?,
-        loras => {
-            let file = WeightFile::open(&weight_file(&sources.model))?;
-            Weights::from_tensors(lora::merged(&file, loras)?, device)
-        }
-    };
-    let encoder = match &sources.text_encoder {
-        Some(path) => Some(Box::new(EmbeddingModel::load(path)?) as Box<dyn Encode>),
-        None => None,
-    };
-    let upscaler = match &sources.upscaler {
-        Some(path) => Some(load_upscaler(path, device)?),
-        None => None,
-    };
-    let device = device.clone();
-    let load_s = || start.elapsed().as_secs_f64();
+    if config.clip.is_some() {
+        return Err(PipelineError::ModelConfig(
+            "it draws clips: they are made by medley video".into(),
+        ));
+    }
+    let parts = Parts::open(sources, device)?;
     Ok(match config.kind()? {
-        Kind::Diffusion => {
-            let denoiser = networks::denoiser(&config, &weights)?;
-            let autoencoder = match &sources.vae {
-                Some(path) => Some(load_vae(path, &config, &device)?),
-                None => None,
-            };
-            Box::new(DiffusionGenerator {
-                denoiser,
-                encoder,
-                autoencoder,
-                upscaler,
-                device,
-                load_s: load_s(),
-                config,
-            })
-        }
+        Kind::Diffusion => Box::new(parts.diffusion(config, sources, device)?),
         Kind::Gan => Box::new(GanGenerator {
-            network: networks::gan(&config, &weights)?,
-            encoder,
-            upscaler,
-            device,
-            load_s: load_s(),
+            network: networks::gan(&config, &parts.weights)?,
+            encoder: parts.encoder,
+            upscaler: parts.upscaler,
+            device: device.clone(),
+            load_s: parts.start.elapsed().as_secs_f64(),
             config,
         }),
         Kind::Upscaler => {
@@ -139,6 +167,18 @@ pub fn load(
             ));
         }
     })
+}
+
+/// A denoiser of pictures or clips with what stands around it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_diffusion(
+    config: ImageConfig,
+    sources: &Sources,
+    device: &Device,
+) -> Result<DiffusionGenerator, PipelineError> {
+    Parts::open(sources, device)?.diffusion(config, sources, device)
 }
 
 /// An upscaler's folder, or a published checkpoint of one.

@@ -6,7 +6,7 @@
 
 mod check;
 mod config;
-mod diffusion;
+pub(crate) mod diffusion;
 mod gan;
 mod inputs;
 mod load;
@@ -23,11 +23,11 @@ use medley_types::{ImagePlan, ImageRequest, ImageTimings, ImageWork};
 use crate::{PipelineError, Run};
 
 pub use check::validate;
-pub use config::{ImageConfig, Kind, ProcessConfig, SamplerDefaults, SizeRule};
+pub use config::{ClipConfig, ImageConfig, Kind, ProcessConfig, SamplerDefaults, SizeRule};
 pub use diffusion::DiffusionGenerator;
 pub use gan::GanGenerator;
 pub use inputs::ImageInputs;
-pub use load::{Companion, Sources, companion, load, load_upscaler, read_config};
+pub use load::{Companion, Sources, companion, load, load_diffusion, load_upscaler, read_config};
 pub use parts::{Autoencode, Conditioning, Cost, Denoise, Encode, Enlarge, Synthesize, TextStates};
 pub use plan::{Speed, check_memory};
 pub use upscale::Upscaler;

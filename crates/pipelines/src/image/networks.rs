@@ -70,6 +70,13 @@ pub(super) fn denoiser(
             config.channels, own.channels
         ));
     }
+    let frames = config.clip.map_or(1, |clip| clip.frames as usize);
+    if own.frames != frames {
+        return wrong(format!(
+            "clip.frames is {frames}, but the transformer has {}",
+            own.frames
+        ));
+    }
     if (own.text != TextKind::None) != config.text_encoder.is_some() {
         return wrong("a transformer that reads text needs a text_encoder, and another none");
     }
@@ -96,6 +103,7 @@ impl Denoise for DitNetwork {
         &self,
         x: &Tensor,
         timestep: f32,
+        known: &[bool],
         conditioning: &Conditioning,
     ) -> Result<Tensor, PipelineError> {
         let batch = x.dim(0).map_err(error)?;
@@ -109,7 +117,7 @@ impl Denoise for DitNetwork {
         };
         Ok(self
             .network
-            .forward(x, &vec![timestep; batch], &condition)?)
+            .forward_clips(x, &vec![timestep; batch], known, &condition)?)
     }
 
     fn cost(&self, width: usize, height: usize, batch: usize, tokens: usize) -> Cost {

@@ -87,8 +87,9 @@ pub struct Cost {
 
 /// A network that finds what was mixed into a noisy sample.
 pub trait Denoise: Send + Sync {
-    /// The model's output for the samples `x` `[batch, channels, height, width]` at the training timestep `timestep`; the
-    /// same shape. What it means is the configuration's `prediction`.
+    /// The model's output for the samples `x` `[batch, channels, frames, height, width]`, of pictures those of one frame, at
+    /// the training timestep `timestep`; the same shape. What it means is the configuration's `prediction`. `known`, one for
+    /// each frame of each sample or none at all, says which frames are given without noise; the output means nothing there.
     ///
     /// # Errors
     /// [`PipelineError::Model`].
@@ -96,6 +97,7 @@ pub trait Denoise: Send + Sync {
         &self,
         x: &Tensor,
         timestep: f32,
+        known: &[bool],
         conditioning: &Conditioning,
     ) -> Result<Tensor, PipelineError>;
 

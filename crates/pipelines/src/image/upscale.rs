@@ -40,10 +40,23 @@ impl Upscaler {
                 "there is no upscaler: leave --upscale out".into(),
             ));
         };
+        upscaler.enlarge_all(pictures, factor, run)
+    }
+
+    /// Pictures one after the other, with `factor` times longer sides; progress is that of `upscale`.
+    ///
+    /// # Errors
+    /// As [`Upscaler::enlarge`].
+    pub fn enlarge_all(
+        &self,
+        pictures: Vec<Picture>,
+        factor: u32,
+        run: &mut Run,
+    ) -> Result<Vec<Picture>, PipelineError> {
         let total = pictures.len();
         let mut enlarged = Vec::with_capacity(total);
         for picture in pictures {
-            enlarged.push(upscaler.enlarge(&picture, factor, run)?);
+            enlarged.push(self.enlarge(&picture, factor, run)?);
             run.emit(Event::Progress {
                 stage: "upscale".into(),
                 done: enlarged.len(),

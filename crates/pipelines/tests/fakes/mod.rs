@@ -26,6 +26,7 @@ where
         &self,
         x: &Tensor,
         timestep: f32,
+        _known: &[bool],
         conditioning: &Conditioning,
     ) -> Result<Tensor, PipelineError> {
         let batch = x.dim(0).unwrap();

@@ -1,5 +1,6 @@
 //! What learning from clips adds: frames that are given, noise that frames have in common, the rate in the caption.
 
+use medley_media::film::rate_words;
 use serde::{Deserialize, Serialize};
 
 use crate::random::{Purpose, below, bits, unit};
@@ -101,15 +102,10 @@ impl ClipSettings {
     ) -> String {
         let said = unit(seed, Purpose::Rate, number, clip) < self.rate_words;
         match said && rate > 0.0 && !caption.is_empty() {
-            true => rate_words(caption, rate),
+            true => format!("{caption}, {}", rate_words(rate)),
             false => caption.to_owned(),
         }
     }
-}
-
-/// A prompt with the frames a second that are asked for, as captions say it: `a red heart, 5 fps`.
-pub fn rate_words(prompt: &str, rate: f64) -> String {
-    format!("{prompt}, {:.0} fps", rate.max(1.0))
 }
 
 #[cfg(test)]
@@ -154,7 +150,6 @@ mod tests {
 
     #[test]
     fn rates_are_said_in_words() {
-        assert_eq!(rate_words("a red heart", 5.33), "a red heart, 5 fps");
         let said = (0..1000).filter(|&n| CLIPS.caption("x", 5.0, 1, n, 0) == "x, 5 fps");
         assert!((430..570).contains(&said.count()));
         assert_eq!(CLIPS.caption("", 5.0, 1, 0, 0), "");

@@ -7,7 +7,7 @@ mod settings;
 pub mod speed;
 mod task;
 
-pub use clips::{ClipSettings, Time, rate_words};
+pub use clips::{ClipSettings, Time};
 pub use objective::{BETAS, Denoising, Mixing, NoisyBatch, TIMESTEPS, Times, denoising_loss};
 pub use sample::{Draw, draw, draw_clips};
 pub use settings::ImageSettings;

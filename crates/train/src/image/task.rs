@@ -33,8 +33,8 @@ const SAMPLED_CLIPS: usize = 8;
 const GAP: u32 = 2;
 /// Steps of a sample.
 const SAMPLE_STEPS: usize = 20;
-/// Frames a second that a clip is shown at where nothing is said.
-const RATE: u32 = 8;
+/// Times as many frames as are drawn that a clip has where nothing is said.
+const SMOOTH: u32 = 4;
 /// Bytes of encoded captions that are remembered.
 const CAPTION_MEMORY: usize = 512 << 20;
 
@@ -65,6 +65,8 @@ pub struct ImageTask {
     encoder: Option<PathBuf>,
     held: Vec<NoisyBatch>,
     prompts: Vec<String>,
+    /// Sum and number of the rates of the clips so far.
+    rates: (f64, u64),
 }
 
 /// Makes everything that a run needs. `encoder` reads captions for models with text; `base` is the folder of a model of the
@@ -126,6 +128,7 @@ pub fn prepare(
         rule,
         captions,
         held,
+        rates: (0.0, 0),
     };
     let plan = task.plan(&trainer);
     Ok((task, trainer, plan))
@@ -280,6 +283,14 @@ impl ImageTask {
         }
     }
 
+    /// Frames a second of the clips so far, in the mean, to a tenth.
+    fn rate(&self) -> f64 {
+        match self.rates {
+            (_, 0) => 1.0,
+            (sum, count) => (10.0 * sum / count as f64).round().max(1.0) / 10.0,
+        }
+    }
+
     /// `config.json` of the model.
     fn config(&self) -> Value {
         let s = &self.settings;
@@ -300,7 +311,8 @@ impl ImageTask {
             config["medium"] = json!("video");
             config["clip"] = json!({
                 "frames": clips.frames,
-                "rate": RATE,
+                "rate": self.rate(),
+                "smooth": SMOOTH,
                 "shared_noise": clips.shared_noise,
                 "rate_in_prompt": clips.rate_words > 0.0,
             });
@@ -325,6 +337,8 @@ impl Task for ImageTask {
         let mut batches = Vec::new();
         for _ in 0..self.settings.accumulate {
             let (batch, number) = self.stream.next_batch()?;
+            self.rates.0 += batch.rates.iter().sum::<f64>();
+            self.rates.1 += batch.rates.len() as u64;
             batches.push(self.noisy(&batch, (seed, number))?);
             for i in 0..self.stills.len() {
                 let (batch, number) = self.stills[i].next_batch()?;
@@ -345,6 +359,9 @@ impl Task for ImageTask {
     fn state(&self) -> Value {
         let mut state = self.stream.state();
         state["settings"] = json!(self.settings);
+        if self.settings.clips.is_some() {
+            state["rates"] = json!(self.rates);
+        }
         if !self.stills.is_empty() {
             state["stills"] = self.stills.iter().map(Stream::state).collect();
         }
@@ -355,6 +372,9 @@ impl Task for ImageTask {
         same_settings(state, &self.settings, |settings| &mut settings.steps)?;
         for (i, stills) in self.stills.iter_mut().enumerate() {
             stills.restore(&state["stills"][i])?;
+        }
+        if let Ok(rates) = serde_json::from_value(state["rates"].clone()) {
+            self.rates = rates;
         }
         self.stream.restore(state)
     }
