@@ -63,6 +63,15 @@ pub enum Command {
     Transcribe(crate::sound_args::TranscribeArgs),
     /// Turn texts into vectors
     Embed(EmbedArgs),
+    /// Read your own documents, for questions to be answered out of them
+    #[command(subcommand)]
+    Docs(crate::docs_args::DocsCommand),
+    /// Read one document from standard input, in a process of its own
+    #[command(hide = true)]
+    ReadDocument {
+        /// What it is written in
+        format: String,
+    },
     /// Serve models over HTTP, for programs that speak OpenAI's API
     Serve(ServeArgs),
     /// Make, list or remove the keys that clients of `medley serve` must bring

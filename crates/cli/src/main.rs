@@ -8,6 +8,7 @@ mod app;
 mod args;
 mod bench_args;
 mod commands;
+mod docs_args;
 mod models_args;
 mod output;
 mod sound_args;
@@ -89,6 +90,9 @@ fn wrong_usage(error: &clap::Error, json: bool) -> ExitCode {
 
 fn run(cli: Cli) -> Outcome {
     let global = cli.global;
+    if let Command::ReadDocument { format } = &cli.command {
+        return commands::docs::read(format);
+    }
     app::prepare(&global)?;
     match cli.command {
         Command::Text(args) => commands::text::run(&args, &global),
@@ -100,6 +104,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Speech(args) => commands::speech::run(&args, &global),
         Command::Transcribe(args) => commands::transcribe::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),
+        Command::Docs(command) => commands::docs::run(&command, &global),
+        Command::ReadDocument { format } => commands::docs::read(&format),
         Command::Serve(args) => commands::serve::run(&args, &global),
         Command::Keys(command) => commands::keys::run(&command, &global),
         Command::Remake(args) => commands::remake::run(&args, &global),

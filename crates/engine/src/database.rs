@@ -78,6 +78,53 @@ const VERSIONS: &[&str] = &["
         PRIMARY KEY (job, sha256)
     ) WITHOUT ROWID;
     CREATE INDEX uploads_by_content ON uploads (sha256);
+", "
+    CREATE TABLE collections (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        model TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        active_at INTEGER NOT NULL,
+        version INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX collections_by_name ON collections (name);
+    CREATE TABLE documents (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL,
+        collection INTEGER NOT NULL REFERENCES collections (seq) ON DELETE CASCADE,
+        source TEXT NOT NULL,
+        name TEXT NOT NULL,
+        title TEXT,
+        mime TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        reader INTEGER NOT NULL,
+        attributes TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        passages INTEGER NOT NULL,
+        characters INTEGER NOT NULL,
+        UNIQUE (collection, source),
+        UNIQUE (collection, id)
+    );
+    CREATE TABLE texts (
+        document INTEGER PRIMARY KEY REFERENCES documents (seq) ON DELETE CASCADE,
+        text BLOB NOT NULL
+    );
+    CREATE TABLE passages (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        document INTEGER NOT NULL REFERENCES documents (seq) ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        heading TEXT NOT NULL,
+        page INTEGER,
+        line INTEGER,
+        start INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        vector BLOB NOT NULL
+    );
+    CREATE INDEX passages_by_document ON passages (document, place);
 "];
 
 /// Jobs and the library's entries.
@@ -110,6 +157,8 @@ impl Database {
     pub fn in_memory() -> Result<Self> {
         let failed = |source| EngineError::Database { source };
         let mut connection = Connection::open_in_memory().map_err(failed)?;
+        let settings = "PRAGMA foreign_keys = ON;";
+        connection.execute_batch(settings).map_err(failed)?;
         migrate(&mut connection, Path::new(":memory:"))?;
         Ok(Self(Mutex::new(connection)))
     }

@@ -65,6 +65,20 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A document that cannot be read.
+    #[error("{name}: {reason}")]
+    Document {
+        /// What it is called.
+        name: String,
+        /// What is in the way.
+        reason: String,
+    },
+    /// Texts that cannot be turned into vectors, or vectors that cannot be held.
+    #[error("the vectors of these texts cannot be had: {reason}")]
+    Encoding {
+        /// What the model says.
+        reason: String,
+    },
     /// A weight file that cannot be read or written.
     #[cfg(feature = "generators")]
     #[error(transparent)]
@@ -335,7 +349,10 @@ impl EngineError {
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::TooManyJobs { .. } => ErrorCode::Busy,
             Self::JobState { .. } | Self::BadRequest { .. } => ErrorCode::InvalidRequest,
-            Self::NoHome | Self::Io { .. } | Self::FolderSource { .. } => ErrorCode::File,
+            Self::NoHome | Self::Io { .. } | Self::FolderSource { .. } | Self::Document { .. } => {
+                ErrorCode::File
+            }
+            Self::Encoding { .. } => ErrorCode::Internal,
             Self::NoSuchPath { .. }
             | Self::UnknownModel { .. }
             | Self::NotInstalled { .. }

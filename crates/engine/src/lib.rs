@@ -18,6 +18,8 @@ pub mod database;
 #[cfg(feature = "generators")]
 pub mod doctor;
 #[cfg(feature = "generators")]
+pub mod documents;
+#[cfg(feature = "generators")]
 pub mod fidelity;
 #[cfg(feature = "generators")]
 pub mod image;

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod chat;
 pub mod code;
+pub mod docs;
 pub mod doctor;
 pub mod embed;
 pub mod fidelity;

@@ -1,0 +1,130 @@
+//! What a language model makes of sentences, and which of it may be said.
+
+use std::collections::HashSet;
+
+use super::super::words::{is_stop, terms, words};
+use super::super::Encoder;
+use super::sentences::sentences;
+use crate::Result;
+
+/// A language model that says in its words what sentences say.
+pub trait Phraser: Send + Sync {
+    /// An answer to `question` out of `facts` alone, in plain sentences; nothing where it has none.
+    ///
+    /// # Errors
+    /// What the model says.
+    fn phrase(&self, question: &str, facts: &[String]) -> Result<String>;
+}
+
+/// Share of a sentence's words that its facts must have.
+const WORDS: f64 = 0.75;
+
+/// Cosine that a sentence must have with one of its facts.
+const COSINE: f32 = 0.6;
+
+/// Sentences of an answer at most.
+const SENTENCES: usize = 4;
+
+/// Words by which a sentence says that something is not so.
+const NOT: &[&str] = &[
+    "no", "not", "never", "none", "nothing", "cannot", "without", "isn", "aren", "don", "doesn", "didn", "won", "can’t", "unable",
+    "neither", "nor",
+];
+
+/// A sentence that may be said, with the facts that bear it out.
+pub(super) struct Supported {
+    pub(super) text: String,
+    pub(super) facts: Vec<usize>,
+}
+
+/// The sentences of a text that facts bear out: by their words, by their meaning, and without a number, a name or a `no`
+/// that no fact has.
+pub(super) fn supported(
+    text: &str,
+    facts: &[String],
+    encoder: &dyn Encoder,
+) -> Result<Vec<Supported>> {
+    let said: Vec<String> = sentences(text)
+        .into_iter()
+        .map(|range| text[range].to_owned())
+        .take(SENTENCES)
+        .collect();
+    if said.is_empty() || facts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut texts = said.clone();
+    texts.extend(facts.iter().cloned());
+    let vectors = encoder.encode(&texts)?;
+    let (of_said, of_facts) = vectors.split_at(said.len().min(vectors.len()));
+    let mut kept: Vec<Supported> = Vec::new();
+    for (sentence, vector) in said.into_iter().zip(of_said) {
+        let near: Vec<usize> = of_facts
+            .iter()
+            .enumerate()
+            .filter(|(_, fact)| cosine(vector, fact) >= COSINE)
+            .map(|(index, _)| index)
+            .collect();
+        let bearing: Vec<&str> = near.iter().map(|&index| facts[index].as_str()).collect();
+        let again = kept.iter().any(|before| before.text == sentence);
+        if !bearing.is_empty() && !again && is_borne_out(&sentence, &bearing) {
+            kept.push(Supported {
+                text: sentence,
+                facts: near,
+            });
+        }
+    }
+    Ok(kept)
+}
+
+/// Cosine of vectors of length 1.
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn is_borne_out(sentence: &str, facts: &[&str]) -> bool {
+    let known: HashSet<String> = facts.iter().flat_map(|fact| terms(fact)).collect();
+    let said = terms(sentence);
+    if said.is_empty() {
+        return false;
+    }
+    let there = said.iter().filter(|term| known.contains(*term)).count();
+    let all = facts.join(" ");
+    let exact: HashSet<&str> = tokens(&all).collect();
+    let no_new_names = tokens(sentence).filter(|t| is_exact(t)).all(|t| exact.contains(t));
+    let denies = |text: &str| words(text).any(|word| NOT.contains(&word.as_str()));
+    let same_sense = denies(sentence) == facts.iter().any(|fact| denies(fact));
+    there as f64 >= said.len() as f64 * WORDS && no_new_names && same_sense
+}
+
+/// Words with the signs in them: options, paths, numbers with units.
+fn tokens(text: &str) -> impl Iterator<Item = &str> {
+    text.split_whitespace()
+        .map(|word| word.trim_matches(|c: char| ".,;:!?()[]\"'“”‘’`*".contains(c)))
+        .filter(|word| !word.is_empty())
+}
+
+/// Whether a word must stand in the facts as it is: what has digits, or signs of code, or capitals within.
+fn is_exact(word: &str) -> bool {
+    let code = word.contains(['/', '_', '=', '$', '@', '{', '~', '<', '\\']) || word.starts_with('-');
+    let inner = word.chars().skip(1).any(char::is_uppercase);
+    let bare = word.to_lowercase();
+    (word.chars().any(|c| c.is_ascii_digit()) || code || inner) && !is_stop(&bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_facts_say_is_borne_out() {
+        let facts = ["You can return unused goods within 14 days with the option --back."];
+        let holds = |sentence: &str| is_borne_out(sentence, &facts);
+        assert!(holds("Unused goods can be returned within 14 days."));
+        assert!(holds("Return goods with --back."));
+        assert!(!holds("Unused goods can be returned within 30 days."));
+        assert!(!holds("Unused goods cannot be returned within 14 days."));
+        assert!(!holds("Return goods with --front."));
+        assert!(!holds("Our friendly team will happily refund your purchase."));
+        assert!(!holds("Yes."));
+    }
+}
