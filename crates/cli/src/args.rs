@@ -66,6 +66,8 @@ pub enum Command {
     /// Read your own documents, for questions to be answered out of them
     #[command(subcommand)]
     Docs(crate::docs_args::DocsCommand),
+    /// Answer a question out of your own documents, and say where the answer stands
+    Ask(crate::docs_args::AskArgs),
     /// Read one document from standard input, in a process of its own
     #[command(hide = true)]
     ReadDocument {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use medley_engine::documents::answer::SURE;
 use medley_engine::documents::{USUAL, USUAL_ENCODER};
 
 /// `medley docs`
@@ -52,4 +53,24 @@ pub struct DocsRemoveArgs {
     /// The whole collection
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
+}
+
+/// `medley ask`
+#[derive(Args, Debug, Clone)]
+pub struct AskArgs {
+    /// The question; - reads one per line from standard input
+    pub question: String,
+    /// The collection that is asked
+    #[arg(long, short = 'C', value_name = "C", default_value = USUAL)]
+    pub collection: String,
+    /// A language model that phrases what was found; what the documents do not bear out is left out [default: none, what
+    /// was found is quoted]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// How sure an answer must be, from 0 to 1
+    #[arg(long, value_name = "X", default_value_t = SURE)]
+    pub sure: f64,
+    /// Only documents with this attribute; may be given several times
+    #[arg(long = "where", value_name = "KEY=VALUE")]
+    pub narrow: Vec<String>,
 }

@@ -105,6 +105,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Transcribe(args) => commands::transcribe::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),
         Command::Docs(command) => commands::docs::run(&command, &global),
+        Command::Ask(args) => commands::ask::run(&args, &global),
         Command::ReadDocument { format } => commands::docs::read(&format),
         Command::Serve(args) => commands::serve::run(&args, &global),
         Command::Keys(command) => commands::keys::run(&command, &global),

@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod clients;
+mod desk;
 mod dist;
 mod docs;
 mod golden;

@@ -97,6 +97,11 @@ const PROOFS: &[Proof] = &[
         run: jobs_survive,
     },
     Proof {
+        name: "desk-answers",
+        claim: "questions over an open manual are answered where it answers them, cited, and refused where it does not",
+        run: crate::desk::prove,
+    },
+    Proof {
         name: "api-fuzz",
         claim: "nothing that schemathesis makes of the API's document has the server fail (no 5xx)",
         run: api_fuzz,

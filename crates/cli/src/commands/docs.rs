@@ -47,16 +47,15 @@ pub fn read(format: &str) -> Outcome {
     Ok(child::serve(format)?)
 }
 
-fn attributes(list: &[String]) -> Outcome<Map<String, Value>> {
+/// `KEY=VALUE` pairs of a flag; values that are numbers are compared as such.
+pub fn attributes(flag: &str, list: &[String]) -> Outcome<Map<String, Value>> {
     let mut map = Map::new();
     for text in list {
         let (key, value) = text
             .split_once('=')
             .filter(|(key, _)| !key.trim().is_empty())
             .ok_or_else(|| {
-                Failure::usage(format!(
-                    "--attribute {text}: write KEY=VALUE, such as year=2024"
-                ))
+                Failure::usage(format!("{flag} {text}: write KEY=VALUE, such as year=2024"))
             })?;
         let value = match value.parse::<f64>() {
             Ok(number) => json!(number),
@@ -70,7 +69,7 @@ fn attributes(list: &[String]) -> Outcome<Map<String, Value>> {
 fn add(args: &DocsAddArgs, global: &Global) -> Outcome {
     let folder = Folder {
         roots: args.paths.clone(),
-        attributes: attributes(&args.attribute)?,
+        attributes: attributes("--attribute", &args.attribute)?,
     };
     let mut seen = look(&folder.roots)?;
     let documents = documents()?;

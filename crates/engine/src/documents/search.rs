@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 use super::resident::Resident;
 use super::words::{is_stop, words};
 use super::{Collection, Documents, Encoder, Filter, missing, rows, same_encoder};
-use crate::database::now;
 use crate::Result;
+use crate::database::now;
 
 /// Passages that each of both lists gives at most.
 const LIST: usize = 50;
@@ -176,7 +176,9 @@ impl Documents {
         let select = format!("SELECT count(*) FROM {table} WHERE {table} MATCH ?");
         let quoted = format!("\"{}\"", word.replace('"', ""));
         self.database.read(|connection| {
-            connection.query_row(&select, [quoted], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
+            connection.query_row(&select, [quoted], |row| {
+                Ok(row.get::<_, i64>(0)?.unsigned_abs())
+            })
         })
     }
 

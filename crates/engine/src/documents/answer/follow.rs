@@ -4,11 +4,21 @@ use super::super::words::{is_stop, terms, words};
 
 /// Words that stand for something said before.
 const POINTING: &[&str] = &[
-    "he", "her", "his", "it", "its", "she", "that", "their", "them", "there", "these", "they", "this", "those",
+    "he", "her", "his", "it", "its", "she", "that", "their", "them", "there", "these", "they",
+    "this", "those",
 ];
 
 /// Beginnings of questions that go on from the one before.
-const GOING_ON: &[&str] = &["and ", "but ", "or ", "what about", "how about", "what if", "why not", "also "];
+const GOING_ON: &[&str] = &[
+    "and ",
+    "but ",
+    "or ",
+    "what about",
+    "how about",
+    "what if",
+    "why not",
+    "also ",
+];
 
 /// Words that are taken over at most.
 const TAKEN: usize = 8;
@@ -50,9 +60,18 @@ mod tests {
     fn what_is_left_unsaid_is_taken_from_the_question_before() {
         let before = ["How do I return unused shoes?".to_owned()];
         let asked = |question| alone(question, &before);
-        assert_eq!(asked("How long does it take?"), "How long does it take? (return unused shoes)");
+        assert_eq!(
+            asked("How long does it take?"),
+            "How long does it take? (return unused shoes)"
+        );
         assert_eq!(asked("And socks?"), "And socks? (return unused shoes)");
-        assert_eq!(asked("Which payment methods are accepted?"), "Which payment methods are accepted?");
-        assert_eq!(alone("How long does it take?", &[]), "How long does it take?");
+        assert_eq!(
+            asked("Which payment methods are accepted?"),
+            "Which payment methods are accepted?"
+        );
+        assert_eq!(
+            alone("How long does it take?", &[]),
+            "How long does it take?"
+        );
     }
 }

@@ -15,8 +15,8 @@ use super::{Collection, Documents, Encoder, Filter, Hit, Search};
 use crate::Result;
 
 pub use confidence::{SIGNALS, Signals};
-pub use phrase::Phraser;
 use phrase::cosine;
+pub use phrase::{Phraser, request as phrase_request};
 
 /// Passages that are read for an answer.
 const READ: usize = 6;
@@ -164,7 +164,10 @@ impl Documents {
         for word in super::words::words(question).filter(|word| !super::words::is_stop(word)) {
             let count = self.frequency(collection, &word)? as f64;
             let rare = ((all - count + 0.5) / (count + 0.5)).ln_1p().max(0.1);
-            let weight = Weight { rare, known: count > 0.0 };
+            let weight = Weight {
+                rare,
+                known: count > 0.0,
+            };
             weights.insert(super::words::stem(&word), weight);
         }
         Ok(weights)
@@ -273,7 +276,10 @@ fn grow(
     *left = left.saturating_sub(1);
     while *left > 0 {
         let after = same(last + 1).filter(|c| c.score >= enough);
-        let before = first.checked_sub(1).and_then(&same).filter(|c| c.score >= enough);
+        let before = first
+            .checked_sub(1)
+            .and_then(&same)
+            .filter(|c| c.score >= enough);
         match (before, after) {
             (_, Some(_)) => last += 1,
             (Some(_), None) => first -= 1,
@@ -311,7 +317,11 @@ fn signals(
     let passage = &passages[span.hit];
     let highest = |numbers: &mut dyn Iterator<Item = f64>| numbers.fold(0.0, f64::max);
     let headed = format!("{} {}", passage.heading, passage.text);
-    let said = format!("{} {}", passage.heading, &passage.text[span.start..span.end]);
+    let said = format!(
+        "{} {}",
+        passage.heading,
+        &passage.text[span.start..span.end]
+    );
     let all: f64 = weights.values().map(|weight| weight.rare).sum();
     let unknown: f64 = weights.values().filter(|w| !w.known).map(|w| w.rare).sum();
     Signals {

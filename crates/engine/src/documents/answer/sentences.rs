@@ -4,8 +4,8 @@ use std::ops::Range;
 
 /// Words that end with a dot and no sentence.
 const SHORT: &[&str] = &[
-    "e.g", "i.e", "etc", "vs", "cf", "mr", "mrs", "ms", "dr", "prof", "st", "no", "nr", "approx", "fig", "resp", "incl",
-    "max", "min", "misc", "z.b", "bzw", "ca", "abs",
+    "e.g", "i.e", "etc", "vs", "cf", "mr", "mrs", "ms", "dr", "prof", "st", "no", "nr", "approx",
+    "fig", "resp", "incl", "max", "min", "misc", "z.b", "bzw", "ca", "abs",
 ];
 
 /// Bytes of a sentence at most; what is longer is a table or a listing, and is taken in parts.

@@ -142,7 +142,11 @@ mod tests {
         };
         assert!(read("/bin/false", 5000).contains("ended badly"));
         assert!(read("/nowhere", 5000).contains("cannot be started"));
-        // `yes` writes for ever.
-        assert!(read("/usr/bin/yes", 200).contains("longer than"));
+        let folder = tempfile::tempdir().unwrap();
+        let slow = folder.path().join("slow");
+        std::fs::write(&slow, "#!/bin/sh\nexec /bin/sleep 5\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&slow, mode).unwrap();
+        assert!(read(slow.to_str().unwrap(), 200).contains("longer than"));
     }
 }

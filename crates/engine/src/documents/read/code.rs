@@ -5,9 +5,18 @@ use super::{Content, Kind};
 /// Lines of a piece at most.
 const LINES: usize = 40;
 
+/// Bytes of a line, on the average, of what people write; more has what programs write for programs.
+const WRITTEN: usize = 200;
+
 /// Reads a program.
-pub(super) fn read(text: &str) -> Content {
+///
+/// # Errors
+/// Where a program wrote it: minified scripts, indexes, data.
+pub(super) fn read(text: &str) -> Result<Content, String> {
     let mut content = Content::default();
+    if text.len() > WRITTEN * text.lines().count().max(4) {
+        return Err("its lines are a program's, not a person's".to_owned());
+    }
     let mut piece: Vec<&str> = Vec::new();
     let mut first = 1;
     let mut end = |piece: &mut Vec<&str>, first: usize| {
@@ -28,5 +37,5 @@ pub(super) fn read(text: &str) -> Content {
         }
     }
     end(&mut piece, first);
-    content
+    Ok(content)
 }

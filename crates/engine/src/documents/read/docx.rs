@@ -73,9 +73,7 @@ fn entity(name: &str) -> String {
 fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
     let found = tag.attributes().flatten();
     let mut found = found.filter(|a| a.key.local_name().as_ref() == name);
-    found
-        .next()
-        .map(|a| a.value.into_owned())
+    found.next().map(|a| a.value.into_owned())
 }
 
 /// What the styles of a document stand for: a level of headings.

@@ -203,7 +203,7 @@ pub fn parse(format: Format, bytes: &[u8]) -> Result<Content, String> {
         Format::Text => plain::read(&text_of(bytes)?),
         Format::Markdown => markdown::read(&text_of(bytes)?),
         Format::Html => html::read(&text_of(bytes)?),
-        Format::Code => code::read(&text_of(bytes)?),
+        Format::Code => code::read(&text_of(bytes)?)?,
     })
 }
 

@@ -1,0 +1,322 @@
+//! `prove desk-answers`: questions over an open manual, half of which calibrate and half of which are scored.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::bench::machine::Description;
+use crate::process;
+use crate::smoke::{self, Program};
+
+/// The questions; the manual itself is Debian's.
+const QUESTIONS: &str = "crates/xtask/desk/questions.json";
+
+/// Files of the manual that are no part of it: what Sphinx adds.
+const LEFT_OUT: [&str; 4] = ["search.html", "genindex.html", "searchindex.js", "_static"];
+
+#[derive(Deserialize)]
+struct Questions {
+    package: String,
+    version: String,
+    answerable: Vec<Answerable>,
+    unanswerable: Vec<Unanswerable>,
+}
+
+#[derive(Deserialize)]
+struct Answerable {
+    question: String,
+    at: Vec<Place>,
+}
+
+#[derive(Deserialize)]
+struct Unanswerable {
+    question: String,
+    topic: bool,
+}
+
+/// A file, and words that the passage with the answer holds.
+#[derive(Deserialize)]
+struct Place {
+    file: String,
+    words: String,
+}
+
+/// Asks all questions and keeps what came of them.
+pub fn prove(file: &Path) -> Result<()> {
+    smoke::pull_models()?;
+    let program = Program::build()?;
+    let text = std::fs::read_to_string(process::root().join(QUESTIONS))?;
+    let questions: Questions = serde_json::from_str(&text)?;
+    let manual = manual(&questions)?;
+    let home = tempfile::tempdir().context("cannot make a temporary folder")?;
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(program.home().join("models"), home.path().join("models"))?;
+    let begun = Instant::now();
+    let manual = manual.to_string_lossy().into_owned();
+    let added = medley(
+        &program,
+        home.path(),
+        &["docs", "add", &manual, "-C", "manual"],
+        None,
+    )?;
+    let indexing = begun.elapsed().as_secs_f64();
+    let mut report = json!({
+        "command": "cargo xtask prove desk-answers",
+        "machine": Description::read(),
+        "manual": { "package": questions.package, "version": questions.version,
+                    "documents": added["collection"]["documents"], "passages": added["collection"]["passages"],
+                    "bytes": added["collection"]["bytes"], "seconds_to_index": indexing },
+    });
+    for (name, flags) in [
+        ("quoted", &[][..]),
+        ("phrased_by_smollm2_135m", &["--model", "smollm2-135m"][..]),
+        ("phrased_by_gemma3_270m", &["--model", "gemma3-270m"][..]),
+    ] {
+        let begun = Instant::now();
+        let answers = ask(&program, home.path(), &questions, flags)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        report[name] = scored(&questions, &answers, seconds);
+        println!("    {name}: {}", report[name]["scored"]);
+        if name == "quoted" {
+            let fitted = fit(&questions, &answers);
+            println!("    weights fitted on the calibrating half: {fitted:?}");
+            report["fitted"] = json!(fitted);
+        }
+    }
+    let held = &report["quoted"]["scored"];
+    let at_least = |name: &str, least: f64| held[name].as_f64().is_some_and(|x| x >= least);
+    let cited = held["cited"].as_f64().unwrap_or(0.0);
+    let holds = at_least("hit_at_5", 0.9)
+        && cited >= 0.95 * held["hit_at_1"].as_f64().unwrap_or(1.0)
+        && at_least("refused", 0.8)
+        && held["wrongly_refused"].as_f64().is_some_and(|x| x <= 0.1);
+    report["holds"] = json!(holds);
+    std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    ensure!(
+        holds,
+        "the bars are not held; the figures are in {}",
+        file.display()
+    );
+    Ok(())
+}
+
+/// The folder of the manual, out of Debian's package.
+fn manual(questions: &Questions) -> Result<PathBuf> {
+    let folder = process::ref_dir()?.join(format!("{}-{}", questions.package, questions.version));
+    let pages = folder.join("usr/share/doc/borgbackup/html");
+    if !pages.is_dir() {
+        std::fs::create_dir_all(&folder)?;
+        let package = format!("{}={}", questions.package, questions.version);
+        let mut fetch = Command::new("apt-get");
+        fetch.args(["download", &package]).current_dir(&folder);
+        process::run(&mut fetch)?;
+        let deb = std::fs::read_dir(&folder)?.flatten();
+        let deb = deb
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|e| e == "deb"));
+        let deb = deb.context("apt-get left no package")?;
+        process::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&folder))?;
+        for name in LEFT_OUT {
+            let path = pages.join(name);
+            if path.is_dir() {
+                std::fs::remove_dir_all(path)?;
+            } else if path.is_file() {
+                std::fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(pages)
+}
+
+fn medley(program: &Program, home: &Path, args: &[&str], input: Option<&Path>) -> Result<Value> {
+    let mut command = Command::new(program.binary());
+    command.args(args).arg("--json").env("MEDLEY_HOME", home);
+    command.stderr(Stdio::inherit()).stdin(match input {
+        Some(path) => Stdio::from(File::open(path)?),
+        None => Stdio::null(),
+    });
+    let described = process::describe(&command);
+    let output = command
+        .output()
+        .with_context(|| format!("{described} does not start"))?;
+    ensure!(output.status.success(), "{described} failed");
+    serde_json::from_slice(&output.stdout).with_context(|| format!("{described} said no JSON"))
+}
+
+/// The answers to all questions, the answerable ones first.
+fn ask(
+    program: &Program,
+    home: &Path,
+    questions: &Questions,
+    flags: &[&str],
+) -> Result<Vec<Value>> {
+    let all = questions.answerable.iter().map(|q| q.question.as_str());
+    let all: Vec<&str> = all
+        .chain(questions.unanswerable.iter().map(|q| q.question.as_str()))
+        .collect();
+    let file = home.join("questions.txt");
+    std::fs::write(&file, all.join("\n"))?;
+    let args = [&["ask", "-", "-C", "manual"], flags].concat();
+    let answers = medley(program, home, &args, Some(&file))?;
+    let answers = answers["answers"].as_array().cloned().unwrap_or_default();
+    ensure!(
+        answers.len() == all.len(),
+        "{} answers to {} questions",
+        answers.len(),
+        all.len()
+    );
+    Ok(answers)
+}
+
+/// A text without white space, as places are compared.
+fn bare(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+fn is_right(question: &Answerable, passage: &Value) -> bool {
+    let text = bare(passage["text"].as_str().unwrap_or_default());
+    let place = |place: &Place| {
+        passage["name"] == place.file.as_str() && text.contains(&bare(&place.words))
+    };
+    question.at.iter().any(place)
+}
+
+/// Whether the first citation lies in a passage with the answer.
+fn is_cited(question: &Answerable, answer: &Value) -> bool {
+    let citation = &answer["citations"][0];
+    let start = citation["start"].as_u64();
+    let within = |passage: &&Value| {
+        let from = passage["start"].as_u64().unwrap_or(0);
+        let length = passage["text"]
+            .as_str()
+            .map_or(0, |text| text.chars().count() as u64);
+        passage["document"] == citation["document"]
+            && start.is_some_and(|start| (from..from + length).contains(&start))
+    };
+    let passages = answer["passages"].as_array();
+    let passage = passages.and_then(|list| list.iter().find(within));
+    passage.is_some_and(|passage| is_right(question, passage))
+}
+
+/// The figures of the calibrating half and of the scored one.
+fn scored(questions: &Questions, answers: &[Value], seconds: f64) -> Value {
+    let (of_answerable, of_others) = answers.split_at(questions.answerable.len());
+    let half = |odd: usize| {
+        let answerable: Vec<(&Answerable, &Value)> =
+            halved(&questions.answerable, of_answerable, odd);
+        let others: Vec<(&Unanswerable, &Value)> = halved(&questions.unanswerable, of_others, odd);
+        let hit = |most: usize| {
+            let right = |(question, answer): &&(&Answerable, &Value)| {
+                let passages = answer["passages"]
+                    .as_array()
+                    .map(Vec::as_slice)
+                    .unwrap_or_default();
+                passages
+                    .iter()
+                    .take(most)
+                    .any(|passage| is_right(question, passage))
+            };
+            answerable.iter().filter(right).count()
+        };
+        let cited = answerable.iter().filter(|(q, a)| is_cited(q, a)).count();
+        let wrongly = answerable
+            .iter()
+            .filter(|(_, a)| a["answered"] == false)
+            .count();
+        let refused = |topic: Option<bool>| {
+            let of = others
+                .iter()
+                .filter(|(q, _)| topic.is_none_or(|topic| q.topic == topic));
+            let of: Vec<_> = of.collect();
+            let refused = of.iter().filter(|(_, a)| a["answered"] == false).count();
+            refused as f64 / of.len().max(1) as f64
+        };
+        let share = |count: usize| count as f64 / answerable.len().max(1) as f64;
+        let phrased = answers.iter().filter(|a| a["phrased"] == true).count();
+        json!({
+            "answerable": answerable.len(), "unanswerable": others.len(),
+            "hit_at_1": share(hit(1)), "hit_at_5": share(hit(5)), "cited": share(cited),
+            "refused": refused(None), "refused_on_topic": refused(Some(true)),
+            "refused_off_topic": refused(Some(false)), "wrongly_refused": share(wrongly),
+            "answers_phrased": phrased,
+        })
+    };
+    let missed: Vec<&str> = questions
+        .answerable
+        .iter()
+        .zip(of_answerable)
+        .filter(|(question, answer)| {
+            let passages = answer["passages"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            !passages
+                .iter()
+                .take(5)
+                .any(|passage| is_right(question, passage))
+        })
+        .map(|(question, _)| question.question.as_str())
+        .collect();
+    json!({
+        "seconds": seconds, "calibrating": half(0), "scored": half(1), "not_among_the_first_five": missed,
+    })
+}
+
+fn halved<'q, Q>(questions: &'q [Q], answers: &'q [Value], odd: usize) -> Vec<(&'q Q, &'q Value)> {
+    let both = questions.iter().zip(answers).enumerate();
+    both.filter(|(index, _)| index % 2 == odd)
+        .map(|(_, pair)| pair)
+        .collect()
+}
+
+/// Weights and constant of the decision, by logistic regression on the calibrating half, with a small ridge.
+fn fit(questions: &Questions, answers: &[Value]) -> Vec<f64> {
+    let answerable = questions.answerable.len();
+    let calibrating: HashSet<usize> = (0..answers.len())
+        .filter(|index| {
+            (if *index < answerable {
+                *index
+            } else {
+                index - answerable
+            }) % 2
+                == 0
+        })
+        .collect();
+    let row = |index: &usize| {
+        let signals = answers[*index]["signals"].as_object();
+        let numbers = signals.into_iter().flat_map(|map| map.values());
+        let mut row: Vec<f64> = numbers.filter_map(Value::as_f64).collect();
+        row.push(1.0);
+        (row, if *index < answerable { 1.0 } else { 0.0 })
+    };
+    let rows: Vec<(Vec<f64>, f64)> = calibrating.iter().map(row).collect();
+    let width = rows.first().map_or(0, |(row, _)| row.len());
+    let mut weights = vec![0.0; width];
+    for _ in 0..20_000 {
+        let mut gradient = vec![0.0; width];
+        for (row, wanted) in &rows {
+            let sum: f64 = row.iter().zip(&weights).map(|(x, w)| x * w).sum();
+            let error = 1.0 / (1.0 + (-sum).exp()) - wanted;
+            gradient
+                .iter_mut()
+                .zip(row)
+                .for_each(|(g, x)| *g += error * x / rows.len() as f64);
+        }
+        for (index, (weight, slope)) in weights.iter_mut().zip(&gradient).enumerate() {
+            let ridge = if index + 1 == width {
+                0.0
+            } else {
+                2e-3 * *weight
+            };
+            *weight -= 1.0 * (slope + ridge);
+        }
+    }
+    weights
+}
