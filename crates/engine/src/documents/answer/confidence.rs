@@ -27,8 +27,8 @@ pub struct Signals {
 pub const SIGNALS: usize = 6;
 
 /// What each counts, and the constant.
-const WEIGHTS: [f64; SIGNALS] = [6.0, 4.0, 3.0, 1.0, -3.0, 1.0];
-const CONSTANT: f64 = -6.5;
+const WEIGHTS: [f64; SIGNALS] = [1.92, 4.33, 1.79, 1.57, -2.70, 2.08];
+const CONSTANT: f64 = -5.46;
 
 impl Signals {
     /// As numbers, in order.

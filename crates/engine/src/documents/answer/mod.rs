@@ -19,16 +19,22 @@ use phrase::cosine;
 pub use phrase::{Phraser, request as phrase_request};
 
 /// Passages that are read for an answer.
-const READ: usize = 6;
+const READ: usize = 12;
 
 /// Sentences of them that are looked at.
-const SENTENCES: usize = 80;
+const SENTENCES: usize = 128;
 
-/// Sentences of an answer, and of one passage, at most.
+/// Sentences of an answer at most.
 const CHOSEN: usize = 4;
 
-/// A further sentence scores at least so much of the best.
-const FURTHER: f64 = 0.82;
+/// Passages that an answer is taken from at most.
+const PLACES: usize = 2;
+
+/// A further sentence of a passage scores at least so much of its best.
+const FURTHER: f64 = 0.72;
+
+/// A further passage fits at least so much of the best.
+const AS_WELL: f64 = 0.95;
 
 /// Lines that follow a sentence that ends with a colon.
 const LISTED: usize = 4;
@@ -109,8 +115,11 @@ struct Candidate {
     hit: usize,
     start: usize,
     end: usize,
+    /// How well it fits by itself.
     score: f64,
     cosine: f64,
+    /// How well its passage fits.
+    fits: f64,
 }
 
 impl Documents {
@@ -132,9 +141,9 @@ impl Documents {
             limit: READ,
             filter: question.filter.clone(),
         };
-        let passages = self.search_by(collection, &asked, &vector, &search)?;
+        let found = self.search_by(collection, &asked, &vector, &search)?;
         let weights = self.weights(collection, &asked)?;
-        let candidates = candidates(&passages, &vector, &weights, encoder)?;
+        let (passages, candidates) = ranked(found, &vector, &weights, encoder)?;
         let chosen = choose(&passages, &candidates);
         let signals = signals(&passages, &candidates, &chosen, &weights);
         let confidence = signals.confidence();
@@ -189,6 +198,40 @@ fn share(text: &str, weights: &HashMap<String, Weight>) -> f64 {
     if all > 0.0 { there / all } else { 0.0 }
 }
 
+/// Passages by how well they and their best sentence fit, the best first, and the sentences of all.
+fn ranked(
+    found: Vec<Hit>,
+    vector: &[f32],
+    weights: &HashMap<String, Weight>,
+    encoder: &dyn Encoder,
+) -> Result<(Vec<Hit>, Vec<Candidate>)> {
+    let candidates = candidates(&found, vector, weights, encoder)?;
+    let fits = |(hit, passage): (usize, &Hit)| {
+        let own = candidates.iter().filter(|c| c.hit == hit);
+        let best = own.map(|c| c.cosine).fold(0.0, f64::max);
+        let headed = format!("{} {}", passage.heading, passage.text);
+        let cosine = f64::from(passage.cosine);
+        0.5 * best + cosine + 0.5 * share(&headed, weights) + passage.score
+    };
+    let fits: Vec<f64> = found.iter().enumerate().map(fits).collect();
+    let mut order: Vec<usize> = (0..found.len()).collect();
+    order.sort_by(|a, b| fits[*b].total_cmp(&fits[*a]).then(a.cmp(b)));
+    let mut place = vec![0; found.len()];
+    for (rank, &hit) in order.iter().enumerate() {
+        place[hit] = rank;
+    }
+    let moved = |candidate: Candidate| Candidate {
+        hit: place[candidate.hit],
+        fits: fits[candidate.hit],
+        ..candidate
+    };
+    let mut candidates: Vec<Candidate> = candidates.into_iter().map(moved).collect();
+    candidates.sort_by_key(|candidate| (candidate.hit, candidate.start));
+    let mut pairs: Vec<(usize, Hit)> = place.into_iter().zip(found).collect();
+    pairs.sort_by_key(|(rank, _)| *rank);
+    Ok((pairs.into_iter().map(|(_, hit)| hit).collect(), candidates))
+}
+
 /// The sentences of all passages with their scores.
 fn candidates(
     passages: &[Hit],
@@ -210,18 +253,15 @@ fn candidates(
                 end: range.end,
                 score: 0.0,
                 cosine: 0.0,
+                fits: 0.0,
             });
         }
     }
     let vectors = encoder.encode(&texts)?;
     for ((candidate, text), own) in list.iter_mut().zip(&texts).zip(&vectors) {
-        let passage = &passages[candidate.hit];
+        let headed = format!("{} {text}", passages[candidate.hit].heading);
         candidate.cosine = f64::from(cosine(own, vector));
-        let headed = format!("{} {text}", passage.heading);
-        candidate.score = 0.5 * candidate.cosine
-            + 0.25 * share(&headed, weights)
-            + 0.5 * f64::from(passage.cosine)
-            + 0.4 * passage.score;
+        candidate.score = candidate.cosine + 0.5 * share(&headed, weights);
     }
     Ok(list)
 }
@@ -233,31 +273,26 @@ struct Span {
     end: usize,
 }
 
-/// The sentences that answer best, as spans: the best sentence and those about it that do nearly as well, then those of
-/// other passages.
+/// The sentences that answer best, as spans: of the first passage its best sentence and those about it that do nearly as
+/// well, then the same of another passage that fits about as well.
 fn choose(passages: &[Hit], candidates: &[Candidate]) -> Vec<Span> {
-    let Some(best) = candidates
-        .iter()
-        .enumerate()
-        .max_by(|a, b| a.1.score.total_cmp(&b.1.score).then(b.0.cmp(&a.0)))
-    else {
-        return Vec::new();
+    let best_of = |hit: usize| {
+        let own = candidates.iter().enumerate().filter(|(_, c)| c.hit == hit);
+        own.max_by(|a, b| a.1.score.total_cmp(&b.1.score).then(b.0.cmp(&a.0)))
     };
-    let enough = best.1.score * FURTHER;
     let mut left = CHOSEN;
-    let mut spans = vec![grow(best.0, passages, candidates, enough, &mut left)];
-    let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by(|a, b| candidates[*b].score.total_cmp(&candidates[*a].score));
-    for index in order {
-        let candidate = &candidates[index];
-        let apart = spans.iter().all(|span| span.hit != candidate.hit);
-        if left == 0 || spans.len() >= 2 {
+    let mut spans = Vec::new();
+    let mut most = None;
+    for hit in 0..passages.len() {
+        let Some((at, candidate)) = best_of(hit) else {
+            continue;
+        };
+        let most = *most.get_or_insert(candidate.fits);
+        if left == 0 || spans.len() >= PLACES || candidate.fits < most * AS_WELL {
             break;
         }
-        // Another passage adds to an answer only where it does about as well as the first.
-        if apart && candidate.score >= best.1.score * 0.95 {
-            spans.push(grow(index, passages, candidates, enough, &mut left));
-        }
+        let enough = candidate.score * FURTHER;
+        spans.push(grow(at, passages, candidates, enough, &mut left));
     }
     spans
 }

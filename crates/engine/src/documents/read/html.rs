@@ -176,7 +176,7 @@ impl Page {
                     (self.kind, self.cells) = (Some(Kind::Table), Vec::new());
                 }
             }
-            "tr" if self.tables == 1 => self.cells.clear(),
+            "tr" if self.tables == 1 => self.row(),
             "td" | "th" if self.tables == 1 => self.cells.push(String::new()),
             _ => {}
         }
@@ -190,11 +190,11 @@ impl Page {
         if self.skipped.is_none() {
             match name {
                 "tr" if self.tables == 1 => self.row(),
-                "table" if self.tables > 0 => {
-                    self.tables -= 1;
-                    if self.tables == 0 {
-                        self.end();
-                    }
+                "table" if self.tables > 1 => self.tables -= 1,
+                "table" if self.tables == 1 => {
+                    self.row();
+                    self.tables = 0;
+                    self.end();
                 }
                 _ if BLOCKS.contains(&name) && self.tables == 0 => self.end(),
                 _ => {}
