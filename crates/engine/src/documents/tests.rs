@@ -14,7 +14,7 @@ impl Encoder for Letters {
 
     fn encode(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let vector = |text: &String| {
-            let mut counts = vec![0.0f32; 32];
+            let mut counts = [0.0f32; 32];
             for letter in text.to_lowercase().bytes().filter(u8::is_ascii_lowercase) {
                 counts[usize::from(letter - b'a')] += 1.0;
             }

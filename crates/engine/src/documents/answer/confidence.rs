@@ -27,8 +27,8 @@ pub struct Signals {
 pub const SIGNALS: usize = 6;
 
 /// What each counts, and the constant.
-const WEIGHTS: [f64; SIGNALS] = [1.92, 4.33, 1.79, 1.57, -2.70, 2.08];
-const CONSTANT: f64 = -5.46;
+const WEIGHTS: [f64; SIGNALS] = [1.64, 3.83, 1.79, 1.55, -2.65, 2.61];
+const CONSTANT: f64 = -5.75;
 
 impl Signals {
     /// As numbers, in order.
