@@ -1,5 +1,6 @@
 //! How good the pictures of a generator are, as a scorer sees it: near to real ones, what the captions say, and no copies.
 
+mod clips;
 mod copies;
 mod sets;
 
@@ -14,6 +15,7 @@ use medley_train::scorer::{Features, Scorer};
 use medley_types::{ErrorCode, ErrorReport, ImageRequest};
 use serde::Serialize;
 
+pub use clips::{ClipFidelity, FrameCopies, Motion, measure_clips};
 pub use copies::{Copies, Nearness};
 use sets::{Set, draw, real};
 

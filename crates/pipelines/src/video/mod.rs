@@ -8,7 +8,7 @@ mod check;
 
 use std::time::Instant;
 
-use medley_media::film::{Clip, Fit, Rate, rate_words};
+use medley_media::film::{Clip, Fit, Rate, interpolate, rate_words};
 use medley_media::{Filter, Picture};
 use medley_nn::Device;
 use medley_types::{Event, ImagePlan, ImageRequest, VideoRequest, VideoTimings, VideoWork};
@@ -259,8 +259,9 @@ fn smoothed(
     if times <= 1 {
         return Ok(clip);
     }
-    let _ = closed;
-    let made = clip.sampled(total)?;
+    // The rate is that of the result.
+    let slow = Clip::new(clip.into_frames(), Rate::new(1, 1)?, None)?;
+    let made = interpolate(&slow, times, closed)?;
     run.check()?;
     run.emit(Event::Progress {
         stage: "interpolate".into(),
