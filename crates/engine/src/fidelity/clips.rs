@@ -114,7 +114,7 @@ impl Clips {
                 clip.clone(),
                 Rate::new(8, 1)?,
                 None,
-            )?)?);
+            )?));
         }
         let middle = |values: Vec<f64>| Spread::of(values.into_iter()).median;
         Ok(Motion {

@@ -4,6 +4,7 @@
 //! - [`FilmReader`], [`read_clip`]: MP4 with H.264 and AAC, GIF, animated WebP and PNG, folders of pictures; safe on hostile
 //!   files.
 //! - [`FilmWriter`], [`write_clip`]: the same, frame by frame into a file that appears whole or not at all.
+//! - [`interpolate`](mod@interpolate): frames between frames by optical flow; how steady a clip is.
 //! - [`timeline`]: the compositor, which makes one film of titles, stills, clips, captions and sounds.
 //!
 //! ## What players need
@@ -17,6 +18,7 @@ mod aac;
 mod clip;
 mod format;
 mod h264;
+pub mod interpolate;
 mod mp4;
 mod rate;
 mod read;
@@ -27,6 +29,7 @@ mod yuv;
 
 pub use clip::{Clip, Fit};
 pub use format::FilmFormat;
+pub use interpolate::{consistency, flicker, interpolate};
 pub use rate::{Rate, rate_words};
 pub use read::{FilmReader, Shown, film_limits, read_clip};
 pub use write::{FilmOptions, FilmWriter, Written, write_clip};
