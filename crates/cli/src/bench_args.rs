@@ -54,6 +54,8 @@ pub enum BenchCommand {
     Machine,
     /// Speed of a picture model: seconds a picture, steps per second
     Image(BenchImageArgs),
+    /// Speed of drawing clips; upscaling is that of one frame
+    Video(BenchImageArgs),
     /// How good drawn pictures are: near to real ones, what captions say, no copies
     Fidelity(BenchFidelityArgs),
     /// Music: seconds for a minute of it; with --data what the model has learned, beside its data

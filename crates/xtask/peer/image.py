@@ -62,13 +62,20 @@ def attend(q, k, v, lengths=None):
 
 def fuse():
     """PyTorch's fused functions in the twin; what depends on the size alone is computed once."""
-    sinusoids, original, kept = twin.sinusoids, twin.rotations, {}
+    sinusoids, original, along, kept = twin.sinusoids, twin.rotations, twin.along, {}
 
     def rotations(*a):
         if a not in kept:
             kept[a] = original(*a).float()
         return kept[a]
 
+    def lines(axes, still, theta):
+        key = (tuple(axes), still, theta)
+        if key not in kept:
+            kept[key] = along(axes, still, theta).float()
+        return kept[key]
+
+    twin.along = lines
     twin.attend, twin.Norm, twin.rotations = attend, torch.nn.RMSNorm, rotations
     twin.sinusoids = lambda t: sinusoids(t.double()).float()
 
@@ -142,7 +149,8 @@ def main():
     steps, guidance = config["sampler"]["steps"], config["sampler"]["guidance"]
     width, height = config["size"]
     text = torch.randn(2, TOKENS, config["model"]["text_width"])
-    noise = torch.randn(1, 3, height, width)
+    frames = config["clip"]["frames"] if "clip" in config else 1
+    noise = torch.randn(1, 3, frames, height, width)
 
     @torch.no_grad()
     def sample():
@@ -150,12 +158,13 @@ def main():
         levels = torch.linspace(1, 0, steps + 1).tolist()
         for here, there in zip(levels, levels[1:]):
             t = torch.full((2,), here * 1000)
-            out = network(x.expand(2, -1, -1, -1), t, text, [TOKENS, 0])
+            out = network(x.expand(2, -1, -1, -1, -1), t, text, [TOKENS, 0])
             guided = out[1:] + guidance * (out[:1] - out[1:])
             x = x + (there - here) * guided
         return x
 
-    picture = sample()
+    # Of a clip one frame.
+    picture = sample()[:, :, 0]
 
     # Convolutions in the faster of both memory formats.
     enlarging = []

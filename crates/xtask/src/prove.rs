@@ -13,6 +13,7 @@ use crate::bench::load::{self, LoadArgs};
 use crate::bench::machine::Description;
 use crate::bench::text::{self, TextArgs};
 use crate::bench::train::{self, TrainArgs};
+use crate::bench::video::{self, VideoArgs};
 use crate::clients;
 use crate::dist::copy_folder;
 use crate::docs::{BENCH_LOAD, BENCH_TEXT, BENCH_TRAIN};
@@ -65,6 +66,11 @@ const PROOFS: &[Proof] = &[
         name: "bench-image",
         claim: "sampling and upscaling of pictures beside PyTorch",
         run: bench_image,
+    },
+    Proof {
+        name: "bench-video",
+        claim: "denoising of clips beside PyTorch, a clip in 30 s, films composed faster than they play",
+        run: |file| video::run(&VideoArgs::into_file(file)),
     },
     Proof {
         name: "bench-audio",

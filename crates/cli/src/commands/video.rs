@@ -12,7 +12,8 @@ use crate::app::{
     Bar, DEFAULT_VIDEO, cancel_token, device, fresh_seed, prompt_text, resolve, store,
 };
 use crate::args::Global;
-use crate::output::{Failure, Outcome, note, peak_rss, print_json};
+use crate::bench_args::BenchImageArgs;
+use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 use crate::video_args::VideoArgs;
 
 /// What a run has besides its request.
@@ -287,4 +288,57 @@ fn compose(from: &Path, output: Option<&Path>, global: &Global) -> Outcome {
     }
     tell(&written, &format!("from {}", from.display()), global);
     Ok(())
+}
+
+/// `medley bench video`
+pub fn bench(args: &BenchImageArgs, global: &Global) -> Outcome {
+    let model = find(args.model.as_deref().unwrap_or(DEFAULT_VIDEO), global)?;
+    let config = image::read_config(&model.path)?;
+    let drawn = config.clip.map_or(1, |clip| clip.frames);
+    let request = VideoRequest {
+        model: recipe_name(&model),
+        prompt: args.prompt.clone(),
+        size: args.size,
+        steps: args.steps,
+        guidance: args.guidance,
+        upscale: args.upscale,
+        frames: Some(drawn),
+        seed: 1,
+        ..VideoRequest::default()
+    };
+    let request = video::complete(&config, &request)?;
+    let generator = load(&model, config, &request, global)?;
+    let mut works = Vec::new();
+    for _ in 0..=args.rounds {
+        let mut run = Run::new(cancel_token(), |_| {});
+        let made = generator.generate(&request, &VideoInputs::default(), &mut run)?;
+        works.push(made.work);
+    }
+    works.remove(0);
+    works.sort_by(|a, b| a.timings.sample_s.total_cmp(&b.timings.sample_s));
+    let work = &works[works.len() / 2];
+    let upscale_s = work.timings.upscale_s / f64::from(drawn);
+    let per_s = work.evaluations as f64 / work.timings.sample_s;
+    if global.json {
+        return print_json(&json!({
+            "model": request.model,
+            "size": request.size,
+            "frames": drawn,
+            "steps": request.steps,
+            "guidance": request.guidance,
+            "upscale": request.upscale,
+            "rounds": args.rounds,
+            "evaluations": work.evaluations,
+            "evaluations_s": per_s,
+            "timings": { "sample_s": work.timings.sample_s, "upscale_s": upscale_s },
+            "peak_rss_bytes": peak_rss(),
+            "threads": medley_engine::threads(),
+        }));
+    }
+    Ok(print_now(&format!(
+        "clip of {drawn} frames: {:.3} s to draw (median of {}), {per_s:.2} evaluations/s\na frame enlarged: {upscale_s:.3} s\npeak memory: {:.0} MiB\n",
+        work.timings.sample_s,
+        args.rounds,
+        peak_rss() as f64 / f64::from(1 << 20),
+    ))?)
 }

@@ -39,12 +39,17 @@ pub struct ImageArgs {
 impl ImageArgs {
     /// The defaults, with the figures kept in `file`.
     pub fn into_file(file: &Path) -> Self {
+        Self::of(None, Some(file))
+    }
+
+    /// The defaults for a model.
+    pub(super) fn of(model: Option<PathBuf>, file: Option<&Path>) -> Self {
         Self {
-            model: None,
+            model,
             threads: vec![1, 2],
             pictures: 5,
             rounds: 3,
-            json: Some(file.to_owned()),
+            json: file.map(Path::to_owned),
         }
     }
 }
@@ -100,6 +105,22 @@ pub struct ImageReport {
 }
 
 pub fn run(args: &ImageArgs) -> Result<()> {
+    let report = measured(args, "image")?;
+    println!("\n{}", report.render());
+    if let Some(path) = &args.json {
+        put(path, &report)?;
+    }
+    Ok(())
+}
+
+/// Writes a report as JSON.
+pub(super) fn put(path: &Path, report: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Measures models of pictures, or of clips: `command` is what `medley bench` calls it.
+pub(super) fn measured(args: &ImageArgs, command: &str) -> Result<ImageReport> {
     let venv = Venv::open()?;
     venv.need_requirements(&process::root().join("golden/requirements.txt"))?;
     let program = Program::build()?;
@@ -116,9 +137,10 @@ pub fn run(args: &ImageArgs) -> Result<()> {
             // Who goes first alternates, so that neither always finds the machine as the other left it.
             let (own, other) = if index % 2 == 0 {
                 let other = peer_sample(&venv, &model, threads, args.pictures)?;
-                (own_sample(&program, &model, threads, args.pictures)?, other)
+                let own = own_sample((&program, command), &model, threads, args.pictures)?;
+                (own, other)
             } else {
-                let own = own_sample(&program, &model, threads, args.pictures)?;
+                let own = own_sample((&program, command), &model, threads, args.pictures)?;
                 (own, peer_sample(&venv, &model, threads, args.pictures)?)
             };
             peer = text(&other.1, "version");
@@ -148,20 +170,14 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         }
         cells.push(cell_of(threads, rounds));
     }
-    let report = ImageReport {
-        command: "cargo xtask bench image".into(),
+    Ok(ImageReport {
+        command: format!("cargo xtask bench {command}"),
         machine: Description::read(),
         medley: super::text::own_version(program.binary())?,
         peer,
         work,
         cells,
-    };
-    println!("\n{}", report.render());
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    })
 }
 
 /// The icons where they are there, else a model of their size with random weights.
@@ -192,11 +208,16 @@ fn seconds(value: &Value, key: &str) -> Result<f64> {
 
 type Sample = (ImageSample, Value);
 
-fn own_sample(program: &Program, model: &Path, threads: usize, pictures: usize) -> Result<Sample> {
+fn own_sample(
+    (program, name): (&Program, &str),
+    model: &Path,
+    threads: usize,
+    pictures: usize,
+) -> Result<Sample> {
     let mut command = Command::new(program.binary());
     command.env("MEDLEY_HOME", crate::smoke::home()?);
     command
-        .args(["bench", "image", "--json", "--model"])
+        .args(["bench", name, "--json", "--model"])
         .arg(model);
     // Upscaled even where a model of random weights would not be.
     command.args(["--upscale", "4"]);

@@ -14,6 +14,7 @@ mod rounds;
 mod table;
 pub mod text;
 pub mod train;
+pub mod video;
 mod workload;
 
 use anyhow::Result;
@@ -25,6 +26,8 @@ pub enum BenchCommand {
     Text(text::TextArgs),
     /// Sampling and upscaling of pictures beside PyTorch
     Image(image::ImageArgs),
+    /// Clips drawn beside PyTorch, a clip as users have it, and films composed against the clock
+    Video(video::VideoArgs),
     /// Sound made and heard beside the best peer of each kind
     Audio(audio::AudioArgs),
     /// Perplexity of a text file beside llama-perplexity
@@ -41,6 +44,7 @@ pub fn run(command: BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Text(args) => text::run(&args),
         BenchCommand::Image(args) => image::run(&args),
+        BenchCommand::Video(args) => video::run(&args),
         BenchCommand::Audio(args) => audio::run(&args),
         BenchCommand::Perplexity(args) => perplexity::run(&args),
         BenchCommand::Train(args) => train::run(&args),
