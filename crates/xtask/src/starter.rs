@@ -23,6 +23,9 @@ pub struct StarterArgs {
     /// Keys of config.json that are set otherwise, as JSON, such as sampler.guidance=4
     #[arg(long = "set", value_name = "KEY=JSON")]
     set: Vec<String>,
+    /// Matrices that are kept in 8 bits (E4M3), so that the file stays below its size
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    eight: Vec<String>,
 }
 
 /// What a run calls its copy of the encoder of captions, which the starters have once, as a model of the catalog.
@@ -41,6 +44,7 @@ pub fn run(args: &StarterArgs) -> Result<()> {
     shrink(
         &args.run.join("model.safetensors"),
         &out.join("model.safetensors"),
+        &args.eight,
     )?;
     for name in COPIED {
         let from = args.run.join(name);
@@ -101,10 +105,16 @@ fn set(config: &mut Value, pair: &str) -> Result<()> {
     Ok(())
 }
 
-/// The weights with every tensor of two and more dimensions in bf16.
-fn shrink(from: &Path, to: &Path) -> Result<()> {
+/// The weights with every tensor of two and more dimensions in bf16, or in 8 bits where it is named.
+fn shrink(from: &Path, to: &Path, eight: &[String]) -> Result<()> {
     let file = WeightFile::open(from)?;
-    let mut kept: Vec<(String, Vec<usize>, BlockType, Vec<u8>)> = Vec::new();
+    for name in eight {
+        ensure!(
+            file.info(name).is_some(),
+            "--eight {name}: there is no such tensor"
+        );
+    }
+    let mut kept: Vec<(String, Vec<usize>, DType, Vec<u8>)> = Vec::new();
     for info in file.tensors() {
         let values = file.to_f32(&info.name)?;
         if values.iter().any(|v| !v.is_finite()) {
@@ -112,11 +122,14 @@ fn shrink(from: &Path, to: &Path) -> Result<()> {
         }
         let (ty, bytes) = match info.shape.len() {
             0 | 1 => (
-                BlockType::F32,
+                DType::Block(BlockType::F32),
                 values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             ),
+            _ if eight.contains(&info.name) => {
+                (DType::F8E4M3, values.iter().map(|&v| e4m3(v)).collect())
+            }
             _ => (
-                BlockType::BF16,
+                DType::Block(BlockType::BF16),
                 values.iter().flat_map(|&v| bf16(v).to_le_bytes()).collect(),
             ),
         };
@@ -126,12 +139,22 @@ fn shrink(from: &Path, to: &Path) -> Result<()> {
         .iter()
         .map(|(name, shape, ty, bytes)| TensorData {
             name,
-            dtype: DType::Block(*ty),
+            dtype: *ty,
             shape,
             bytes,
         })
         .collect();
     Ok(write(to, &tensors, &[("format", "pt")])?)
+}
+
+/// The nearest number of E4M3 (Open Compute Project, OFP8), ties to even; what is beyond 448 is 448.
+fn e4m3(value: f32) -> u8 {
+    let size = value.abs().min(448.0);
+    // Below 2⁻⁶ steps are those of 2⁻⁶.
+    let exponent = (size.max(f32::MIN_POSITIVE).log2().floor() as i32).max(-6);
+    let steps = (size / 2f32.powi(exponent - 3)).round_ties_even() as i32;
+    let code = ((exponent + 6) * 8 + steps).min(0x7E) as u8;
+    code | u8::from(value.is_sign_negative()) << 7
 }
 
 /// The nearest bf16, ties to even.
@@ -246,6 +269,25 @@ mod tests {
         // Half way between two: the even one.
         assert_eq!(bf16(f32::from_bits(0x3F80_8000)), 0x3F80);
         assert_eq!(bf16(f32::from_bits(0x3F81_8000)), 0x3F82);
+    }
+
+    #[test]
+    fn eight_bits_are_the_nearest() {
+        for (value, code) in [
+            (0.0, 0x00),
+            (1.0, 0x38),
+            (-1.0, 0xB8),
+            (448.0, 0x7E),
+            (1e9, 0x7E),
+            (0.015_625, 0x08),
+            (0.001_953_125, 0x01),
+            // Half-way between 1 and 1.125, and between 1.125 and 1.25: the even one.
+            (1.0625, 0x38),
+            (1.1875, 0x3A),
+            (1.95, 0x40),
+        ] {
+            assert_eq!(e4m3(value), code, "{value}");
+        }
     }
 
     #[test]

@@ -75,11 +75,10 @@ pub fn load(
     sources: &Sources,
     device: &Device,
 ) -> Result<VideoModel, PipelineError> {
-    let clip = config.clip.ok_or_else(|| check::no_clips(&config))?;
-    Ok(VideoModel {
-        network: load_diffusion(config, sources, device)?,
-        clip,
-    })
+    if config.clip.is_none() {
+        return Err(check::no_clips(&config));
+    }
+    VideoModel::new(load_diffusion(config, sources, device)?)
 }
 
 impl VideoGenerator for VideoModel {
@@ -138,6 +137,16 @@ impl VideoGenerator for VideoModel {
 }
 
 impl VideoModel {
+    /// A generator over a denoiser of clips.
+    ///
+    /// # Errors
+    /// [`PipelineError::ModelConfig`] for one of pictures.
+    pub fn new(network: DiffusionGenerator) -> Result<Self, PipelineError> {
+        let config = &network.config;
+        let clip = config.clip.ok_or_else(|| check::no_clips(config))?;
+        Ok(Self { network, clip })
+    }
+
     /// The request for the frames that are drawn, as that of a picture.
     fn still(&self, request: &VideoRequest) -> ImageRequest {
         let said = self.clip.rate_in_prompt && !request.prompt.is_empty();
