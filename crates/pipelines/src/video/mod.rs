@@ -200,7 +200,10 @@ impl VideoModel {
         };
         let frames = self.clip.frames as usize;
         let rate = self.drawn_rate(request);
-        let most = ((clip.seconds() * rate).round() as usize).clamp(1, (frames / 2).max(1));
+        let most = match clip.frames().len() {
+            1 => 1,
+            _ => ((clip.seconds() * rate).round() as usize).clamp(1, (frames / 2).max(1)),
+        };
         let given: Result<Vec<Picture>, _> = (1..=most)
             .map(|i| {
                 // Of one frame that one, else those at even steps up to the last.
