@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::boxes::{child, children, descend, head, u16_at, u32_at, u64_at};
 use crate::error::MediaError;
+use crate::film::turn::Turn;
 use crate::read::Limits;
 
 /// The longest head of a film, in bytes.
@@ -12,6 +13,12 @@ const MAX_HEAD: u64 = 64 << 20;
 
 /// Bytes of the longest coded picture or packet.
 const MAX_SAMPLE: u32 = 64 << 20;
+
+/// The latest time of a track, in ticks: sums of it stay within 64 bits.
+const LATEST: i64 = 1 << 60;
+
+/// The longest pause before a track, in seconds.
+const LONGEST_PAUSE: f64 = 24.0 * 3600.0;
 
 /// The most packets of sound: four days at 48 kHz.
 const MAX_PACKETS: usize = 16 << 20;
@@ -39,6 +46,7 @@ pub(in crate::film) struct Track {
     pub clock: u32,
     pub samples: Vec<Sample>,
     pub edit: Edit,
+    pub turn: Turn,
 }
 
 /// What of a track is played.
@@ -287,7 +295,20 @@ fn track(
         clock,
         samples: samples.collect(),
         edit,
+        turn: turn(trak),
     })
+}
+
+/// How the track's pictures are turned.
+fn turn(trak: &[u8]) -> Turn {
+    let matrix = child(trak, b"tkhd").and_then(|tkhd| {
+        let at = if *tkhd.first()? == 0 { 40 } else { 52 };
+        let numbers: Option<Vec<i32>> = (0..9)
+            .map(|i| u32_at(tkhd, at + 4 * i).map(|number| number as i32))
+            .collect();
+        numbers?.try_into().ok()
+    });
+    Turn::of(matrix.unwrap_or_default())
 }
 
 fn edit(list: &[u8], movie_clock: u32) -> Result<Edit, MediaError> {
@@ -323,6 +344,9 @@ fn edit(list: &[u8], movie_clock: u32) -> Result<Edit, MediaError> {
             ));
         }
     }
+    if edit.start > LATEST || edit.pause > LONGEST_PAUSE {
+        return Err(damaged("its edit list is beyond all measure"));
+    }
     Ok(edit)
 }
 
@@ -341,6 +365,7 @@ fn sizes(stbl: &[u8], length: u64, most: usize, unit: &str) -> Result<Vec<u32>, 
         });
     }
     let sizes = if same > 0 {
+        // Before a list of them is made.
         if u64::from(same) * count as u64 > length {
             return Err(damaged("it is cut off"));
         }
@@ -356,6 +381,10 @@ fn sizes(stbl: &[u8], length: u64, most: usize, unit: &str) -> Result<Vec<u32>, 
     };
     if sizes.iter().any(|&size| size > MAX_SAMPLE) {
         return Err(damaged("a sample is larger than any"));
+    }
+    // Few bytes would make a day's work otherwise.
+    if sizes.iter().map(|&size| u64::from(size)).sum::<u64>() > length {
+        return Err(damaged("its samples lie over one another"));
     }
     Ok(sizes)
 }
