@@ -72,8 +72,20 @@ impl Case {
         Rate::new(self.rate.0, self.rate.1).unwrap()
     }
 
+    /// The moving pattern under black and white blocks that say the frame's number.
     fn frames(&self) -> Vec<Picture> {
-        let mut frames = pattern(self.size.0, self.size.1, FRAMES);
+        let (width, height) = self.size;
+        let numbered = |(number, frame): (u32, Picture)| {
+            let mut pixels = frame.into_pixels();
+            for (x, y) in (0..height / 8).flat_map(|y| (0..width / 8 * 6).map(move |x| (x, y))) {
+                let bit = number >> (x / (width / 8)) & 1;
+                let at = (y * width + x) as usize * 3;
+                pixels[at..at + 3].fill(255 * bit as u8);
+            }
+            Picture::new(width, height, Layout::Rgb, pixels).unwrap()
+        };
+        let frames = pattern(width, height, FRAMES);
+        let mut frames: Vec<Picture> = (0..).zip(frames).map(numbered).collect();
         frames[FLASH] = Picture::filled(self.size.0, self.size.1, [255; 3]).unwrap();
         frames
     }
@@ -129,6 +141,19 @@ fn ffmpeg_reads_every_film() {
                 return;
             };
             println!("ffmpeg {found}");
+        }
+        if let Some(info) = FilmInfo::read(&path).unwrap() {
+            let size = (info.width, info.height, info.frames as u64);
+            assert_eq!(size, (written.width, written.height, written.frames));
+            assert_eq!((info.rate, info.sound.is_some()), (case.rate(), case.sound));
+            assert!((info.seconds - written.seconds).abs() < 0.001 && info.label.synthetic);
+            let pictures = match case.codec {
+                Codec::H264 => "H.264",
+                Codec::Av1 => "av01",
+            };
+            assert_eq!(info.pictures, pictures);
+        } else {
+            assert_ne!(format, FilmFormat::Mp4);
         }
     }
     if kept.is_some() {

@@ -5,6 +5,7 @@
 //!   files.
 //! - [`FilmWriter`], [`write_clip`]: the same, frame by frame into a file that appears whole or not at all.
 //! - [`interpolate`](mod@interpolate): frames between frames by optical flow; how steady a clip is.
+//! - [`FilmInfo`]: what the head of an MP4 file says.
 //! - [`timeline`]: the compositor, which makes one film of titles, stills, clips, captions and sounds.
 //!
 //! ## What players need
@@ -24,6 +25,8 @@ mod format;
 mod h264;
 pub mod interpolate;
 mod mp4;
+mod look;
+pub(crate) mod mp4;
 mod rate;
 mod read;
 pub mod timeline;
@@ -36,5 +39,6 @@ pub use clip::{Clip, Fit};
 pub use format::FilmFormat;
 pub use interpolate::{consistency, flicker, interpolate};
 pub use rate::{Rate, rate_words};
+pub use look::FilmInfo;
 pub use read::{FilmReader, Shown, film_limits, read_clip};
 pub use write::{Codec, FilmOptions, FilmWriter, Written, write_clip};

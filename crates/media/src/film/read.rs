@@ -67,18 +67,18 @@ struct Mp4Source {
 }
 
 /// When the frames of a track are shown.
-struct Times {
+pub(super) struct Times {
     /// In the order in which they are shown, in ticks from where the track begins to be played.
     ticks: Vec<i64>,
     /// Seconds from there to the end.
-    end: f64,
+    pub end: f64,
     /// Seconds between the film's beginning and the track's. A film with sound begins with whichever of them is first; one without
     /// with its first frame.
-    delay: f64,
+    pub delay: f64,
 }
 
 impl Times {
-    fn of(track: &Track, heard: bool) -> Result<Self, MediaError> {
+    pub(super) fn of(track: &Track, heard: bool) -> Result<Self, MediaError> {
         let clock = f64::from(track.clock);
         let start = track.edit.start;
         let shown = track.samples.iter();
@@ -153,21 +153,18 @@ impl FilmReader {
     fn open_mp4(path: &Path, file: File, limits: Limits) -> Result<Self, MediaError> {
         let mut file = BufReader::with_capacity(1 << 18, file);
         let movie = Movie::read(&mut file, &limits)?;
-        let config = AvcConfig::parse(&movie.config, &limits)?;
+        let record = movie.config.as_ref().map_err(|codec| {
+            MediaError::film_unsupported(format!(
+                "its pictures are {codec:?}, and only H.264 (avc1) is read"
+            ))
+        })?;
+        let config = AvcConfig::parse(record, &limits)?;
         let track = &movie.pictures;
         let turn = track.turn;
-        let ticks: u64 = track
-            .samples
-            .iter()
-            .map(|sample| u64::from(sample.ticks))
-            .sum();
-        if track.samples.is_empty() || ticks == 0 {
-            return Err(MediaError::damaged_film("it has no frames"));
-        }
         let times = Times::of(track, movie.sound.is_some())?;
         Ok(Self {
             path: path.to_owned(),
-            rate: rate_of(&movie, ticks)?,
+            rate: rate_of(track)?,
             size: turn.size(config.size()),
             seconds: times.end + times.delay,
             source: Source::Mp4(Box::new(Mp4Source {
@@ -319,18 +316,21 @@ fn read_sample(file: &mut BufReader<File>, at: u64, size: u32) -> Result<Vec<u8>
     Ok(data)
 }
 
-/// The rate of a film: exact where all frames last as long, but for the last.
-fn rate_of(movie: &Movie, ticks: u64) -> Result<Rate, MediaError> {
-    let samples = &movie.pictures.samples;
-    let first = samples[0].ticks;
+/// The rate of a track: exact where all frames last as long, but for the last.
+pub(super) fn rate_of(track: &Track) -> Result<Rate, MediaError> {
+    let samples = &track.samples;
+    let ticks: u64 = samples.iter().map(|sample| u64::from(sample.ticks)).sum();
+    let Some(first) = samples.first().map(|sample| sample.ticks) else {
+        return Err(MediaError::damaged_film("it has no frames"));
+    };
     let even = samples[..samples.len() - 1]
         .iter()
         .all(|sample| sample.ticks == first)
         && first > 0;
     let rate = if even {
-        Rate::new(movie.pictures.clock, first)
+        Rate::new(track.clock, first)
     } else {
-        let seconds = ticks as f64 / f64::from(movie.pictures.clock) / samples.len() as f64;
+        let seconds = ticks as f64 / f64::from(track.clock) / samples.len() as f64;
         Rate::of_duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
     };
     rate.map_err(MediaError::damaged_film)
