@@ -258,7 +258,7 @@ impl FilmWriter {
 
 /// One of the codecs at work.
 enum Coder {
-    H264(FrameEncoder),
+    H264(Box<FrameEncoder>),
     Av1(Box<Av1Encoder>),
 }
 
@@ -293,7 +293,9 @@ impl Mp4Sink {
                 let [width, height] = [picture.width(), picture.height()];
                 let (width, height) = (width.next_multiple_of(2), height.next_multiple_of(2));
                 none.insert(match self.codec {
-                    Codec::H264 => Coder::H264(FrameEncoder::new(width, height, rate, quality)?),
+                    Codec::H264 => {
+                        Coder::H264(Box::new(FrameEncoder::new(width, height, rate, quality)?))
+                    }
                     Codec::Av1 => {
                         Coder::Av1(Box::new(Av1Encoder::new(width, height, rate, quality)?))
                     }
