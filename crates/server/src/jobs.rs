@@ -93,7 +93,7 @@ async fn submit(
         recipe,
         files,
     } = match is_form(&request) {
-        true => with_pictures(upload::read(request).await?)?,
+        true => with_pictures(upload::read(&service, request).await?)?,
         false => {
             let most = service.settings.body;
             let request = request.map(|body| Body::new(Limited::new(body, most)));

@@ -11,6 +11,7 @@ mod catalog;
 mod embeddings;
 mod error;
 mod fields;
+mod follow;
 mod form;
 mod gate;
 mod images;

@@ -333,10 +333,12 @@ def speak(studio):
     assert phonemes > 25, f"{phonemes} phonemes are marked"
     told = page.locator(".card .hint").last.inner_text()
     studio.shot("speak")
-    page.get_by_role("button", name="Download").click()
-    with page.expect_download() as download:
-        page.get_by_role("menuitem", name="MP3").click()
-    assert download.value.suggested_filename.endswith(".mp3")
+    for kind, ending in [("MP3", ".mp3"), ("WAV", ".wav")]:
+        page.get_by_role("button", name="Download").click()
+        with page.expect_download() as download:
+            page.get_by_role("menuitem", name=kind).click()
+        assert download.value.suggested_filename.endswith(ending)
+    studio.spoken = download.value.path()
     studio.open("chat")
     page.locator(".talks li a").first.click()
     button = studio.last_answer().get_by_role("button", name="Read aloud")
@@ -347,4 +349,22 @@ def speak(studio):
     studio.found["speak"] = told
 
 
-FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, speak, light, dark]
+def listen(studio):
+    """What the voice said is written down, with its waveform and the times of its words."""
+    page = studio.page
+    studio.open("models")
+    page.get_by_role("button", name="Get whisper-base").click()
+    expect(page.locator(".model", has_text="whisper-base")).to_contain_text("here", timeout=600_000)
+    studio.open("listen")
+    page.get_by_label("Sound file").set_input_files({"name": "fox.wav", "mimeType": "audio/wav", "buffer": studio.spoken.read_bytes()})
+    expect(page.get_by_role("slider", name="Place in the sound")).to_be_visible()
+    page.get_by_role("button", name="Transcribe").click()
+    transcript = page.get_by_role("region", name="Transcript")
+    expect(transcript).to_contain_text("quick brown fox", timeout=120_000)
+    words = transcript.locator(".word").count()
+    assert words > 8, f"{words} words have times"
+    studio.shot("listen")
+    studio.found["listen"] = {"words": words}
+
+
+FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, speak, listen, light, dark]

@@ -65,6 +65,13 @@ impl Shelf for Tiny {
         ["tiny", "other"].contains(&card.id.as_str())
     }
 
+    fn voices(&self, card: &Card) -> Vec<String> {
+        match card.purpose {
+            Purpose::Speech => Hum::default().voices().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
     fn load(&self, card: &Card) -> Result<Model, ErrorReport> {
         let mut loads = self.loads.lock().unwrap();
         *loads.entry(card.id.clone()).or_default() += 1;
