@@ -93,25 +93,26 @@ impl Clip {
         Self::of_frames(browsed.collect(), most)
     }
 
-    /// A clip of frames that are shown for as long as each says. Where all say the same, that is the rate; where their durations
+    /// A clip of frames that are shown for as long as each says, and for 100 ms where it says nothing. Where all say the same, that is the rate; where their durations
     /// have a common part of at least a 60th of a second, frames are repeated; otherwise the clip has as many frames
     /// evenly over the same time, the ones that are shown then.
     ///
     /// # Errors
     /// As [`Clip::new`]; [`MediaError::TooLarge`] if that makes more than `most` frames.
     pub fn of_frames(frames: Vec<Frame>, most: usize) -> Result<Self, MediaError> {
-        let whole: u128 = frames.iter().map(|frame| frame.delay.as_micros()).sum();
+        let delays = frames.iter().map(|frame| match frame.delay {
+            Duration::ZERO => UNSAID.as_micros(),
+            delay => delay.as_micros(),
+        });
+        let whole: u128 = delays.clone().sum();
         size(
             whole <= LONGEST.as_micros(),
             "the length of the clip",
             format!("{} s", whole / 1_000_000),
             format!("at most {} s", LONGEST.as_secs()),
         )?;
+        let delays: Vec<u64> = delays.map(|micros| micros as u64).collect();
         let total = whole as u64;
-        let delays: Vec<u64> = frames
-            .iter()
-            .map(|frame| frame.delay.as_micros() as u64)
-            .collect();
         let common = delays.iter().fold(0, |common, &delay| gcd(common, delay));
         let even = delays.iter().all(|&delay| delay == common);
         if even || common * FINEST < 1_000_000 {
@@ -303,6 +304,8 @@ mod tests {
         ]
         .map(|clip| clip.unwrap().rate().to_string());
         assert_eq!(rates, ["10", "100"]);
+        let still = Clip::of_frames(timed(&[(1, 0)]), 9).unwrap();
+        assert_eq!(still.rate().to_string(), "10");
         assert!(Clip::of_frames(timed(&[(1, 20), (2, 60_000)]), 100).is_err());
         assert!(Clip::of_frames(Vec::new(), 100).is_err());
     }
