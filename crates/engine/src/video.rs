@@ -135,6 +135,32 @@ pub fn write(path: &Path, clip: &Clip, recipe: Option<&VideoRequest>) -> Result<
     Ok(described(path, format, writer.finish(origin)?))
 }
 
+/// A clip as the bytes of an MP4 file, with its recipe.
+///
+/// # Errors
+/// [`EngineError::Media`], [`EngineError::Io`] where there is no room for a temporary file.
+pub fn encoded(clip: &Clip, recipe: &VideoRequest) -> Result<Vec<u8>> {
+    let folder = tempfile::tempdir().map_err(EngineError::io("make", &std::env::temp_dir()))?;
+    let path = folder.path().join("clip.mp4");
+    write(&path, clip, Some(recipe))?;
+    std::fs::read(&path).map_err(EngineError::io("read", &path))
+}
+
+/// A film, an animation or a picture in memory, as a clip.
+///
+/// # Errors
+/// [`EngineError::Media`] for what is none, [`EngineError::Io`] where there is no room for a temporary file.
+pub fn clip_of(bytes: &[u8]) -> Result<Clip> {
+    if bytes.get(4..8) != Some(b"ftyp") {
+        let frames = medley_media::decode_frames(bytes, &film_limits())?;
+        return Ok(Clip::of_frames(frames, film_limits().frames)?);
+    }
+    let folder = tempfile::tempdir().map_err(EngineError::io("make", &std::env::temp_dir()))?;
+    let path = folder.path().join("clip.mp4");
+    std::fs::write(&path, bytes).map_err(EngineError::io("write", &path))?;
+    Ok(read_clip(&path, film_limits(), None)?)
+}
+
 /// A timeline that is committed to a file of JSON, checked with the files that it names.
 ///
 /// # Errors

@@ -89,7 +89,7 @@ fn architecture(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Embedding => "bert",
         Purpose::Transcript => "whisper",
-        Purpose::Text | Purpose::Image | Purpose::Speech | Purpose::Music => "",
+        Purpose::Text | Purpose::Image | Purpose::Speech | Purpose::Music | Purpose::Video => "",
     }
 }
 
@@ -99,6 +99,7 @@ fn medium(purpose: Purpose) -> Medium {
         Purpose::Image => Medium::Image,
         Purpose::Transcript | Purpose::Speech => Medium::Speech,
         Purpose::Music => Medium::Music,
+        Purpose::Video => Medium::Video,
         Purpose::Text | Purpose::Embedding => Medium::Text,
     }
 }

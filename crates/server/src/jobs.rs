@@ -79,6 +79,7 @@ fn purpose(medium: Medium) -> Purpose {
         Medium::Image => Purpose::Image,
         Medium::Speech => Purpose::Speech,
         Medium::Music => Purpose::Music,
+        Medium::Video => Purpose::Video,
         _ => Purpose::Text,
     }
 }

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use medley_media::audio::SoundFormat;
 use medley_media::{Layout, Origin, Picture};
 use medley_types::{
-    ErrorCode, ErrorReport, Event, ImageRequest, Job, JobKind, Medium, MusicRequest, Prompt,
-    Request, SpeechRequest, TextRequest, TextWork,
+    ErrorCode, ErrorReport, Event, ImagePlan, ImageRequest, Job, JobKind, Medium, MusicRequest,
+    Prompt, Request, SpeechRequest, TextRequest, TextWork, VideoRequest,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -20,9 +20,10 @@ use crate::image::{self, Format, ImageGenerator, ImageInputs, Images, Speed};
 use crate::library::NewWork;
 use crate::music::{self, Music, MusicInputs, Target};
 use crate::serving::{
-    Card, Composing, Compute, Drawing, Mailbox, Model, Reader, Shelf, Speaking, Texts,
+    Card, Composing, Compute, Drawing, Filming, Mailbox, Model, Reader, Shelf, Speaking, Texts,
 };
 use crate::speech::{self, Speech};
+use crate::video::{self, Video, VideoGenerator, VideoInputs};
 use crate::{CancelToken, EngineError, PipelineError, PullEvent, PullOptions, PullStage, Store};
 
 /// Previews of one picture at most; each takes a decoding of its own.
@@ -83,6 +84,7 @@ impl Tools {
                 Ok(Request::Image(request)) => self.draw(job, request, stop).await,
                 Ok(Request::Speech(request)) => self.speak(job, request, stop).await,
                 Ok(Request::Music(request)) => self.compose(job, request, stop).await,
+                Ok(Request::Video(request)) => self.film(job, request, stop).await,
                 _ => Err(internal("the request cannot be read")),
             },
             JobKind::Pull => self.pull(job, stop).await,
@@ -248,6 +250,36 @@ impl Tools {
         spawn_blocking(move || music_work(&job, request, &music, hash)).await?
     }
 
+    async fn film(
+        &self,
+        job: &Job,
+        request: VideoRequest,
+        stop: &Stop,
+    ) -> Result<Vec<NewWork>, Failure> {
+        let (Model::Video(generator), hash) = self.load(job).await? else {
+            return Err(wrong_model(job, "makes no clips"));
+        };
+        let request = video::complete(generator.config(), &request)?;
+        let plan = generator.plan(&request, &Speed { flops_per_s: 1e9 });
+        has_room(&plan)?;
+        let library = self.jobs.library().clone();
+        let asked = request.clone();
+        let mut inputs = spawn_blocking(move || film_inputs(&library, &asked)).await??;
+        let steps = request.steps.unwrap_or(1) as usize;
+        inputs.preview_every = Some(steps.div_ceil(PREVIEWS).max(1));
+        let (sender, events) = unbounded_channel();
+        let filming = self.compute.film(Filming {
+            generator,
+            request: request.clone(),
+            inputs,
+            events: Box::new(move |event| drop(sender.send(event))),
+            cancel: stop.token.clone(),
+        });
+        let (made, ()) = tokio::join!(filming, self.pass_on(&job.id, events));
+        let (made, job) = (made?, job.clone());
+        spawn_blocking(move || film_work(&job, request, &made, hash)).await?
+    }
+
     /// Passes on what happens to a picture, until nothing more does.
     async fn pass_on(&self, id: &str, mut events: UnboundedReceiver<Event>) {
         while let Some(event) = events.recv().await {
@@ -305,8 +337,11 @@ fn wrong_model(job: &Job, what: &str) -> Failure {
 /// Refuses what this machine has no memory for now.
 fn fits(generator: &dyn ImageGenerator, request: &ImageRequest) -> Result<(), Failure> {
     // How long it takes is not asked here, so any speed does.
-    let plan = generator.plan(request, &Speed { flops_per_s: 1e9 });
-    let checked = image::check_memory(&plan, crate::available_memory());
+    has_room(&generator.plan(request, &Speed { flops_per_s: 1e9 }))
+}
+
+fn has_room(plan: &ImagePlan) -> Result<(), Failure> {
+    let checked = image::check_memory(plan, crate::available_memory());
     checked.map_err(|error| Failure(ErrorReport::new(ErrorCode::Memory, error.to_string())))
 }
 
@@ -343,6 +378,50 @@ fn inputs_of(
         reason: error.to_string(),
     })?;
     Ok(inputs)
+}
+
+/// The picture or clip that a request names, out of the library.
+fn film_inputs(
+    library: &crate::library::Library,
+    request: &VideoRequest,
+) -> Result<VideoInputs, EngineError> {
+    let mut inputs = VideoInputs::default();
+    if let Some(init) = &request.init {
+        let sha256 = &init.file.sha256;
+        let bytes = library
+            .content(sha256)?
+            .ok_or_else(|| EngineError::NotFound {
+                what: "kept picture or clip with the SHA-256",
+                id: sha256.clone(),
+            })?;
+        inputs.init = Some(video::clip_of(&bytes)?);
+    }
+    Ok(inputs)
+}
+
+fn film_work(
+    job: &Job,
+    request: VideoRequest,
+    made: &Video,
+    hash: Option<String>,
+) -> Result<Vec<NewWork>, Failure> {
+    let bytes = video::encoded(&made.clip, &request)?;
+    let mut timings = json!(made.work.timings);
+    timings["seconds"] = json!(made.work.seconds);
+    timings["frames"] = json!(made.work.frames);
+    timings["fps"] = json!(made.work.fps);
+    Ok(vec![NewWork {
+        medium: Medium::Video,
+        model: job.model.clone(),
+        model_sha256: hash,
+        prompt: request.prompt.clone(),
+        recipe: json!(Request::Video(request)),
+        mime: "video/mp4",
+        bytes,
+        size: Some([made.work.width, made.work.height]),
+        timings,
+        job: Some(job.id.clone()),
+    }])
 }
 
 /// What a picture looks like so far, as it is told.

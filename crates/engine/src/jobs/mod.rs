@@ -117,6 +117,7 @@ impl Jobs {
                     Request::Image(image) => (Medium::Image, image.model.clone()),
                     Request::Speech(speech) => (Medium::Speech, speech.model.clone()),
                     Request::Music(music) => (Medium::Music, music.model.clone()),
+                    Request::Video(video) => (Medium::Video, video.model.clone()),
                     _ => return Err(request::unknown_medium()),
                 };
                 (JobKind::Generate, medium, model, serde_json::json!(request))

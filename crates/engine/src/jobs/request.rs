@@ -2,6 +2,7 @@
 
 use medley_types::{
     ImageRequest, Medium, MusicRequest, Prompt, Request, Speculation, SpeechRequest, TextRequest,
+    VideoRequest,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -16,7 +17,10 @@ fn wrong(field: &str, reason: impl Into<String>) -> EngineError {
 }
 
 pub(super) fn unknown_medium() -> EngineError {
-    wrong("medium", "it must be 'text', 'image', 'speech' or 'music'")
+    wrong(
+        "medium",
+        "it must be 'text', 'image', 'speech', 'music' or 'video'",
+    )
 }
 
 /// The request that this JSON is, a recipe, with a seed and a model where it names none. `model` gives the name of the
@@ -34,6 +38,7 @@ pub fn complete(value: &Value, model: impl FnOnce(Medium) -> Option<String>) -> 
         Some(Value::String(medium)) if medium == "image" => Medium::Image,
         Some(Value::String(medium)) if medium == "speech" => Medium::Speech,
         Some(Value::String(medium)) if medium == "music" => Medium::Music,
+        Some(Value::String(medium)) if medium == "video" => Medium::Video,
         _ => return Err(unknown_medium()),
     };
     fields.retain(|_, value| !value.is_null());
@@ -49,6 +54,7 @@ pub fn complete(value: &Value, model: impl FnOnce(Medium) -> Option<String>) -> 
         Medium::Text => text(fields).map(Request::Text),
         Medium::Speech => speech(fields).map(Request::Speech),
         Medium::Music => music(fields).map(Request::Music),
+        Medium::Video => video(fields).map(Request::Video),
         _ => image(fields).map(Request::Image),
     }
 }
@@ -72,6 +78,19 @@ fn music(fields: Map<String, Value>) -> Result<MusicRequest> {
     }
     let complete = medley_pipelines::music::complete(&request, None);
     complete.map_err(|error| wrong("request", error.to_string()))
+}
+
+fn video(fields: Map<String, Value>) -> Result<VideoRequest> {
+    let request: VideoRequest = read(fields)?;
+    if request.sound.is_some() {
+        return Err(wrong(
+            "sound",
+            "it is a file, which no request can name here",
+        ));
+    }
+    let checked = medley_pipelines::video::validate(&request);
+    checked.map_err(|error| wrong("request", error.to_string()))?;
+    Ok(request)
 }
 
 fn text(mut fields: Map<String, Value>) -> Result<TextRequest> {

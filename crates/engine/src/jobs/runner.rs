@@ -22,12 +22,13 @@ const LOOK: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is carried out beside what: so many texts, which are written in one batch, one picture, one text that is said, one
-/// tune, and one pull.
-const LANES: [(JobKind, Option<Medium>, usize); 5] = [
+/// tune, one clip, and one pull.
+const LANES: [(JobKind, Option<Medium>, usize); 6] = [
     (JobKind::Generate, Some(Medium::Text), 4),
     (JobKind::Generate, Some(Medium::Image), 1),
     (JobKind::Generate, Some(Medium::Speech), 1),
     (JobKind::Generate, Some(Medium::Music), 1),
+    (JobKind::Generate, Some(Medium::Video), 1),
     (JobKind::Pull, None, 1),
 ];
 

@@ -144,6 +144,7 @@ fn ending(mime: &str) -> &'static str {
         "image/jpeg" => "jpg",
         "image/webp" => "webp",
         "image/gif" => "gif",
+        "video/mp4" => "mp4",
         "audio/flac" => "flac",
         "audio/wav" => "wav",
         "audio/ogg" => "opus",

@@ -1,6 +1,7 @@
 //! Small pictures of works.
 
-use medley_media::{Filter, Format, Limits, Origin};
+use medley_media::film::{FilmReader, film_limits};
+use medley_media::{Filter, Format, Limits, Origin, Picture};
 use medley_types::Medium;
 
 /// Longest side in pixels.
@@ -10,12 +11,13 @@ pub const SIDE: u32 = 256;
 const LINES: usize = 12;
 const COLUMNS: usize = 34;
 
-/// A small picture of a picture, as PNG; none of what is small enough itself, or is no picture.
+/// A small picture of a picture, or of a film's first frame, as PNG; none of what is small enough itself, or is neither.
 pub(super) fn of(medium: Medium, mime: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-    if medium != Medium::Image {
-        return None;
-    }
-    let picture = medley_media::decode(bytes, &Limits::default()).ok()?;
+    let picture = match medium {
+        Medium::Image => medley_media::decode(bytes, &Limits::default()).ok()?,
+        Medium::Video => first_frame(bytes)?,
+        _ => return None,
+    };
     let (width, height) = (picture.width(), picture.height());
     if width.max(height) <= SIDE && mime == "image/png" {
         return None;
@@ -26,6 +28,15 @@ pub(super) fn of(medium: Medium, mime: &str, bytes: &[u8]) -> Option<Vec<u8>> {
         .resize(side(width), side(height), Filter::Lanczos)
         .ok()?;
     medley_media::encode(&small, Format::Png, Origin::Generated { recipe: None }).ok()
+}
+
+/// The first frame of a film.
+fn first_frame(bytes: &[u8]) -> Option<Picture> {
+    let folder = tempfile::tempdir().ok()?;
+    let path = folder.path().join("film.mp4");
+    std::fs::write(&path, bytes).ok()?;
+    let mut reader = FilmReader::open(&path, film_limits(), None).ok()?;
+    Some(reader.next_frame().ok()??.picture)
 }
 
 /// The beginning of a text on a page, as SVG.

@@ -21,6 +21,7 @@ use crate::image::ImageGenerator;
 use crate::music::MusicGenerator;
 use crate::speech::Voices;
 use crate::transcript::Listener;
+use crate::video::VideoGenerator;
 
 /// Who waits for a model.
 pub(super) type Granted = oneshot::Sender<Result<Model, ServingError>>;
@@ -78,6 +79,7 @@ pub(super) enum Room {
     Speech(Arc<dyn Listener>),
     Voice(Arc<Voices>),
     Music(Arc<dyn MusicGenerator>),
+    Video(Arc<dyn VideoGenerator>),
 }
 
 /// The account.
@@ -161,6 +163,7 @@ impl Ledger {
                     Model::Speech(model) => Room::Speech(model.clone()),
                     Model::Voice(model) => Room::Voice(model.clone()),
                     Model::Music(model) => Room::Music(model.clone()),
+                    Model::Video(model) => Room::Video(model.clone()),
                 };
             }
             Err(error) => {
@@ -350,6 +353,7 @@ impl Room {
             Self::Speech(model) => Some(Model::Speech(model.clone())),
             Self::Voice(model) => Some(Model::Voice(model.clone())),
             Self::Music(model) => Some(Model::Music(model.clone())),
+            Self::Video(model) => Some(Model::Video(model.clone())),
         }
     }
 
@@ -364,6 +368,7 @@ impl Room {
             Self::Speech(model) => Arc::strong_count(model) <= 1,
             Self::Voice(model) => Arc::strong_count(model) <= 1 && model.is_silent(),
             Self::Music(model) => Arc::strong_count(model) <= 1,
+            Self::Video(model) => Arc::strong_count(model) <= 1,
         }
     }
 }

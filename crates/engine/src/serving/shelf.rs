@@ -8,11 +8,12 @@ use std::time::UNIX_EPOCH;
 use medley_types::{ErrorReport, Medium};
 
 use crate::fetch::{CancelFlag, sha256_file};
-use crate::image::{self, Companion, ImageGenerator, SCORER, Sources};
+use crate::image::{self, Companion, ImageConfig, ImageGenerator, SCORER, Sources};
 use crate::manifest::Manifest;
 use crate::music::{MusicGenerator, MusicModel};
 use crate::speech::Voices;
 use crate::transcript::{self, Listener};
+use crate::video::{self, VideoGenerator};
 use crate::{Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store, TextModel};
 
 /// What a model is asked to do.
@@ -30,6 +31,8 @@ pub enum Purpose {
     Speech,
     /// Tunes.
     Music,
+    /// Clips.
+    Video,
 }
 
 /// A model that can be loaded.
@@ -60,6 +63,8 @@ pub enum Model {
     Voice(Arc<Voices>),
     /// Makes music.
     Music(Arc<dyn MusicGenerator>),
+    /// Makes clips.
+    Video(Arc<dyn VideoGenerator>),
 }
 
 /// Where a server has its models from. Requests name models, never files.
@@ -147,9 +152,7 @@ impl Shelf for StoreShelf {
         let mut cards: Vec<Card> = own.collect();
         for installed in self.store.installed().unwrap_or_default() {
             let known = cards.iter().any(|card| card.id == installed.name);
-            let served = |m| !matches!(m, Medium::Video);
-            let other = installed.medium.is_some_and(|m| !served(m));
-            if known || other || installed.fault.is_some() {
+            if known || installed.fault.is_some() {
                 continue;
             }
             if let Ok(model) = self.store.resolve(&installed.name)
@@ -218,6 +221,10 @@ impl Shelf for StoreShelf {
                 let music = MusicModel::load(&path, &self.options.device);
                 music.map(|model| Model::Music(Arc::new(model)))
             }
+            Purpose::Video => {
+                let named = |name: &str| Some(self.store.resolve(name).ok()?.path);
+                load_clips(&path, &self.options.device, &named).map(Model::Video)
+            }
             Purpose::Text => {
                 TextModel::load(&path, &self.options).map(|m| Model::Text(Arc::new(m)))
             }
@@ -239,6 +246,30 @@ pub fn load_pictures(
     named: &dyn Fn(&str) -> Option<PathBuf>,
 ) -> Result<Arc<dyn ImageGenerator>, PipelineError> {
     let config = image::read_config(path)?;
+    let sources = sources(path, &config, named)?;
+    Ok(image::load(config, &sources, device)?.into())
+}
+
+/// A model of clips, likewise.
+///
+/// # Errors
+/// As [`load_pictures`].
+pub fn load_clips(
+    path: &Path,
+    device: &Device,
+    named: &dyn Fn(&str) -> Option<PathBuf>,
+) -> Result<Arc<dyn VideoGenerator>, PipelineError> {
+    let config = image::read_config(path)?;
+    let sources = sources(path, &config, named)?;
+    Ok(Arc::new(video::load(config, &sources, device)?))
+}
+
+/// What stands beside a model.
+fn sources(
+    path: &Path,
+    config: &ImageConfig,
+    named: &dyn Fn(&str) -> Option<PathBuf>,
+) -> Result<Sources, PipelineError> {
     let beside = |name: &Option<String>| match image::companion(path, name.as_deref()?) {
         Companion::Inside(folder) => Some(folder),
         Companion::Named(name) => named(&name),
@@ -261,7 +292,7 @@ pub fn load_pictures(
             )));
         }
     }
-    Ok(image::load(config, &sources, device)?.into())
+    Ok(sources)
 }
 
 /// Whether requests can be made of it: what enlarges or scores pictures only stands beside others.
@@ -296,6 +327,9 @@ fn card(id: &str, model: &Resolved) -> Card {
 fn purpose(model: &Resolved) -> Purpose {
     if transcript::listens(&model.path) {
         return Purpose::Transcript;
+    }
+    if model.medium == Some(Medium::Video) || model.path.is_dir() && films(&model.path) {
+        return Purpose::Video;
     }
     if model.medium == Some(Medium::Image) || model.path.is_dir() && draws(&model.path) {
         return Purpose::Image;
@@ -348,9 +382,19 @@ fn has_template(path: &Path) -> bool {
 
 /// Whether a folder is that of a picture model.
 fn draws(folder: &Path) -> bool {
+    makes(folder, "image")
+}
+
+/// Whether a folder is that of a model of clips.
+fn films(folder: &Path) -> bool {
+    makes(folder, "video")
+}
+
+/// Whether the configuration of a folder names this medium.
+fn makes(folder: &Path, medium: &str) -> bool {
     let text = std::fs::read_to_string(folder.join("config.json"));
     let config = text.ok().and_then(|text| serde_json::from_str(&text).ok());
-    config.is_some_and(|config: serde_json::Value| config["medium"] == "image")
+    config.is_some_and(|config: serde_json::Value| config["medium"] == medium)
 }
 
 /// The file, or the weights directly in a folder, with their lengths in bytes.

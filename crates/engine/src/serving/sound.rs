@@ -1,13 +1,14 @@
-//! Spoken words and music, as the thread that computes makes them.
+//! Spoken words, music and clips, as the thread that computes makes them.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use medley_media::Audio;
-use medley_types::{Event, MusicRequest, SpeechRequest, SpeechTimings, SpeechWork};
+use medley_types::{Event, MusicRequest, SpeechRequest, SpeechTimings, SpeechWork, VideoRequest};
 
 use crate::music::{MusicGenerator, MusicInputs};
 use crate::speech::{Level, Piece, Speech, SpeechGenerator};
+use crate::video::{VideoGenerator, VideoInputs};
 use crate::{CancelToken, PipelineError, Run};
 
 /// Told each sentence as soon as it is there, on the thread that computes.
@@ -35,6 +36,20 @@ pub struct Composing {
     pub request: MusicRequest,
     /// What it starts from.
     pub inputs: MusicInputs,
+    /// Told what happens, on the thread that computes.
+    pub events: Box<dyn FnMut(Event) + Send>,
+    /// Ends it.
+    pub cancel: CancelToken,
+}
+
+/// A clip to be made.
+pub struct Filming {
+    /// The model, as [`Compute::load`](super::Compute::load) gave it.
+    pub generator: Arc<dyn VideoGenerator>,
+    /// What [`complete`](crate::video::complete) gave.
+    pub request: VideoRequest,
+    /// What it starts from.
+    pub inputs: VideoInputs,
     /// Told what happens, on the thread that computes.
     pub events: Box<dyn FnMut(Event) + Send>,
     /// Ends it.

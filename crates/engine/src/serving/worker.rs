@@ -13,13 +13,14 @@ use super::error::ServingError;
 use super::ledger::{Granted, Ledger, Loaded, Memory, Room, Totals};
 use super::mailbox::Mailbox;
 use super::shelf::{Card, Model, Shelf};
-use super::sound::{self, Composing, Speaking};
+use super::sound::{self, Composing, Filming, Speaking};
 use super::texts::{needs, refuse};
 use crate::batch::Prepared;
 use crate::image::{ImageGenerator, ImageInputs, Images};
 use crate::music::Music;
 use crate::speech::Speech;
 use crate::transcript::Listener;
+use crate::video::Video;
 use crate::{CancelToken, EmbeddingModel, PipelineError, Run, TextModel};
 
 /// How often the thread looks whether there is room for a model that waits for it.
@@ -97,6 +98,7 @@ enum Long {
     Listen(Box<Listening>, Waiting<Transcript>),
     Speak(Box<Speaking>, Waiting<Speech>),
     Compose(Box<Composing>, Waiting<Music>),
+    Film(Box<Filming>, Waiting<Video>),
 }
 
 /// The way to the thread, which ends when this is dropped.
@@ -213,6 +215,16 @@ impl Compute {
         self.send(Command::Long(Long::Compose(Box::new(composing), reply)))?;
         answer.await.map_err(|_| ServingError::Gone)?
     }
+
+    /// Makes a clip; dropping the future ends it.
+    ///
+    /// # Errors
+    /// As [`speak`](Self::speak).
+    pub async fn film(&self, filming: Filming) -> Result<Video, ServingError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Long(Long::Film(Box::new(filming), reply)))?;
+        answer.await.map_err(|_| ServingError::Gone)?
+    }
 }
 
 /// Texts that are being embedded.
@@ -291,6 +303,7 @@ impl Worker {
             None => {}
             Some(Long::Speak(speaking, reply)) => self.speak(commands, *speaking, reply),
             Some(Long::Compose(composing, reply)) => self.compose(commands, *composing, reply),
+            Some(Long::Film(filming, reply)) => self.film(commands, *filming, reply),
             Some(Long::Draw(drawing, reply)) => {
                 let Drawing {
                     generator,
@@ -378,6 +391,23 @@ impl Worker {
             self.ledger.count(vec![(request.model, totals)]);
         }
         drop(reply.send(made.unwrap_or_else(|| Err(ServingError::failed("making music failed")))));
+    }
+
+    fn film(&mut self, commands: &Receiver<Command>, filming: Filming, reply: Waiting<Video>) {
+        let Filming {
+            generator,
+            request,
+            inputs,
+            events,
+            cancel,
+        } = filming;
+        let closed = || reply.is_closed();
+        let work = |run: &mut Run| generator.generate(&request, &inputs, run);
+        let made = self.in_turn(commands, (events, cancel), &closed, work);
+        drop(generator);
+        drop(
+            reply.send(made.unwrap_or_else(|| Err(ServingError::failed("making the clip failed")))),
+        );
     }
 
     /// Does something that takes long; `None` where it fails badly. Between two steps of it, texts and embeddings have as
