@@ -32,6 +32,7 @@ mod service;
 mod speech;
 mod studio;
 mod transcripts;
+mod videos;
 
 pub use error::ApiError;
 pub use openapi::openapi;

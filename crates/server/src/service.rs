@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::{StatusCode, Uri};
 use medley_engine::batch::Prepared;
 use medley_engine::dialect::{self, Dialect};
-use medley_engine::image::{ImageGenerator, Images};
+use medley_engine::image::{ImageConfig, ImageGenerator, Images};
 use medley_engine::keys::hash;
 use medley_engine::music::{Music, MusicGenerator};
 use medley_engine::serving::{
@@ -293,6 +293,18 @@ impl Service {
         let mebibytes = bytes.div_ceil(1 << 20).clamp(1, UPLOADS) as u32;
         let room = self.uploads.clone().try_acquire_many_owned(mebibytes);
         room.map_err(|_| ApiError::busy())
+    }
+
+    /// The configuration of a model that makes clips, which is not loaded for it.
+    pub(crate) async fn clip_config(&self, id: &str) -> Answer<ImageConfig> {
+        let card = self.card(id).await?;
+        if card.purpose != Purpose::Video {
+            return Err(wrong_purpose(&card.id, "makes no clips"));
+        }
+        let shelf = self.shelf.clone();
+        let read = tokio::task::spawn_blocking(move || shelf.clip_config(&card)).await;
+        let damaged = || ApiError::internal("the model's configuration could not be read");
+        read.ok().flatten().ok_or_else(damaged)
     }
 
     /// Names of the voices of a model, which is not loaded for them.
