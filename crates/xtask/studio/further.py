@@ -318,6 +318,26 @@ def music(studio):
     studio.found["music"] = {"notes": count, "seconds": round(length, 1)}
 
 
+def video(studio):
+    """A clip is made of words, with its frames and the way to it; where no model makes clips the page says so."""
+    page = studio.page
+    studio.open("video")
+    if page.get_by_text("No model here makes clips").is_visible():
+        studio.found["video"] = "no model"
+        return
+    page.get_by_label("Prompt").fill("a beating red heart")
+    page.get_by_label("Seed", exact=True).fill("3")
+    page.get_by_role("button", name="Make a clip").click()
+    frames = page.get_by_role("group", name="Frames").get_by_role("button")
+    expect(frames.first).to_be_visible(timeout=180_000)
+    length = page.locator("video").first.evaluate("(video) => new Promise((done) => { const look = () => (video.duration ? done(video.duration) : setTimeout(look, 50)); look(); })")
+    assert length > 1, f"{length} seconds"
+    page.get_by_text("Look inside").click()
+    expect(page.get_by_label("Denoising step")).to_be_visible()
+    studio.shot("video")
+    studio.found["video"] = {"seconds": round(length, 2), "frames": frames.count()}
+
+
 def speak(studio):
     """A voice is got, and says a text; words stand in the spectrogram."""
     page = studio.page
@@ -367,4 +387,4 @@ def listen(studio):
     studio.found["listen"] = {"words": words}
 
 
-FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, speak, listen, light, dark]
+FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, video, speak, listen, light, dark]
