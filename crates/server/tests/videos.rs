@@ -19,7 +19,7 @@ use common::{app, ask, get, names, post};
 use http_body_util::BodyExt;
 use medley_engine::Home;
 use medley_engine::image::{Format, Picture, encode};
-use medley_engine::video::decode;
+use medley_engine::video::clip_of;
 use medley_media::Label;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -129,7 +129,7 @@ async fn a_clip_is_made_shown_changed_and_deleted() {
     assert_eq!(kind, "video/mp4");
     let label = Label::of(&bytes);
     assert!(label.synthetic && label.recipe.unwrap().contains("a red heart"));
-    let clip = decode(&bytes).unwrap();
+    let clip = clip_of(&bytes).unwrap();
     assert_eq!(
         (clip.width(), clip.height(), clip.frames().len()),
         (64, 64, 8)
@@ -197,7 +197,7 @@ async fn a_first_frame_comes_as_a_form_or_in_json() {
     let second = ended(&app, &begin(&app, body).await).await;
     for video in [first, second] {
         let id = video["id"].as_str().unwrap();
-        let clip = decode(&content(&app, id, "video").await.1).unwrap();
+        let clip = clip_of(&content(&app, id, "video").await.1).unwrap();
         assert!(
             clip.frames()[0].pixels()[0] > 240,
             "the first frame was not given"
