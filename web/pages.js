@@ -5,6 +5,7 @@ export const pages = [
   { id: 'draw', label: 'Draw', icon: 'draw', load: () => import('./pages/draw/page.js') },
   { id: 'speak', label: 'Speak', icon: 'speak', load: () => import('./pages/speak/page.js') },
   { id: 'music', label: 'Music', icon: 'music', load: () => import('./pages/music/page.js') },
+  { id: 'video', label: 'Video', icon: 'video', load: () => import('./pages/video/page.js') },
   { id: 'listen', label: 'Listen', icon: 'listen', load: () => import('./pages/listen/page.js') },
   { id: 'library', label: 'Library', icon: 'library', load: () => import('./pages/library.js') },
   { id: 'jobs', label: 'Jobs', icon: 'jobs', load: () => import('./pages/jobs.js') },

@@ -32,7 +32,7 @@ export async function saveWork(work) {
 /** Opens the page that makes works of this medium, with this one's recipe. */
 export function reuse(work) {
   sessionStorage.setItem('medley.reuse', JSON.stringify(work.recipe));
-  const page = { image: 'draw', speech: 'speak', music: 'music' }[work.medium] ?? 'chat';
+  const page = { image: 'draw', speech: 'speak', music: 'music', video: 'video' }[work.medium] ?? 'chat';
   go(`${page}?reuse=${work.id}`);
 }
 

@@ -32,6 +32,11 @@ function Heard({ work }) {
   return html`<div class="work-sound"><${Picture} path=${thumbnailPath(work)} alt="" /><audio controls src=${source ?? undefined}></audio></div>`;
 }
 
+function Filmed({ work }) {
+  const source = useSource(filePath(work));
+  return html`<div class="work-stage"><video controls loop muted autoplay playsinline src=${source ?? undefined} style=${{ aspectRatio: `${work.width} / ${work.height}` }}></video></div>`;
+}
+
 /** The pictures on the way to this one, which may have been drawn with others. */
 async function framesOf(work) {
   const way = await wayOf(work.job);
@@ -49,6 +54,7 @@ function Shown({ work }) {
     if (work.job) framesOf(work).then(setFrames, () => {});
   }, [work.id]);
   if (work.mime.startsWith('text/')) return html`<${Written} work=${work} />`;
+  if (work.mime.startsWith('video/')) return html`<${Filmed} work=${work} />`;
   if (work.mime.startsWith('audio/')) return html`<${Heard} work=${work} />`;
   const frame = frames && at < frames.length ? frames[at] : null;
   return html`<div class="work-stage">${frame

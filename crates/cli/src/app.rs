@@ -8,10 +8,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use medley_engine::convert::{ConvertEvent, ConvertOptions};
 use medley_engine::{
-    CancelFlag, CancelToken, Home, LoadOptions, PullEvent, PullOptions, PullStage, Store,
-    TextModel, adapter_file,
+    CancelFlag, CancelToken, EngineError, Home, LoadOptions, PipelineError, PullEvent, PullOptions,
+    PullStage, Resolved, Run, Store, TextModel, adapter_file,
 };
-use medley_types::{ErrorCode, ErrorReport, LoraUse, Speculation, TextRequest};
+use medley_types::{ErrorCode, ErrorReport, Event, LoraUse, Speculation, TextRequest};
 
 use crate::args::{AdapterArgs, Global};
 use crate::output::{Failure, Outcome, draws, note};
@@ -46,6 +46,33 @@ pub fn prepare(global: &Global) -> Outcome {
     medley_engine::set_threads(global.threads.map_or(cores, usize::from));
     device(global)?;
     Ok(())
+}
+
+/// A model by name, once `check` says that it makes what is wanted.
+pub fn find(
+    name: &str,
+    check: fn(&Store, &str) -> Result<(), EngineError>,
+    global: &Global,
+) -> Outcome<Resolved> {
+    check(&store()?, name)?;
+    resolve(name, global)
+}
+
+/// Runs a generator, whose steps a bar shows.
+pub fn with_bar<T>(
+    global: &Global,
+    generate: impl FnOnce(&mut Run) -> Result<T, PipelineError>,
+) -> Outcome<T> {
+    let mut bar = Bar::new(global);
+    let mut run = Run::new(cancel_token(), |event| {
+        if let Event::Progress { stage, done, total } = event {
+            bar.show_steps(&stage, done, total);
+        }
+    });
+    let made = generate(&mut run);
+    drop(run);
+    bar.close();
+    Ok(made?)
 }
 
 /// The device of `--device`.
@@ -110,7 +137,7 @@ pub fn model_path(model: &str, global: &Global) -> Outcome<std::path::PathBuf> {
 }
 
 /// A model by catalog name, file, folder or `hf:` name; fetched where it is missing.
-pub fn resolve(model: &str, global: &Global) -> Outcome<medley_engine::Resolved> {
+pub fn resolve(model: &str, global: &Global) -> Outcome<Resolved> {
     let mut bar = Bar::new(global);
     let resolved =
         store()?.resolve_or_pull(model, &pull_options(None), &mut |event| bar.show(&event));

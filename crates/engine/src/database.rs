@@ -125,6 +125,8 @@ const VERSIONS: &[&str] = &["
         vector BLOB NOT NULL
     );
     CREATE INDEX passages_by_document ON passages (document, place);
+", "
+    ALTER TABLE jobs ADD COLUMN source TEXT;
 "];
 
 /// Jobs and the library's entries.

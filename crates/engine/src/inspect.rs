@@ -1,12 +1,14 @@
 //! What a file is: a work with its recipe, or a model.
 
 use std::path::Path;
+use std::time::Duration;
 
 use medley_formats::WeightFile;
 use medley_formats::gguf::{Metadata, Value as GgufValue};
 use medley_media::audio::{SoundFormat, SoundLimits};
+use medley_media::film::{FilmFormat, FilmInfo};
 use medley_media::score::ScoreFormat;
-use medley_media::{Format, Label, Limits, MediaError};
+use medley_media::{Format, Frame, Label, Limits, MediaError};
 use serde_json::{Map, Value, json};
 
 use crate::{EngineError, Result, work_file};
@@ -23,6 +25,11 @@ pub fn file(path: &Path) -> Result<Value> {
         return Err(EngineError::NoSuchPath {
             path: path.to_owned(),
         });
+    }
+    if path.is_file()
+        && let Some(info) = FilmInfo::read(path)?
+    {
+        return film(path, info);
     }
     if path.is_file()
         && let Some(bytes) = work_file::media_bytes(path)?
@@ -61,14 +68,42 @@ pub fn file(path: &Path) -> Result<Value> {
     Ok(value)
 }
 
+/// Size, length, codecs, and what is written inside.
+fn film(path: &Path, info: FilmInfo) -> Result<Value> {
+    let bytes = std::fs::metadata(path).map_err(EngineError::io("read", path))?;
+    let mut value = json!({
+        "path": path,
+        "kind": "video",
+        "mime": FilmFormat::Mp4.mime(),
+        "width": info.width,
+        "height": info.height,
+        "frames": info.frames,
+        "rate": info.rate.per_second(),
+        "seconds": info.seconds,
+        "pictures": info.pictures,
+        "sound": info.sound,
+    });
+    say_origin(&mut value, bytes.len(), info.label);
+    Ok(value)
+}
+
 /// Format, size, frames, and what is written inside.
 fn picture(path: &Path, bytes: &[u8]) -> Result<Value> {
     let limits = Limits::default();
-    let frames =
-        medley_media::decode_frames(bytes, &limits).map_err(|source| MediaError::InFile {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
+    let frames = match medley_media::decode_frames(bytes, &limits) {
+        // Of a long animation the first frame says enough.
+        Err(MediaError::TooLarge { .. }) => medley_media::decode(bytes, &limits).map(|picture| {
+            vec![Frame {
+                picture,
+                delay: Duration::ZERO,
+            }]
+        }),
+        frames => frames,
+    };
+    let frames = frames.map_err(|source| MediaError::InFile {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
     let mut value = json!({ "path": path, "kind": "picture" });
     if let Some(format) = Format::of_bytes(bytes) {
         value["format"] = json!(format.to_string());
@@ -83,7 +118,7 @@ fn picture(path: &Path, bytes: &[u8]) -> Result<Value> {
         let seconds: f64 = frames.iter().map(|frame| frame.delay.as_secs_f64()).sum();
         value["seconds"] = json!(seconds);
     }
-    say_origin(&mut value, bytes);
+    say_origin(&mut value, bytes.len() as u64, Label::of(bytes));
     Ok(value)
 }
 
@@ -110,7 +145,7 @@ fn music(path: &Path, bytes: &[u8]) -> Result<Value> {
             value["seconds"] = json!(sound.seconds());
             value["sample_rate"] = json!(sound.rate());
             value["channels"] = json!(sound.channels());
-            say_origin(&mut value, bytes);
+            say_origin(&mut value, bytes.len() as u64, Label::of(bytes));
             return Ok(value);
         }
     };
@@ -120,14 +155,13 @@ fn music(path: &Path, bytes: &[u8]) -> Result<Value> {
     value["metre"] = json!(score.metre.to_string());
     value["tracks"] = json!(score.tracks.len());
     value["notes"] = json!(score.tracks.iter().map(|t| t.notes.len()).sum::<usize>());
-    say_origin(&mut value, bytes);
+    say_origin(&mut value, bytes.len() as u64, Label::of(bytes));
     Ok(value)
 }
 
 /// Size, mark and recipe of a file.
-fn say_origin(value: &mut Value, bytes: &[u8]) {
-    let label = Label::of(bytes);
-    value["bytes"] = json!(bytes.len());
+fn say_origin(value: &mut Value, bytes: u64, label: Label) {
+    value["bytes"] = json!(bytes);
     if label.synthetic {
         value["digitalSourceType"] = json!(work_file::SYNTHETIC);
     }
@@ -186,5 +220,60 @@ fn lines(value: &Value, prefix: &str, out: &mut String) {
         Value::Null => {}
         Value::String(text) => out.push_str(&format!("{prefix}: {text}\n")),
         other => out.push_str(&format!("{prefix}: {other}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use medley_media::film::{Clip, FilmOptions, Rate, write_clip};
+    use medley_media::{Origin, Picture};
+
+    use super::*;
+
+    #[test]
+    fn clips_say_what_they_are_and_how_they_were_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let frame = |level| Picture::filled(32, 16, [level; 3]).unwrap();
+        let rate = Rate::new(10, 1).unwrap();
+        let clip = Clip::new((0..4).map(|i| frame(60 * i)).collect(), rate, None).unwrap();
+        let origin = Origin::Generated {
+            recipe: Some(r#"{"prompt": "grey"}"#),
+        };
+        for (name, kind) in [
+            ("clip.mp4", "video"),
+            ("clip.gif", "picture"),
+            ("clip.webp", "picture"),
+            ("clip.png", "picture"),
+        ] {
+            let path = folder.path().join(name);
+            let format = FilmFormat::from_path(&path).unwrap();
+            write_clip(&path, &clip, format, FilmOptions::QUALITY, origin).unwrap();
+            let said = file(&path).unwrap();
+            assert_eq!(said["kind"], kind, "{said}");
+            assert_eq!(
+                (&said["width"], &said["height"], &said["frames"]),
+                (&json!(32), &json!(16), &json!(4)),
+                "{said}"
+            );
+            assert_eq!(said["recipe"]["prompt"], "grey", "{said}");
+            assert_eq!(said["digitalSourceType"], work_file::SYNTHETIC);
+            assert!(
+                (said["seconds"].as_f64().unwrap() - 0.4).abs() < 1e-6,
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn long_animations_are_described_by_their_first_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long.gif");
+        let frames = vec![Picture::filled(2, 2, [9; 3]).unwrap(); Limits::default().frames + 1];
+        let clip = Clip::new(frames, Rate::new(50, 1).unwrap(), None).unwrap();
+        let origin = Origin::Generated { recipe: None };
+        write_clip(&path, &clip, FilmFormat::Gif, 80, origin).unwrap();
+        let said = file(&path).unwrap();
+        assert_eq!((&said["width"], &said["frames"]), (&json!(2), &Value::Null));
+        assert_eq!(said["digitalSourceType"], work_file::SYNTHETIC);
     }
 }

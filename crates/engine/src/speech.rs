@@ -9,7 +9,7 @@ pub use medley_media::audio::{SoundFormat, SoundStream};
 use medley_media::{Audio, MediaError};
 pub use medley_pipelines::speech::captions::{CaptionFormat, captions};
 pub use medley_pipelines::speech::{
-    Level, MAX_TEXT, PhonemeTime, Piece, SPEEDS, Speech, SpeechGenerator, validate,
+    Level, MAX_TEXT, PhonemeTime, Piece, SPEEDS, Speech, SpeechGenerator, names, validate,
 };
 use medley_types::{Medium, Request, SpeechRequest};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use medley_media::audio::{self, Audio, MEL_RATE, SoundLimits};
 pub use medley_pipelines::transcript::write::{TranscriptFormat, written};
-pub use medley_pipelines::transcript::{Listener, load, validate};
+pub use medley_pipelines::transcript::{Listener, MAX_PROMPT, load, validate};
 pub use medley_tokenize::whisper::LANGUAGES;
 use medley_types::Transcript;
 use serde_json::{Value, json};
@@ -37,8 +37,12 @@ pub fn listens(path: &Path) -> bool {
     } else {
         path.to_owned()
     };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name.starts_with("ggml-") && name.ends_with(".bin") {
+    let is_ggml = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("ggml-") && name.ends_with(".bin") && path.is_file()
+    };
+    let mut inside = std::fs::read_dir(path).into_iter().flatten().flatten();
+    if is_ggml(path) || inside.any(|entry| is_ggml(&entry.path())) {
         return true;
     }
     let is_config = config.extension().is_some_and(|e| e == "json");
@@ -107,5 +111,19 @@ pub fn mime(format: TranscriptFormat) -> &'static str {
         TranscriptFormat::Srt => "application/x-subrip",
         TranscriptFormat::Vtt => "text/vtt",
         TranscriptFormat::Tsv => "text/tab-separated-values",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_whisper_cpp_listens_in_its_folder_too() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!listens(folder.path()));
+        let file = folder.path().join("ggml-tiny.bin");
+        std::fs::write(&file, b"ggml").unwrap();
+        assert!(listens(&file) && listens(folder.path()));
     }
 }

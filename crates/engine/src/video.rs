@@ -8,7 +8,7 @@ use medley_media::audio::{self, SoundLimits};
 pub use medley_media::film::timeline::Timeline;
 pub use medley_media::film::{Clip, FilmFormat, Rate};
 use medley_media::film::{FilmOptions, FilmWriter, film_limits, read_clip, timeline};
-use medley_media::{Format, MediaError, Origin};
+use medley_media::{Filter, Format, MediaError, Origin, Picture, grid};
 pub use medley_pipelines::video::{
     Video, VideoGenerator, VideoInputs, VideoModel, complete, improve, load, validate,
 };
@@ -153,12 +153,41 @@ pub fn encoded(clip: &Clip, recipe: &VideoRequest) -> Result<Vec<u8>> {
 pub fn clip_of(bytes: &[u8]) -> Result<Clip> {
     if bytes.get(4..8) != Some(b"ftyp") {
         let frames = medley_media::decode_frames(bytes, &film_limits())?;
-        return Ok(Clip::of_frames(frames, film_limits().frames)?);
+        return Ok(Clip::of_animation(frames, film_limits().frames)?);
     }
     let folder = tempfile::tempdir().map_err(EngineError::io("make", &std::env::temp_dir()))?;
     let path = folder.path().join("clip.mp4");
     std::fs::write(&path, bytes).map_err(EngineError::io("write", &path))?;
-    Ok(read_clip(&path, film_limits(), None)?)
+    read_clip(&path, film_limits(), None).map_err(|error| match error {
+        // Where it lay for a moment is nobody's business.
+        MediaError::InFile { source, .. } => (*source).into(),
+        error => error.into(),
+    })
+}
+
+/// Frames of a clip evenly over its length, side by side in rows.
+///
+/// # Errors
+/// [`EngineError::Media`].
+pub fn spritesheet(clip: &Clip) -> Result<Picture> {
+    /// The most frames, those in a row, and the longest side of one.
+    const FRAMES: usize = 30;
+    const COLUMNS: usize = 6;
+    const SIDE: u32 = 192;
+    let count = clip.frames().len().min(FRAMES);
+    let (width, height) = (clip.width(), clip.height());
+    let scale = (f64::from(SIDE) / f64::from(width.max(height))).min(1.0);
+    let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
+    let frames = clip.sampled(count)?.into_frames();
+    let small: std::result::Result<Vec<Picture>, MediaError> = frames
+        .iter()
+        .map(|frame| {
+            frame
+                .over([255; 3])
+                .resize(side(width), side(height), Filter::Lanczos)
+        })
+        .collect();
+    Ok(grid(&small?, COLUMNS, 0, [255; 3])?)
 }
 
 /// A timeline that is committed to a file of JSON, checked with the files that it names.

@@ -128,6 +128,9 @@ pub(crate) fn media_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
 
 /// What a file of media says about its making; none where a file is something else.
 fn media_label(path: &Path) -> Result<Option<Label>> {
+    if let Some(label) = Label::of_mp4(path)? {
+        return Ok(Some(label));
+    }
     Ok(media_bytes(path)?.map(|bytes| Label::of(&bytes)))
 }
 

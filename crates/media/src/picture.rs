@@ -127,6 +127,11 @@ impl Picture {
         &self.pixels
     }
 
+    /// The pixels themselves.
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
     /// The picture without transparency, over `background`.
     pub fn over(&self, background: [u8; 3]) -> Self {
         if self.layout == Layout::Rgb {

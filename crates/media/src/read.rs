@@ -92,7 +92,7 @@ pub fn read(path: &Path, limits: &Limits) -> Result<Picture, MediaError> {
     decode(&read_bytes(path, limits)?, limits).map_err(in_file)
 }
 
-fn read_bytes(path: &Path, limits: &Limits) -> Result<Vec<u8>, MediaError> {
+pub(crate) fn read_bytes(path: &Path, limits: &Limits) -> Result<Vec<u8>, MediaError> {
     let io = |e| MediaError::io(path, "read", e);
     let file = std::fs::File::open(path).map_err(io)?;
     let mut bytes = Vec::new();

@@ -36,6 +36,15 @@ fn sounds_come_back() {
 }
 
 #[test]
+fn rates_that_flac_cannot_have_are_refused_in_its_name() {
+    let audio = |rate| Audio::new(rate, 1, vec![0.1; 4096]).unwrap();
+    assert!(audio(96_000).encode(SoundFormat::Flac, GENERATED).is_ok());
+    let error = audio(192_000).encode(SoundFormat::Flac, GENERATED);
+    let said = error.unwrap_err().to_string();
+    assert!(said.contains("at most 96000 in a FLAC file"), "{said}");
+}
+
+#[test]
 fn label_is_read_back() {
     let sound = tone(1, 100);
     let bytes = encode_wav(&sound, Depth::Int16, GENERATED).unwrap();

@@ -125,6 +125,7 @@ async fn pull(
             },
             priority: 0,
             owner: caller.name,
+            source: None,
             files: Vec::new(),
         };
         kept.jobs.submit(new, limit).map(Ok)

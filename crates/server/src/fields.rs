@@ -11,7 +11,16 @@ use serde_json::{Map, Value};
 use crate::error::{Answer, ApiError};
 
 /// How long a body may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(30);
+pub(crate) const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// What a body that does not come is answered.
+pub(crate) fn late() -> ApiError {
+    ApiError::refused(
+        StatusCode::REQUEST_TIMEOUT,
+        None,
+        "The body took too long to arrive.",
+    )
+}
 
 /// A JSON object; `null` counts as absent.
 #[derive(Debug)]
@@ -24,13 +33,6 @@ pub(crate) struct Fields {
 impl Fields {
     /// The body of a request.
     pub(crate) async fn of_request(request: Request) -> Answer<Self> {
-        let late = || {
-            ApiError::refused(
-                StatusCode::REQUEST_TIMEOUT,
-                None,
-                "The body took too long to arrive.",
-            )
-        };
         let bytes = tokio::time::timeout(ARRIVAL, Bytes::from_request(request, &()))
             .await
             .map_err(|_| late())?

@@ -68,7 +68,7 @@ pub(crate) fn described(job: &Job) -> Value {
 }
 
 /// The first model of a medium.
-fn usual(cards: &[Card], medium: Medium) -> Option<String> {
+pub(crate) fn usual(cards: &[Card], medium: Medium) -> Option<String> {
     let purpose = purpose(medium);
     let card = cards.iter().find(|card| card.purpose == purpose);
     card.map(|card| card.id.clone())
@@ -94,7 +94,7 @@ async fn submit(
         recipe,
         files,
     } = match is_form(&request) {
-        true => with_pictures(upload::read(request).await?)?,
+        true => with_pictures(upload::read(&service, request).await?)?,
         false => {
             let most = service.settings.body;
             let request = request.map(|body| Body::new(Limited::new(body, most)));
@@ -118,6 +118,7 @@ async fn submit(
         Recipe::Image(image) => (Medium::Image, &image.model),
         Recipe::Speech(speech) => (Medium::Speech, &speech.model),
         Recipe::Music(music) => (Medium::Music, &music.model),
+        Recipe::Video(video) => (Medium::Video, &video.model),
         _ => return Err(fields.wrong_value("request", "no such medium is made here")),
     };
     let card = cards.iter().find(|card| card.id == *model);
@@ -131,6 +132,7 @@ async fn submit(
         task: Task::Generate(Box::new(request)),
         priority,
         owner: caller.name,
+        source: None,
         files,
     };
     let job = with_kept(&service, move |kept| kept.jobs.submit(new, limit)).await?;
@@ -144,7 +146,7 @@ struct Asked {
     files: Vec<Upload>,
 }
 
-fn is_form(request: &Request) -> bool {
+pub(crate) fn is_form(request: &Request) -> bool {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.starts_with("multipart/form-data")
@@ -192,6 +194,7 @@ async fn list(State(service): State<Arc<Service>>, uri: Uri) -> Answer {
     };
     let query = JobQuery {
         state,
+        medium: parameters.medium()?,
         limit: parameters.limit()?,
         after: parameters.text("after"),
     };

@@ -11,6 +11,7 @@ mod catalog;
 mod embeddings;
 mod error;
 mod fields;
+mod follow;
 mod form;
 mod gate;
 mod images;
@@ -31,6 +32,7 @@ mod service;
 mod speech;
 mod studio;
 mod transcripts;
+mod videos;
 
 pub use error::ApiError;
 pub use openapi::openapi;

@@ -125,7 +125,7 @@ async fn thumbnail(
 }
 
 /// A file whose content never changes under its address; nothing in it runs in a browser.
-fn sent(bytes: Vec<u8>, mime: &str, tag: &str, headers: &HeaderMap) -> Response {
+pub(crate) fn sent(bytes: Vec<u8>, mime: &str, tag: &str, headers: &HeaderMap) -> Response {
     let tag = format!("\"{tag}\"");
     let known = headers.get(header::IF_NONE_MATCH);
     let mut response = if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {

@@ -204,9 +204,44 @@ const ROUTES: &[Route] = &[
         "application/octet-stream",
     )
     .takes("MusicRequest"),
+    route(
+        "post",
+        "/v1/videos",
+        "A clip from a prompt, and from a first frame",
+        "Video",
+    )
+    .takes("VideoRequest"),
+    route("get", "/v1/videos", "Clips, the newest first", "VideoList")
+        .asks(&["limit", "after", "order"]),
+    route(
+        "get",
+        "/v1/videos/{id}",
+        "A clip, and how far it is",
+        "Video",
+    ),
+    route(
+        "delete",
+        "/v1/videos/{id}",
+        "Delete a clip and its file",
+        "Deleted",
+    ),
+    route(
+        "get",
+        "/v1/videos/{id}/content",
+        "A clip's file, a small picture of it, or its frames on one picture",
+        "application/octet-stream",
+    )
+    .asks(&["variant"]),
+    route(
+        "post",
+        "/v1/videos/{id}/remix",
+        "A clip again, from another prompt",
+        "Video",
+    )
+    .takes("VideoRemix"),
     route("post", "/v1/jobs", "Queue a request", "Job").takes("JobRequest"),
     route("get", "/v1/jobs", "Jobs, the newest first", "JobList")
-        .asks(&["state", "limit", "after"]),
+        .asks(&["state", "medium", "limit", "after"]),
     route("get", "/v1/jobs/events", "What happens to all jobs", EVENTS),
     route("get", "/v1/jobs/{id}", "One job", "Job"),
     route(
@@ -353,7 +388,12 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
         operation = operation.parameter(parameter.required(Required::False).schema(Some(schema)));
     }
     if let Some(body) = route.body {
-        let forms = ["ImageEdit", "TranscriptionRequest", "TranslationRequest"];
+        let forms = [
+            "ImageEdit",
+            "TranscriptionRequest",
+            "TranslationRequest",
+            "VideoRequest",
+        ];
         let kind = if forms.contains(&body) {
             "multipart/form-data"
         } else {

@@ -25,16 +25,10 @@ use crate::library;
 use crate::metrics;
 use crate::openapi;
 use crate::service::Service;
-use crate::{music, rerank, responses, speech, studio, transcripts};
+use crate::{music, rerank, responses, speech, studio, transcripts, videos};
 
 /// Media whose generators are not there yet, with their methods.
-pub(crate) const LATER: &[(&str, &[&str])] = &[
-    ("/v1/images/variations", &["post"]),
-    ("/v1/videos", &["get", "post"]),
-    ("/v1/videos/{id}", &["get", "delete"]),
-    ("/v1/videos/{id}/content", &["get"]),
-    ("/v1/videos/{id}/remix", &["post"]),
-];
+pub(crate) const LATER: &[(&str, &[&str])] = &[("/v1/images/variations", &["post"])];
 
 /// The API of a service.
 pub fn router(service: Arc<Service>) -> Router {
@@ -53,6 +47,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(transcripts::routes())
         .merge(speech::routes())
         .merge(music::routes())
+        .merge(videos::routes())
         .merge(metrics::routes());
     for (path, _) in LATER {
         router = router.route(path, any(later));

@@ -261,6 +261,47 @@ shapes! {
         /// wav, mp3, flac, opus, midi, abc, or json for all of it.
         format: Option<String>,
     }
+    /// As a form, or as JSON where `input_reference` is `{"image_url": "data:image/png;base64,…"}`.
+    VideoRequest {
+        prompt: String,
+        model: Option<String>,
+        /// How long it lasts.
+        seconds: Option<String>,
+        /// Width and height as WxH.
+        size: Option<String>,
+        /// The first frame, or a clip that it goes on with.
+        input_reference: Option<Value>,
+        /// crop or pad: how a first frame of another aspect comes to the size.
+        fit: Option<String>,
+        negative_prompt: Option<String>,
+        frames: Option<u32>,
+        fps: Option<u32>,
+        steps: Option<u32>,
+        guidance: Option<f64>,
+        sampler: Option<String>,
+        upscale: Option<u32>,
+        seed: Option<u32>,
+    }
+    VideoRemix { prompt: String, }
+    Video {
+        id: String,
+        object: String,
+        model: String,
+        /// queued, in_progress, completed or failed.
+        status: String,
+        /// Of 100.
+        progress: u64,
+        created_at: u64,
+        completed_at: Option<u64>,
+        expires_at: Option<u64>,
+        prompt: String,
+        size: String,
+        seconds: String,
+        quality: String,
+        remixed_from_video_id: Option<String>,
+        error: Option<JobError>,
+    }
+    VideoList { object: String, data: Vec<Video>, first_id: Option<String>, last_id: Option<String>, has_more: bool, }
     ImageList { created: u64, data: Vec<Value>, background: String, output_format: String, size: String, }
     /// Also as a form, with `request` as JSON, `image`, and `mask` and `strength` as edits of pictures have them.
     JobRequest {

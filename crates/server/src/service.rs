@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::{StatusCode, Uri};
 use medley_engine::batch::Prepared;
 use medley_engine::dialect::{self, Dialect};
-use medley_engine::image::{ImageGenerator, Images};
+use medley_engine::image::{ImageConfig, ImageGenerator, Images};
 use medley_engine::keys::hash;
 use medley_engine::music::{Music, MusicGenerator};
 use medley_engine::serving::{
@@ -27,6 +27,9 @@ use crate::error::{Answer, ApiError};
 use crate::gate::Gate;
 use crate::kept::Kept;
 use crate::metrics::Metrics;
+
+/// MiB of all forms together that are being read or worked on.
+const UPLOADS: usize = 1024;
 
 /// How a server behaves.
 #[derive(Clone, Debug)]
@@ -79,6 +82,8 @@ pub struct Service {
     /// What links to works are signed with; another one in every process.
     secret: [u8; 32],
     places: Arc<Semaphore>,
+    /// MiB of forms that may be in memory at once.
+    uploads: Arc<Semaphore>,
     /// Responses that are kept.
     pub(crate) responses: crate::responses::Store,
     pub(crate) settings: Settings,
@@ -147,6 +152,7 @@ impl Service {
             metrics: Metrics::new(),
             secret: rand::random(),
             places: Arc::new(Semaphore::new(settings.queue)),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
             responses: crate::responses::Store::new(database)?,
             settings,
         }))
@@ -280,6 +286,32 @@ impl Service {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let places = self.places.clone().try_acquire_many_owned(count);
         places.map_err(|_| ApiError::busy())
+    }
+
+    /// Room for a form of so many bytes; what has no room is refused, as it would otherwise wait in memory.
+    pub(crate) fn upload(&self, bytes: usize) -> Answer<OwnedSemaphorePermit> {
+        let mebibytes = bytes.div_ceil(1 << 20).clamp(1, UPLOADS) as u32;
+        let room = self.uploads.clone().try_acquire_many_owned(mebibytes);
+        room.map_err(|_| ApiError::busy())
+    }
+
+    /// The configuration of a model that makes clips, which is not loaded for it.
+    pub(crate) async fn clip_config(&self, id: &str) -> Answer<ImageConfig> {
+        let card = self.card(id).await?;
+        if card.purpose != Purpose::Video {
+            return Err(wrong_purpose(&card.id, "makes no clips"));
+        }
+        let shelf = self.shelf.clone();
+        let read = tokio::task::spawn_blocking(move || shelf.clip_config(&card)).await;
+        let damaged = || ApiError::internal("the model's configuration could not be read");
+        read.ok().flatten().ok_or_else(damaged)
+    }
+
+    /// Names of the voices of a model, which is not loaded for them.
+    pub(crate) async fn voice_names(&self, card: Card) -> Answer<Vec<String>> {
+        let shelf = self.shelf.clone();
+        let names = tokio::task::spawn_blocking(move || shelf.voices(&card)).await;
+        names.map_err(|_| ApiError::internal("the voices could not be listed"))
     }
 
     async fn load(&self, card: Card) -> Answer<Model> {

@@ -11,17 +11,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use medley_engine::PipelineError;
 use medley_engine::serving::{Hear, Purpose, Speaking};
 use medley_engine::speech::{Origin, Piece, SPEEDS, SoundFormat, SoundStream, Speech};
-use medley_engine::{CancelToken, PipelineError};
 use medley_types::{Request as Recipe, SpeechRequest};
 use serde_json::{Value, json};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::answer::keep_alive;
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
+use crate::follow::Followed;
 use crate::service::Service;
 
 /// Longest text, in characters, as OpenAI has it.
@@ -127,8 +126,7 @@ async fn speak(State(service): State<Arc<Service>>, http: Request) -> Answer {
     };
     let begun = SoundStream::begin(shape.format, voice.sample_rate(), origin);
     let (file, first) = begun.map_err(|error| ApiError::internal(error.to_string()))?;
-    let (sender, news) = unbounded_channel();
-    let cancel = CancelToken::default();
+    let (sender, cancel, news) = Followed::begin(place);
     let pieces = sender.clone();
     let heard: Hear = Box::new(move |piece| drop(pieces.send(News::Piece(piece))));
     let rate = voice.sample_rate();
@@ -137,7 +135,7 @@ async fn speak(State(service): State<Arc<Service>>, http: Request) -> Answer {
         request,
         heard: Some(heard),
         events: Box::new(|_| {}),
-        cancel: cancel.clone(),
+        cancel,
     };
     let characters = fields.text("input")?.unwrap_or_default().chars().count();
     tokio::spawn(async move {
@@ -146,14 +144,12 @@ async fn speak(State(service): State<Arc<Service>>, http: Request) -> Answer {
     });
     let mut stream = Stream {
         news,
-        cancel,
         file: Some(file),
         characters,
         first,
         rate,
         moments: 0,
         sentence: 0,
-        _place: place,
     };
     // What fails before the first sound is told by the status.
     let first = stream.next().await.transpose()?;
@@ -179,10 +175,9 @@ enum News {
     End(Box<Answer<Speech>>),
 }
 
-/// Words that a client listens to; dropped with the connection, which ends them.
+/// Words that a client listens to.
 struct Stream {
-    news: UnboundedReceiver<News>,
-    cancel: CancelToken,
+    news: Followed<News>,
     /// The file that grows; none at its end.
     file: Option<SoundStream>,
     characters: usize,
@@ -192,13 +187,6 @@ struct Stream {
     rate: u32,
     moments: usize,
     sentence: usize,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-    }
 }
 
 impl Stream {
@@ -219,7 +207,7 @@ impl Stream {
     async fn next(&mut self) -> Option<Answer<Part>> {
         let (mut words, mut phonemes) = (Vec::new(), Vec::new());
         loop {
-            let news = self.news.recv().await?;
+            let news = self.news.next().await?;
             if let News::Piece(piece) = &news {
                 let (said, sounds) = self.times(piece);
                 words.extend(said);
@@ -327,13 +315,11 @@ fn events(stream: Stream, first: Option<Part>) -> Response {
 async fn voices(State(service): State<Arc<Service>>) -> Answer {
     let cards = service.cards().await?;
     let mut data: Vec<Value> = Vec::new();
-    for card in cards.iter().filter(|card| card.purpose == Purpose::Speech) {
-        // One that is damaged keeps nobody from the others.
-        let Ok((voices, _place)) = service.voices(&card.id).await else {
-            continue;
-        };
-        let named = |name: &String| json!({ "id": name, "object": "voice", "model": card.id });
-        data.extend(voices.names().iter().map(named));
+    for card in cards.into_iter().filter(|c| c.purpose == Purpose::Speech) {
+        let model = card.id.clone();
+        let names = service.voice_names(card).await?;
+        let named = |name: String| json!({ "id": name, "object": "voice", "model": model });
+        data.extend(names.into_iter().map(named));
     }
     Ok(Json(json!({ "object": "list", "data": data })).into_response())
 }

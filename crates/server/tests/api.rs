@@ -329,7 +329,7 @@ async fn paths_methods_and_bodies_that_cannot_be_are_told_so() {
         ("GET", CHAT, b"", 405),
         ("POST", "/v1/models", b"{}", 405),
         ("POST", "/v1/audio/speech", b"{}", 400),
-        ("POST", "/v1/videos", b"{}", 501),
+        ("POST", "/v1/images/variations", b"{}", 501),
         ("POST", CHAT, b"", 400),
         ("POST", CHAT, b"[]", 400),
         ("POST", CHAT, b"{\"model\": ", 400),

@@ -244,3 +244,49 @@ async fn texts_are_written_while_a_sound_is_heard() {
         "{memory}"
     );
 }
+
+/// A form of which nothing comes, however long it is said to be.
+fn stalled(length: usize) -> Request<Body> {
+    let never = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    Request::post(PATH)
+        .header("content-type", "multipart/form-data; boundary=x")
+        .header("content-length", length)
+        .body(Body::from_stream(never))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn uploads_that_would_not_fit_are_refused_and_others_are_heard() {
+    let app = app(|_| {});
+    // A gigabyte in all; small ones still fit beside three of the largest.
+    let begin = |app: &Router| tokio::spawn(app.clone().oneshot(stalled(256 << 20)));
+    let mut waiting: Vec<_> = (0..3).map(|_| begin(&app)).collect();
+    tokio::task::yield_now().await;
+    heard(&app, &[("model", "ear")]).await;
+    waiting.push(begin(&app));
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let (status, value) = ask(&app, form(PATH, Some(&sound()), &[])).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{value}");
+    assert_eq!(value["error"]["type"], "rate_limit_error");
+    // Who goes gives the room back.
+    waiting.pop().unwrap().abort();
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    heard(&app, &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn forms_that_do_not_come_are_given_up() {
+    let app = app(|_| {});
+    let (status, value) = ask(&app, stalled(1000)).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT, "{value}");
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_is_blamed_itself() {
+    let app = app(|_| {});
+    let long = "a".repeat((1 << 16) + 1);
+    let fields = [("prompt", long.as_str()), ("language", "en")];
+    let (status, value) = ask(&app, form(PATH, Some(&sound()), &fields)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(value["error"]["param"], "prompt", "{value}");
+}

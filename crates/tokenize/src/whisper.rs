@@ -176,7 +176,10 @@ impl WhisperTokenizer {
         if json.exists() {
             let tokenizer = Tokenizer::from_file(&json)?;
             let find = |text: &str| tokenizer.token_id(text);
-            let tokens = named(&find, vocab_size).ok_or_else(|| no_roles(&json))?;
+            let tokens = named(&find, vocab_size);
+            // An id beyond the weights has no row there, whichever text it would come out of.
+            let tokens = tokens.filter(|_| tokenizer.vocab_size() <= vocab_size);
+            let tokens = tokens.ok_or_else(|| no_roles(&json))?;
             let words = 0..tokens.end.min(tokens.start);
             return Ok(Self {
                 words: words.map(|id| tokenizer.token_bytes(id)).collect(),
@@ -346,6 +349,7 @@ impl WhisperTokenizer {
 
 /// Roles by the spelling of tokens; `None` where one is missing.
 fn named(find: &dyn Fn(&str) -> Option<u32>, vocab_size: usize) -> Option<WhisperTokens> {
+    let find = |text: &str| find(text).filter(|&id| (id as usize) < vocab_size);
     let no_times = find("<|notimestamps|>")?;
     let known = LANGUAGES
         .iter()

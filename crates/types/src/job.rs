@@ -102,6 +102,8 @@ pub struct Job {
     pub works: Vec<String>,
     /// Why it failed.
     pub error: Option<ErrorReport>,
+    /// The job whose request it changes.
+    pub source: Option<String>,
 }
 
 /// A result that is kept in the library.

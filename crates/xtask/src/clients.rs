@@ -56,8 +56,7 @@ pub fn prove(file: &Path) -> Result<()> {
         "clients": records,
         "holds": all,
     });
-    std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    process::write_record(file, &report)?;
     ensure!(
         all,
         "some cases do not hold; they are above, and in {}",

@@ -140,8 +140,7 @@ pub fn prove(file: &Path) -> Result<()> {
         "voices": voices,
         "holds": holds,
     });
-    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    process::write_record(file, &record)?;
     ensure!(holds, "more words are wrong than may be");
     Ok(())
 }

@@ -11,6 +11,7 @@ mod clients;
 mod desk;
 mod dist;
 mod docs;
+mod films;
 mod golden;
 mod icons;
 mod listen;

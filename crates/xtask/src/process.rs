@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 /// The root of the workspace: two folders above this crate.
 pub fn root() -> &'static Path {
@@ -118,4 +119,10 @@ pub fn build_medley() -> Result<PathBuf> {
         bail!("cargo built medley, but {} is missing", binary.display());
     }
     Ok(binary)
+}
+
+/// Writes a record as JSON for people to read.
+pub fn write_record(file: &Path, record: &impl Serialize) -> Result<()> {
+    std::fs::write(file, serde_json::to_string_pretty(record)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))
 }

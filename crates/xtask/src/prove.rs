@@ -83,6 +83,11 @@ const PROOFS: &[Proof] = &[
         run: crate::listen::prove,
     },
     Proof {
+        name: "film-files",
+        claim: "ffmpeg and Chromium read every kind of film that is written: duration, frames, rate, pictures, sound in step",
+        run: crate::films::prove,
+    },
+    Proof {
         name: "studio",
         claim: "every page of the studio does what it is for, in a browser against `medley serve`",
         run: studio,
@@ -171,8 +176,7 @@ fn jobs_survive(file: &Path) -> Result<()> {
         "machine": Description::read(),
         "seen": seen,
     });
-    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))
+    process::write_record(file, &record)
 }
 
 /// The tool that asks what a document of an API says can be asked.
@@ -225,8 +229,7 @@ fn api_fuzz(file: &Path) -> Result<()> {
         "holds": output.status.success(),
         "summary": summary,
     });
-    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    process::write_record(file, &record)?;
     if !output.status.success() {
         bail!("{text}");
     }
@@ -289,8 +292,7 @@ fn text_exactness(file: &Path) -> Result<()> {
         "instruction_sets": sets,
         "holds": problems.is_empty(),
     });
-    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    process::write_record(file, &record)?;
     if !problems.is_empty() {
         bail!("not under {}", problems.join(", "));
     }
@@ -348,8 +350,7 @@ fn studio(file: &Path) -> Result<()> {
         "without_a_key": seen(&found[0]),
         "with_a_key": seen(&found[1]),
     });
-    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
-        .with_context(|| format!("cannot write {}", file.display()))
+    process::write_record(file, &record)
 }
 
 #[cfg(test)]

@@ -318,6 +318,26 @@ def music(studio):
     studio.found["music"] = {"notes": count, "seconds": round(length, 1)}
 
 
+def video(studio):
+    """A clip is made of words, with its frames and the way to it; where no model makes clips the page says so."""
+    page = studio.page
+    studio.open("video")
+    if page.get_by_text("No model here makes clips").is_visible():
+        studio.found["video"] = "no model"
+        return
+    page.get_by_label("Prompt").fill("a beating red heart")
+    page.get_by_label("Seed", exact=True).fill("3")
+    page.get_by_role("button", name="Make a clip").click()
+    frames = page.get_by_role("group", name="Frames").get_by_role("button")
+    expect(frames.first).to_be_visible(timeout=180_000)
+    length = page.locator("video").first.evaluate("(video) => new Promise((done) => { const look = () => (video.duration ? done(video.duration) : setTimeout(look, 50)); look(); })")
+    assert length > 1, f"{length} seconds"
+    page.get_by_text("Look inside").click()
+    expect(page.get_by_label("Denoising step")).to_be_visible()
+    studio.shot("video")
+    studio.found["video"] = {"seconds": round(length, 2), "frames": frames.count()}
+
+
 def speak(studio):
     """A voice is got, and says a text; words stand in the spectrogram."""
     page = studio.page
@@ -333,10 +353,12 @@ def speak(studio):
     assert phonemes > 25, f"{phonemes} phonemes are marked"
     told = page.locator(".card .hint").last.inner_text()
     studio.shot("speak")
-    page.get_by_role("button", name="Download").click()
-    with page.expect_download() as download:
-        page.get_by_role("menuitem", name="MP3").click()
-    assert download.value.suggested_filename.endswith(".mp3")
+    for kind, ending in [("MP3", ".mp3"), ("WAV", ".wav")]:
+        page.get_by_role("button", name="Download").click()
+        with page.expect_download() as download:
+            page.get_by_role("menuitem", name=kind).click()
+        assert download.value.suggested_filename.endswith(ending)
+    studio.spoken = download.value.path()
     studio.open("chat")
     page.locator(".talks li a").first.click()
     button = studio.last_answer().get_by_role("button", name="Read aloud")
@@ -347,4 +369,22 @@ def speak(studio):
     studio.found["speak"] = told
 
 
-FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, speak, light, dark]
+def listen(studio):
+    """What the voice said is written down, with its waveform and the times of its words."""
+    page = studio.page
+    studio.open("models")
+    page.get_by_role("button", name="Get whisper-base").click()
+    expect(page.locator(".model", has_text="whisper-base")).to_contain_text("here", timeout=600_000)
+    studio.open("listen")
+    page.get_by_label("Sound file").set_input_files({"name": "fox.wav", "mimeType": "audio/wav", "buffer": studio.spoken.read_bytes()})
+    expect(page.get_by_role("slider", name="Place in the sound")).to_be_visible()
+    page.get_by_role("button", name="Transcribe").click()
+    transcript = page.get_by_role("region", name="Transcript")
+    expect(transcript).to_contain_text("quick brown fox", timeout=120_000)
+    words = transcript.locator(".word").count()
+    assert words > 8, f"{words} words have times"
+    studio.shot("listen")
+    studio.found["listen"] = {"words": words}
+
+
+FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, video, speak, listen, light, dark]

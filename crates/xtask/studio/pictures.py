@@ -1,8 +1,8 @@
-"""The two pictures of the studio in the README, from a running `medley serve`:
+"""The pictures of the studio in the README, from a running `medley serve`:
 
     pictures.py URL CHROMIUM
 
-Writes docs/images/studio-chat.png and docs/images/studio-draw.png, each under 200 kB.
+Writes docs/images/studio-chat.png, studio-draw.png and piano-roll.png, each under 200 kB.
 """
 
 import io
@@ -16,10 +16,10 @@ IMAGES = Path(__file__).resolve().parents[3] / "docs/images"
 LIMIT = 200_000
 
 
-def keep(page, name):
-    """A picture of the page, in as many colours as there is room for."""
-    page.wait_for_timeout(500)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+def keep(seen, name):
+    """A picture of the page or a part of it, in as many colours as there is room for."""
+    (seen if hasattr(seen, "wait_for_timeout") else seen.page).wait_for_timeout(500)
+    picture = Image.open(io.BytesIO(seen.screenshot())).convert("RGB")
     for colours in (256, 192, 128, 64):
         out = io.BytesIO()
         picture.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
@@ -66,12 +66,22 @@ def draw(page, url):
     keep(page, "studio-draw.png")
 
 
+def music(page, url):
+    page.goto(f"{url}/#/music")
+    page.get_by_label("Prompt").fill("a slow waltz in D minor")
+    page.get_by_label("Seed", exact=True).fill("4")
+    page.get_by_role("button", name="Make music").click()
+    expect(page.locator(".roll rect").first).to_be_visible(timeout=60_000)
+    page.mouse.move(0, 0)
+    keep(page.locator(".roll"), "piano-roll.png")
+
+
 def main():
     url, chromium, *only = sys.argv[1:]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_context(viewport={"width": 1180, "height": 740}).new_page()
-        for picture in (chat, draw):
+        for picture in (chat, draw, music):
             if not only or picture.__name__ in only:
                 picture(page, url.rstrip("/"))
         browser.close()

@@ -29,8 +29,10 @@ const ROW = 5;
 function Roll({ tune, at, seek }) {
   const [over, setOver] = useState(null);
   const notes = useMemo(() => notesOf(tune), [tune]);
-  const low = Math.min(...notes.map((note) => note.pitch)) - 2;
-  const high = Math.max(...notes.map((note) => note.pitch)) + 2;
+  // Drums alone leave an octave empty.
+  const pitches = notes.length ? notes.map((note) => note.pitch) : [54, 66];
+  const low = Math.min(...pitches) - 2;
+  const high = Math.max(...pitches) + 2;
   const height = (high - low) * ROW;
   const scale = Math.max(24, 900 / Math.max(tune.seconds, 1));
   const width = Math.ceil(tune.seconds * scale);

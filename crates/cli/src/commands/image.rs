@@ -8,7 +8,7 @@ use medley_types::{Event, ImageRequest, InitPicture, LoraUse, Request};
 use serde_json::{Value, json};
 
 use crate::app::{
-    Bar, DEFAULT_IMAGE, cancel_token, device, fresh_seed, lora_of, prompt_text, resolve, store,
+    self, Bar, DEFAULT_IMAGE, cancel_token, device, fresh_seed, lora_of, prompt_text, resolve,
 };
 use crate::args::{Global, ImageArgs};
 use crate::bench_args::BenchImageArgs;
@@ -45,8 +45,7 @@ pub fn run(args: &ImageArgs, global: &Global) -> Outcome {
 
 /// A model of pictures.
 pub fn find(name: &str, global: &Global) -> Outcome<Resolved> {
-    image::check_medium(&store()?, name)?;
-    resolve(name, global)
+    app::find(name, image::check_medium, global)
 }
 
 /// The request that the flags say, its files not yet read.

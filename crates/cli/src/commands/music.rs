@@ -6,12 +6,10 @@ use medley_engine::image::recipe_name;
 use medley_engine::music::{self, Music, MusicGenerator, MusicInputs, MusicModel, Target};
 use medley_engine::train::music::{Card, Likeness, measure};
 use medley_engine::{EngineError, Resolved, Run, speech};
-use medley_types::{Event, MusicRequest, Request};
+use medley_types::{MusicRequest, Request};
 use serde_json::{Value, json};
 
-use crate::app::{
-    Bar, DEFAULT_MUSIC, cancel_token, device, fresh_seed, prompt_text, resolve, store,
-};
+use crate::app::{self, DEFAULT_MUSIC, cancel_token, device, fresh_seed, prompt_text, with_bar};
 use crate::args::Global;
 use crate::bench_args::BenchMusicArgs;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
@@ -55,8 +53,7 @@ pub fn run(args: &MusicArgs, global: &Global) -> Outcome {
 
 /// A model of music.
 pub fn find(name: &str, global: &Global) -> Outcome<Resolved> {
-    music::check_medium(&store()?, name)?;
-    resolve(name, global)
+    app::find(name, music::check_medium, global)
 }
 
 /// Runs a completed request with this model and writes its file, with samples at this rate where one is given.
@@ -76,7 +73,7 @@ pub fn finish(
         ..inputs
     };
     let generator = MusicModel::load(&model.path, &device(global)?)?;
-    let mut music = play(&generator, &request, &inputs, global)?;
+    let mut music = with_bar(global, |run| generator.generate(&request, &inputs, run))?;
     if let (Some(rate), Some(sound)) = (rate, &mut music.sound) {
         *sound = sound.resampled(rate).map_err(EngineError::from)?;
     }
@@ -110,24 +107,6 @@ pub fn finish(
         ),
     );
     Ok(())
-}
-
-fn play(
-    generator: &dyn MusicGenerator,
-    request: &MusicRequest,
-    inputs: &MusicInputs,
-    global: &Global,
-) -> Outcome<Music> {
-    let mut bar = Bar::new(global);
-    let mut run = Run::new(cancel_token(), |event| {
-        if let Event::Progress { stage, done, total } = event {
-            bar.show_steps(&stage, done, total);
-        }
-    });
-    let music = generator.generate(request, inputs, &mut run);
-    drop(run);
-    bar.close();
-    Ok(music?)
 }
 
 /// Prompts that a model is looked at by.

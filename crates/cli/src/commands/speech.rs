@@ -1,10 +1,10 @@
 use std::path::Path;
 
-use medley_engine::{PipelineError, Resolved, Run, image, speech};
-use medley_types::{Event, Request, SpeechRequest};
+use medley_engine::{PipelineError, Resolved, image, speech};
+use medley_types::{Request, SpeechRequest};
 use serde_json::{Value, json};
 
-use crate::app::{Bar, DEFAULT_SPEECH, cancel_token, prompt_text, resolve, store};
+use crate::app::{self, DEFAULT_SPEECH, prompt_text, with_bar};
 use crate::args::Global;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json};
 use crate::sound_args::SpeechArgs;
@@ -53,8 +53,7 @@ fn is_path(voice: &str) -> bool {
 
 /// A model of voices.
 pub fn find(name: &str, global: &Global) -> Outcome<Resolved> {
-    speech::check_medium(&store()?, name)?;
-    resolve(name, global)
+    app::find(name, speech::check_medium, global)
 }
 
 /// What is written, and how.
@@ -89,16 +88,8 @@ pub fn finish(model: &Resolved, request: SpeechRequest, files: &Files, global: &
         model: image::recipe_name(model),
         ..request
     })?;
-    let mut bar = Bar::new(global);
-    let mut run = Run::new(cancel_token(), |event| {
-        if let Event::Progress { stage, done, total } = event {
-            bar.show_steps(&stage, done, total);
-        }
-    });
-    let made = generator.generate(&request, &mut run);
-    drop(run);
-    bar.close();
-    let made = speech::at_rate(made?, rate)?;
+    let made = with_bar(global, |run| generator.generate(&request, run))?;
+    let made = speech::at_rate(made, rate)?;
     let mut files = vec![speech::write(output, &request, &made, !global.no_recipe)?];
     if let Some(path) = captions {
         files.push(speech::write_captions(path, &made)?);

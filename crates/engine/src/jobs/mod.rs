@@ -57,6 +57,8 @@ pub struct NewJob {
     pub priority: i64,
     /// Whose it is: the name of a key.
     pub owner: Option<String>,
+    /// The job whose request it changes.
+    pub source: Option<String>,
     /// Files that its request names; they are kept as long as the job is known.
     pub files: Vec<Upload>,
 }
@@ -66,6 +68,8 @@ pub struct NewJob {
 pub struct JobQuery {
     /// In this state alone.
     pub state: Option<JobState>,
+    /// Requests for this medium alone.
+    pub medium: Option<Medium>,
     /// At most so many.
     pub limit: usize,
     /// Those after this one, in the order of the list.
@@ -141,6 +145,7 @@ impl Jobs {
             progress: None,
             works: Vec::new(),
             error: None,
+            source: new.source.clone(),
         };
         self.library.lend(&job.id, &new.files, |transaction| {
             let open = rows::open(transaction, new.owner.as_deref())?;
@@ -186,7 +191,7 @@ impl Jobs {
         let limit = query.limit;
         let jobs = self
             .database
-            .read(|c| rows::list(c, query.state, before, limit + 1))?;
+            .read(|c| rows::list(c, query.state, query.medium, before, limit + 1))?;
         let more = jobs.len() > limit;
         let jobs = jobs.into_iter().take(limit);
         Ok((jobs.map(|job| self.live.with_progress(job)).collect(), more))
@@ -252,7 +257,7 @@ impl Jobs {
                 for state in [JobState::Running, JobState::Queued] {
                     open.extend(
                         self.database
-                            .read(|c| rows::list(c, Some(state), i64::MAX, 1000))?,
+                            .read(|c| rows::list(c, Some(state), None, i64::MAX, 1000))?,
                     );
                 }
                 watch.begin(&open);

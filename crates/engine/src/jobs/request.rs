@@ -180,7 +180,15 @@ mod tests {
         for (value, field) in [
             (json!([]), "request"),
             (json!({ "prompt": "x" }), "medium"),
-            (json!({ "medium": "video", "prompt": "x" }), "medium"),
+            (json!({ "medium": "smell", "prompt": "x" }), "medium"),
+            (
+                json!({ "medium": "video", "prompt": "x", "fps": 500 }),
+                "request",
+            ),
+            (
+                json!({ "medium": "video", "prompt": "x", "sound": { "sha256": "00" } }),
+                "sound",
+            ),
             (json!({ "medium": "speech", "text": " " }), "request"),
             (
                 json!({ "medium": "speech", "text": "x", "speed": 9 }),

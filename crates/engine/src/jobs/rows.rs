@@ -8,7 +8,7 @@ use crate::database::{json, of_word, word};
 use crate::{EngineError, Result};
 
 const COLUMNS: &str = "id, kind, medium, model, state, priority, request, created_at, started_at, finished_at, error, \
-     (SELECT json_group_array(id) FROM (SELECT id FROM works WHERE job = jobs.id ORDER BY seq))";
+     (SELECT json_group_array(id) FROM (SELECT id FROM works WHERE job = jobs.id ORDER BY seq)), source";
 
 fn failed(source: rusqlite::Error) -> EngineError {
     EngineError::Database { source }
@@ -34,13 +34,14 @@ fn job(row: &Row) -> rusqlite::Result<Job> {
         progress: None,
         works: serde_json::from_str(&text(11)?).unwrap_or_default(),
         error: error.and_then(|error| serde_json::from_str(&error).ok()),
+        source: row.get(12)?,
     })
 }
 
 pub(super) fn insert(transaction: &Transaction, job: &Job, owner: Option<&str>) -> Result<()> {
     let inserted = transaction.execute(
-        "INSERT INTO jobs (id, kind, medium, model, state, priority, owner, request, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO jobs (id, kind, medium, model, state, priority, owner, request, created_at, source) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             job.id,
             word(&job.kind),
@@ -51,6 +52,7 @@ pub(super) fn insert(transaction: &Transaction, job: &Job, owner: Option<&str>) 
             owner,
             job.request.to_string(),
             job.created_at as i64,
+            job.source,
         ],
     );
     inserted.map(drop).map_err(failed)
@@ -86,15 +88,25 @@ pub(super) fn place(connection: &Connection, id: &str) -> rusqlite::Result<Optio
 pub(super) fn list(
     connection: &Connection,
     state: Option<JobState>,
+    medium: Option<Medium>,
     before: i64,
     limit: usize,
 ) -> rusqlite::Result<Vec<Job>> {
     let select = format!(
-        "SELECT {COLUMNS} FROM jobs WHERE seq < ?1 AND (?2 IS NULL OR state = ?2) ORDER BY seq DESC LIMIT ?3"
+        "SELECT {COLUMNS} FROM jobs WHERE seq < ?1 AND (?2 IS NULL OR state = ?2) \
+         AND (?4 IS NULL OR medium = ?4 AND kind = 'generate') ORDER BY seq DESC LIMIT ?3"
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = connection.prepare(&select)?;
-    let rows = statement.query_map(params![before, state.map(JobState::as_str), limit], job)?;
+    let rows = statement.query_map(
+        params![
+            before,
+            state.map(JobState::as_str),
+            limit,
+            medium.map(|medium| word(&medium)),
+        ],
+        job,
+    )?;
     rows.collect()
 }
 

@@ -17,6 +17,7 @@ fn ask(prompt: &str) -> NewJob {
         task: Task::Generate(Box::new(complete(&value, |_| None).unwrap())),
         priority: 0,
         owner: None,
+        source: None,
         files: Vec::new(),
     }
 }
@@ -112,6 +113,7 @@ fn a_key_has_so_many_jobs_on_their_way_and_no_more() {
     let jobs = open(folder.path());
     let of = |owner: &str| NewJob {
         owner: Some(owner.into()),
+        source: None,
         ..ask("x")
     };
     let first = jobs.submit(of("ada"), 2).unwrap();

@@ -83,6 +83,16 @@ pub trait Shelf: Send + Sync + 'static {
         None
     }
 
+    /// Names of a model's voices, the usual one first; none of one that does not speak or is damaged. May read small files.
+    fn voices(&self, _card: &Card) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The configuration of a model that makes clips; none of another. May read a small file.
+    fn clip_config(&self, _card: &Card) -> Option<ImageConfig> {
+        None
+    }
+
     /// Whether a language model has a chat template, without which it only goes on with texts; may read a file's head.
     fn chats(&self, card: &Card) -> bool {
         card.purpose == Purpose::Text
@@ -193,6 +203,17 @@ impl Shelf for StoreShelf {
         *chats
             .entry(path)
             .or_insert_with_key(|path| card.purpose == Purpose::Text && has_template(path))
+    }
+
+    fn clip_config(&self, card: &Card) -> Option<ImageConfig> {
+        let config = image::read_config(&self.path(card).ok()?).ok()?;
+        config.clip.is_some().then_some(config)
+    }
+
+    fn voices(&self, card: &Card) -> Vec<String> {
+        let path = (card.purpose == Purpose::Speech).then(|| self.path(card).ok());
+        let names = path.flatten().map(|path| crate::speech::names(&path));
+        names.and_then(Result::ok).unwrap_or_default()
     }
 
     fn load(&self, card: &Card) -> Result<Model, ErrorReport> {

@@ -13,9 +13,9 @@ use crate::label::{Origin, flac_with_label};
 
 const BITS: usize = 16;
 
-/// The most channels, and the highest rate, of a file.
+/// The most channels of a file, and the highest rate that its encoder writes.
 const CHANNELS: u16 = 8;
-const RATE: u32 = 655_350;
+const RATE: u32 = 96_000;
 
 pub(super) fn encode(audio: &Audio, origin: Origin<'_>) -> Result<Vec<u8>, MediaError> {
     not_empty(audio)?;

@@ -13,6 +13,9 @@ use crate::write::Frame;
 const UNSAID: Duration = Duration::from_millis(100);
 const TOO_SHORT: Duration = Duration::from_millis(10);
 
+/// The longest clip whose frames have durations of their own.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// The most frames a second that uneven durations are laid onto.
 const FINEST: u64 = 60;
 
@@ -73,22 +76,43 @@ impl Clip {
         })
     }
 
-    /// A clip of frames that are shown for as long as each says. Where all say the same, that is the rate; where their durations
+    /// A clip of the frames of a GIF, an animated PNG or WebP, as browsers show them: for 100 ms where their file says up to 10 ms,
+    /// which is never meant. Otherwise as [`Clip::of_frames`].
+    ///
+    /// # Errors
+    /// As [`Clip::of_frames`].
+    pub fn of_animation(frames: Vec<Frame>, most: usize) -> Result<Self, MediaError> {
+        let browsed = frames.into_iter().map(|frame| Frame {
+            delay: if frame.delay <= TOO_SHORT {
+                UNSAID
+            } else {
+                frame.delay
+            },
+            picture: frame.picture,
+        });
+        Self::of_frames(browsed.collect(), most)
+    }
+
+    /// A clip of frames that are shown for as long as each says, and for 100 ms where it says nothing. Where all say the same, that is the rate; where their durations
     /// have a common part of at least a 60th of a second, frames are repeated; otherwise the clip has as many frames
-    /// evenly over the same time, the ones that are shown then. Durations of up to 10 ms mean 100 ms, as in browsers.
+    /// evenly over the same time, the ones that are shown then.
     ///
     /// # Errors
     /// As [`Clip::new`]; [`MediaError::TooLarge`] if that makes more than `most` frames.
     pub fn of_frames(frames: Vec<Frame>, most: usize) -> Result<Self, MediaError> {
-        let delay = |frame: &Frame| {
-            if frame.delay <= TOO_SHORT {
-                UNSAID
-            } else {
-                frame.delay
-            }
-        };
-        let delays: Vec<u64> = frames.iter().map(|f| delay(f).as_micros() as u64).collect();
-        let total: u64 = delays.iter().sum();
+        let delays = frames.iter().map(|frame| match frame.delay {
+            Duration::ZERO => UNSAID.as_micros(),
+            delay => delay.as_micros(),
+        });
+        let whole: u128 = delays.clone().sum();
+        size(
+            whole <= LONGEST.as_micros(),
+            "the length of the clip",
+            format!("{} s", whole / 1_000_000),
+            format!("at most {} s", LONGEST.as_secs()),
+        )?;
+        let delays: Vec<u64> = delays.map(|micros| micros as u64).collect();
+        let total = whole as u64;
         let common = delays.iter().fold(0, |common, &delay| gcd(common, delay));
         let even = delays.iter().all(|&delay| delay == common);
         if even || common * FINEST < 1_000_000 {
@@ -273,13 +297,15 @@ mod tests {
         let clip = Clip::of_frames(timed(&[(1, 33), (2, 37), (3, 143)]), 100).unwrap();
         assert_eq!(levels(&clip), [2, 3, 3]);
         assert!((clip.seconds() - 0.213).abs() < 1e-6);
-        assert_eq!(
-            Clip::of_frames(timed(&[(1, 0), (2, 10)]), 9)
-                .unwrap()
-                .rate()
-                .to_string(),
-            "10"
-        );
+        let short = timed(&[(1, 10), (2, 10)]);
+        let rates = [
+            Clip::of_animation(short.clone(), 9),
+            Clip::of_frames(short, 9),
+        ]
+        .map(|clip| clip.unwrap().rate().to_string());
+        assert_eq!(rates, ["10", "100"]);
+        let still = Clip::of_frames(timed(&[(1, 0)]), 9).unwrap();
+        assert_eq!(still.rate().to_string(), "10");
         assert!(Clip::of_frames(timed(&[(1, 20), (2, 60_000)]), 100).is_err());
         assert!(Clip::of_frames(Vec::new(), 100).is_err());
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use super::rate::Rate;
 use crate::error::MediaError;
 
 /// A form in which films are kept.
@@ -44,6 +45,16 @@ impl FilmFormat {
                     .to_string_lossy()
                     .into_owned(),
             }),
+        }
+    }
+
+    /// The most frames a second that are shown as they are. Browsers show for 100 ms what says up to 10 ms; GIF counts in hundredths
+    /// of seconds, the others in thousandths.
+    pub const fn fastest(self) -> u32 {
+        match self {
+            Self::Gif => 50,
+            Self::Apng | Self::WebP => 90,
+            Self::Mp4 | Self::Frames => Rate::FASTEST,
         }
     }
 

@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use crate::error::{MediaError, size};
 
-/// The most frames a second.
-const FASTEST: u32 = 240;
-
 /// A constant rate of frames as a fraction in lowest terms: 30/1, or 30000/1001 as television has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
@@ -16,6 +13,9 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// The most frames a second.
+    pub(super) const FASTEST: u32 = 240;
+
     /// `frames` in so many `seconds`.
     ///
     /// # Errors
@@ -23,10 +23,10 @@ impl Rate {
     pub fn new(frames: u32, seconds: u32) -> Result<Self, MediaError> {
         let (f, s) = (u64::from(frames), u64::from(seconds));
         size(
-            s > 0 && f * 100 >= s && f <= s * u64::from(FASTEST),
+            s > 0 && f * 100 >= s && f <= s * u64::from(Self::FASTEST),
             "the frame rate",
             format!("{frames}/{seconds}"),
-            format!("one frame in 100 seconds to {FASTEST} a second"),
+            format!("one frame in 100 seconds to {} a second", Self::FASTEST),
         )?;
         let common = gcd(f, s) as u32;
         Ok(Self {

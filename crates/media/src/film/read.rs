@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::aac::AacDecoder;
-use super::clip::{Clip, same_size};
+use super::clip::Clip;
+use super::folder::read_folder;
 use super::h264::{AvcConfig, FrameDecoder};
-use super::mp4::{Movie, SoundTrack, is_mp4};
+use super::mp4::{Movie, SoundTrack, Track, is_mp4};
 use super::rate::Rate;
 use crate::audio::{Audio, SoundLimits};
 use crate::error::MediaError;
 use crate::format::Format;
 use crate::picture::Picture;
-use crate::read::{Limits, decode, decode_frames};
+use crate::read::{Limits, decode_frames};
 use crate::write::Frame;
 
 /// What is read of films: files up to 2 GiB, 400 million pixels in all frames of a clip in memory (15 seconds of 720p, 1.2 GB;
@@ -59,11 +60,41 @@ struct Mp4Source {
     decoder: FrameDecoder,
     /// The next sample to decode.
     next: usize,
-    /// The times at which frames are shown, in that order, in ticks.
-    times: Vec<i64>,
+    times: Times,
     /// How many frames came out of the decoder.
     decoded: usize,
     ready: VecDeque<Picture>,
+}
+
+/// When the frames of a track are shown.
+pub(super) struct Times {
+    /// In the order in which they are shown, in ticks from where the track begins to be played.
+    ticks: Vec<i64>,
+    /// Seconds from there to the end.
+    pub end: f64,
+    /// Seconds between the film's beginning and the track's. A film with sound begins with whichever of them is first; one without
+    /// with its first frame.
+    pub delay: f64,
+}
+
+impl Times {
+    pub(super) fn of(track: &Track, heard: bool) -> Result<Self, MediaError> {
+        let clock = f64::from(track.clock);
+        let start = track.edit.start;
+        let shown = track.samples.iter();
+        let mut ticks: Vec<i64> = shown.map(|sample| sample.time - start).collect();
+        ticks.sort_unstable();
+        let ends = track.samples.iter();
+        let last = ends.map(|sample| sample.time - start + i64::from(sample.ticks));
+        let last = last.max().unwrap_or(0) as f64 / clock;
+        let end = track.edit.seconds.map_or(last, |seconds| last.min(seconds));
+        let first = ticks.first().map_or(0.0, |&first| first.max(0) as f64) / clock;
+        if end <= first {
+            return Err(MediaError::damaged_film("none of its frames is shown"));
+        }
+        let delay = if heard { track.edit.pause } else { -first };
+        Ok(Self { ticks, end, delay })
+    }
 }
 
 impl FilmReader {
@@ -100,7 +131,7 @@ impl FilmReader {
         }
         let bytes = std::fs::read(path).map_err(|e| MediaError::io(path, "read", e))?;
         let clip = decode_frames(&bytes, &limits)
-            .and_then(|frames| Clip::of_frames(frames, limits.frames));
+            .and_then(|frames| Clip::of_animation(frames, limits.frames));
         Ok(Self::of_clip(
             path,
             clip.map_err(|e| e.in_file(path))?,
@@ -122,29 +153,20 @@ impl FilmReader {
     fn open_mp4(path: &Path, file: File, limits: Limits) -> Result<Self, MediaError> {
         let mut file = BufReader::with_capacity(1 << 18, file);
         let movie = Movie::read(&mut file, &limits)?;
-        let config = AvcConfig::parse(&movie.config, &limits)?;
+        let record = movie.config.as_ref().map_err(|codec| {
+            MediaError::film_unsupported(format!(
+                "its pictures are {codec:?}, and only H.264 (avc1) is read"
+            ))
+        })?;
+        let config = AvcConfig::parse(record, &limits)?;
         let track = &movie.pictures;
-        let mut times: Vec<i64> = track
-            .samples
-            .iter()
-            .map(|sample| sample.time - track.edit.start)
-            .collect();
-        times.sort_unstable();
-        let ticks: u64 = track
-            .samples
-            .iter()
-            .map(|sample| u64::from(sample.ticks))
-            .sum();
-        if times.is_empty() || ticks == 0 {
-            return Err(MediaError::damaged_film("it has no frames"));
-        }
-        let coded = ticks as f64 / f64::from(track.clock);
-        let size = config.size();
+        let turn = track.turn;
+        let times = Times::of(track, movie.sound.is_some())?;
         Ok(Self {
             path: path.to_owned(),
-            rate: rate_of(&movie, ticks)?,
-            size,
-            seconds: track.edit.seconds.unwrap_or(coded).min(coded),
+            rate: rate_of(track)?,
+            size: turn.size(config.size()),
+            seconds: times.end + times.delay,
             source: Source::Mp4(Box::new(Mp4Source {
                 file,
                 decoder: FrameDecoder::new(config, limits)?,
@@ -197,9 +219,7 @@ impl FilmReader {
                 *next += 1;
                 Ok(shown)
             }
-            Source::Mp4(source) => source
-                .next_frame(self.seconds)
-                .map_err(|e| e.in_file(&self.path)),
+            Source::Mp4(source) => source.next_frame().map_err(|e| e.in_file(&self.path)),
         }
     }
 
@@ -232,15 +252,15 @@ impl FilmReader {
 }
 
 impl Mp4Source {
-    fn next_frame(&mut self, seconds: f64) -> Result<Option<Shown>, MediaError> {
+    fn next_frame(&mut self) -> Result<Option<Shown>, MediaError> {
         loop {
             let Some(picture) = self.decode()? else {
                 return Ok(None);
             };
-            let Some(&time) = self.times.get(self.decoded) else {
+            let Some(&time) = self.times.ticks.get(self.decoded) else {
                 return Ok(None);
             };
-            let next = self.times.get(self.decoded + 1).copied();
+            let next = self.times.ticks.get(self.decoded + 1).copied();
             self.decoded += 1;
             let clock = f64::from(self.movie.pictures.clock);
             // What is over when the film begins, and what begins when it is over, is not shown.
@@ -248,10 +268,13 @@ impl Mp4Source {
                 continue;
             }
             let at = (time.max(0)) as f64 / clock;
-            if at > seconds - 0.5 / clock {
+            if at > self.times.end - 0.5 / clock {
                 return Ok(None);
             }
-            return Ok(Some(Shown { picture, at }));
+            return Ok(Some(Shown {
+                picture: self.movie.pictures.turn.apply(picture)?,
+                at: at + self.times.delay,
+            }));
         }
     }
 
@@ -293,18 +316,21 @@ fn read_sample(file: &mut BufReader<File>, at: u64, size: u32) -> Result<Vec<u8>
     Ok(data)
 }
 
-/// The rate of a film: exact where all frames last as long, but for the last.
-fn rate_of(movie: &Movie, ticks: u64) -> Result<Rate, MediaError> {
-    let samples = &movie.pictures.samples;
-    let first = samples[0].ticks;
+/// The rate of a track: exact where all frames last as long, but for the last.
+pub(super) fn rate_of(track: &Track) -> Result<Rate, MediaError> {
+    let samples = &track.samples;
+    let ticks: u64 = samples.iter().map(|sample| u64::from(sample.ticks)).sum();
+    let Some(first) = samples.first().map(|sample| sample.ticks) else {
+        return Err(MediaError::damaged_film("it has no frames"));
+    };
     let even = samples[..samples.len() - 1]
         .iter()
         .all(|sample| sample.ticks == first)
         && first > 0;
     let rate = if even {
-        Rate::new(movie.pictures.clock, first)
+        Rate::new(track.clock, first)
     } else {
-        let seconds = ticks as f64 / f64::from(movie.pictures.clock) / samples.len() as f64;
+        let seconds = ticks as f64 / f64::from(track.clock) / samples.len() as f64;
         Rate::of_duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
     };
     rate.map_err(MediaError::damaged_film)
@@ -336,7 +362,8 @@ fn read_sound(
     decoder.finish(pause, skip, count)
 }
 
-/// Reads a whole film into memory, with its sound. `rate` is for folders, as in [`FilmReader::open`].
+/// Reads a whole film into memory, with its sound. Where that begins before the pictures, the first of them stands until they do.
+/// `rate` is for folders, as in [`FilmReader::open`].
 ///
 /// # Errors
 /// As [`FilmReader::open`], [`FilmReader::next_frame`], [`FilmReader::audio`]; [`MediaError::TooLarge`] where the frames
@@ -347,115 +374,48 @@ pub fn read_clip(path: &Path, limits: Limits, rate: Option<Rate>) -> Result<Clip
     if let Source::Frames(clip, _) = reader.source {
         return Ok(clip);
     }
+    let clip = collect(&mut reader).map_err(|e| e.in_file(path))?;
+    Ok(clip.with_audio(audio))
+}
+
+/// The frames that are left, at a constant rate.
+fn collect(reader: &mut FilmReader) -> Result<Clip, MediaError> {
+    let (rate, limits) = (reader.rate(), reader.limits);
     let pixels = u64::from(reader.width()) * u64::from(reader.height());
-    let mut frames: Vec<Picture> = Vec::new();
-    let mut times = Vec::new();
-    while let Some(shown) = reader.next_frame()? {
-        if (frames.len() as u64 + 1) * pixels > limits.pixels || frames.len() == limits.frames {
-            let error = MediaError::TooLarge {
-                got: format!(
-                    "more than {} frames of {}x{}",
-                    frames.len(),
-                    reader.width(),
-                    reader.height()
-                ),
-                allowed: format!("{} pixels in {} frames", limits.pixels, limits.frames),
-            };
-            return Err(error.in_file(path));
+    let fits = |count: u64| {
+        if count.saturating_mul(pixels) <= limits.pixels && count <= limits.frames as u64 {
+            return Ok(());
         }
+        Err(MediaError::TooLarge {
+            got: format!("{count} or more frames of {pixels} pixels"),
+            allowed: format!("{} pixels in {} frames", limits.pixels, limits.frames),
+        })
+    };
+    let (mut frames, mut times) = (Vec::new(), Vec::new());
+    while let Some(shown) = reader.next_frame()? {
+        fits(frames.len() as u64 + 1)?;
         times.push(shown.at);
         frames.push(shown.picture);
     }
-    let rate = reader.rate();
-    let even = (0..)
-        .zip(&times)
-        .all(|(i, &at)| (at - rate.time_of(i)).abs() * rate.per_second() < 0.1);
-    let clip = if even {
-        Clip::new(frames, rate, None)
-    } else {
-        let ends = times.iter().skip(1).chain(std::iter::once(&reader.seconds));
-        let frames = frames
-            .into_iter()
-            .zip(times.iter().zip(ends))
-            .map(|(picture, (at, end))| Frame {
-                picture,
-                delay: Duration::from_secs_f64((end - at).max(0.001)),
-            });
-        Clip::of_frames(frames.collect(), limits.frames)
-    };
-    Ok(clip.map_err(|e| e.in_file(path))?.with_audio(audio))
-}
-
-/// The pictures of a folder in the order of their names, numbers in them by value.
-fn read_folder(path: &Path, limits: &Limits, rate: Option<Rate>) -> Result<Clip, MediaError> {
-    const PER_SECOND: u32 = 8;
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|e| MediaError::io(path, "read", e))? {
-        let file = entry.map_err(|e| MediaError::io(path, "read", e))?.path();
-        let hidden = file
-            .file_name()
-            .is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && Format::from_path(&file).is_ok() {
-            names.push(file);
+    let first = times.first().copied().unwrap_or(0.0);
+    let gap = |(i, at): (u64, &f64)| (at - first - rate.time_of(i)).abs() * rate.per_second();
+    if (0..).zip(&times).all(|shown| gap(shown) < 0.1) {
+        let held = rate.frames_in(first);
+        fits(held.saturating_add(frames.len() as u64))?;
+        if let Some(still) = frames.first().cloned() {
+            frames.splice(0..0, std::iter::repeat_n(still, held as usize));
         }
-        if names.len() > limits.frames {
-            let (got, allowed) = (
-                format!("more than {} frames", limits.frames),
-                format!("{} frames", limits.frames),
-            );
-            return Err(MediaError::TooLarge { got, allowed }.in_file(path));
-        }
+        return Clip::new(frames, rate, None);
     }
-    names.sort_by_key(|name| in_order(&name.to_string_lossy()));
-    let mut frames: Vec<Picture> = Vec::new();
-    let mut left = *limits;
-    for name in &names {
-        let bytes = std::fs::read(name).map_err(|e| MediaError::io(name, "read", e))?;
-        let picture = decode(&bytes, &left).map_err(|e| e.in_file(name))?;
-        left.pixels -= u64::from(picture.width()) * u64::from(picture.height());
-        if let Some(first) = frames.first() {
-            same_size((first.width(), first.height()), &picture).map_err(|e| e.in_file(name))?;
-        }
-        frames.push(picture);
-    }
-    if frames.is_empty() {
-        return Err(MediaError::damaged_film("there are no pictures in this folder").in_file(path));
-    }
-    let rate = rate.map_or_else(|| Rate::new(PER_SECOND, 1), Ok)?;
-    Clip::new(frames, rate, None)
-}
-
-/// A key that puts `frame-10` behind `frame-9`: runs of figures by length, then by figures.
-fn in_order(name: &str) -> Vec<(usize, String)> {
-    let mut key: Vec<(usize, String)> = Vec::new();
-    let mut figures = false;
-    for letter in name.chars() {
-        if letter.is_ascii_digit() != figures || key.is_empty() {
-            figures = letter.is_ascii_digit();
-            key.push((0, String::new()));
-        }
-        if let Some((length, part)) = key.last_mut() {
-            let leading = figures && letter == '0' && part.is_empty();
-            if !leading {
-                part.push(letter);
-            }
-            *length = if figures { part.len() } else { 0 };
-        }
-    }
-    key
-}
-
-#[cfg(test)]
-mod tests {
-    use super::in_order;
-
-    #[test]
-    fn frames_are_in_the_order_of_their_numbers() {
-        let mut names = ["f10.png", "f9.png", "f0100.png", "a2.png", "f09b.png"];
-        names.sort_by_key(|name| in_order(name));
-        assert_eq!(
-            names,
-            ["a2.png", "f9.png", "f09b.png", "f10.png", "f0100.png"]
-        );
-    }
+    let begins = std::iter::once(&0.0).chain(times.iter().skip(1));
+    let ends = times.iter().skip(1).chain(std::iter::once(&reader.seconds));
+    let timed = frames
+        .into_iter()
+        .zip(begins.zip(ends))
+        .map(|(picture, (at, end))| {
+            let seconds = (end - at).max(0.001);
+            let delay = Duration::try_from_secs_f64(seconds).map_err(MediaError::damaged_film)?;
+            Ok(Frame { picture, delay })
+        });
+    Clip::of_frames(timed.collect::<Result<_, MediaError>>()?, limits.frames)
 }

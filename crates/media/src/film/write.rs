@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::aac::{AacEncoder, PACKET, PRIMING};
+use super::access::Access;
+use super::av1::Av1Encoder;
 use super::clip::{Clip, same_size};
 use super::format::FilmFormat;
 use super::h264::FrameEncoder;
-use super::mp4::{Muxer, PictureForm, SoundForm};
+use super::mp4::{Muxer, PictureConfig, PictureForm, SoundForm};
 use super::rate::Rate;
 use super::read::film_limits;
 use super::webp::WebPAnimation;
@@ -23,6 +25,16 @@ use crate::write::{Frame, encode, encode_animation};
 /// Seconds of pictures between two pieces of sound in the file.
 const PIECE: f64 = 0.5;
 
+/// How the pictures of an MP4 file are coded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Codec {
+    /// H.264, which everything plays.
+    #[default]
+    H264,
+    /// AV1: smaller, and slow to write.
+    Av1,
+}
+
 /// How a film is written.
 #[derive(Clone, Debug)]
 pub struct FilmOptions {
@@ -30,6 +42,8 @@ pub struct FilmOptions {
     pub rate: Rate,
     /// 1 to 100, for MP4 and WebP: the lower, the smaller and the further from the pictures; WebP loses nothing at 100.
     pub quality: u8,
+    /// How pictures are coded, MP4 only.
+    pub codec: Codec,
     /// What is heard, MP4 only: one or two channels at a rate that AAC has. It is cut where the pictures end.
     pub audio: Option<Audio>,
 }
@@ -43,6 +57,7 @@ impl FilmOptions {
         Self {
             rate,
             quality: Self::QUALITY,
+            codec: Codec::default(),
             audio: None,
         }
     }
@@ -82,7 +97,8 @@ enum Sink {
 
 struct Mp4Sink {
     muxer: Muxer,
-    encoder: Option<FrameEncoder>,
+    codec: Codec,
+    encoder: Option<Coder>,
     sound: Option<AacEncoder>,
     /// Packets of sound that were written.
     packets: usize,
@@ -92,8 +108,8 @@ impl FilmWriter {
     /// Begins a film at `path`.
     ///
     /// # Errors
-    /// [`MediaError::Io`]; [`MediaError::Size`] for a quality or sound that cannot be; [`MediaError::FilmUnsupported`] for
-    /// sound in a form that has none.
+    /// [`MediaError::Io`]; [`MediaError::Size`] for a quality or sound that cannot be, or a rate beyond [`FilmFormat::fastest`]; [`MediaError::FilmUnsupported`]
+    /// for sound or a codec in a form that has none.
     pub fn create(
         path: &Path,
         format: FilmFormat,
@@ -102,6 +118,7 @@ impl FilmWriter {
         let FilmOptions {
             rate,
             quality,
+            codec,
             audio,
         } = options;
         size(
@@ -110,15 +127,28 @@ impl FilmWriter {
             quality,
             "1 to 100",
         )?;
+        let (most, per_second) = (format.fastest(), rate.per_second());
+        size(
+            per_second <= f64::from(most),
+            "the frame rate",
+            rate,
+            format!("at most {most} a second as {format}: players show others slowly"),
+        )?;
         if audio.is_some() && format != FilmFormat::Mp4 {
             return Err(MediaError::film_unsupported(format!(
                 "{format} has no sound; use .mp4"
+            )));
+        }
+        if codec != Codec::H264 && format != FilmFormat::Mp4 {
+            return Err(MediaError::film_unsupported(format!(
+                "{format} has no choice of codecs; use .mp4"
             )));
         }
         let sink = match format {
             FilmFormat::Mp4 => Sink::Mp4(Box::new(Mp4Sink {
                 sound: audio.map(AacEncoder::new).transpose()?,
                 muxer: Muxer::new(path)?,
+                codec,
                 encoder: None,
                 packets: 0,
             })),
@@ -226,24 +256,66 @@ impl FilmWriter {
     }
 }
 
+/// One of the codecs at work.
+enum Coder {
+    H264(Box<FrameEncoder>),
+    Av1(Box<Av1Encoder>),
+}
+
+impl Coder {
+    fn push(&mut self, planes: &Planes) -> Result<Vec<Access>, MediaError> {
+        match self {
+            Self::H264(encoder) => Ok(vec![encoder.encode(planes)?]),
+            Self::Av1(encoder) => encoder.push(planes),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Vec<Access>, MediaError> {
+        match self {
+            Self::H264(_) => Ok(Vec::new()),
+            Self::Av1(encoder) => encoder.finish(),
+        }
+    }
+
+    fn config(&self) -> PictureConfig {
+        match self {
+            Self::H264(encoder) => PictureConfig::H264(encoder.config()),
+            Self::Av1(encoder) => PictureConfig::Av1(encoder.config()),
+        }
+    }
+}
+
 impl Mp4Sink {
     fn push(&mut self, picture: &Picture, rate: Rate, quality: u8) -> Result<(), MediaError> {
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             none => {
-                let (width, height) = (picture.width(), picture.height());
-                let even = |side: u32| side.next_multiple_of(2);
-                none.insert(FrameEncoder::new(even(width), even(height), rate, quality)?)
+                let [width, height] = [picture.width(), picture.height()];
+                let (width, height) = (width.next_multiple_of(2), height.next_multiple_of(2));
+                none.insert(match self.codec {
+                    Codec::H264 => {
+                        Coder::H264(Box::new(FrameEncoder::new(width, height, rate, quality)?))
+                    }
+                    Codec::Av1 => {
+                        Coder::Av1(Box::new(Av1Encoder::new(width, height, rate, quality)?))
+                    }
+                })
             }
         };
-        let access = match picture.layout() {
-            crate::picture::Layout::Rgb => encoder.encode(&Planes::of(picture))?,
-            crate::picture::Layout::Rgba => encoder.encode(&Planes::of(&picture.over([255; 3])))?,
+        let coded = match picture.layout() {
+            crate::picture::Layout::Rgb => encoder.push(&Planes::of(picture))?,
+            crate::picture::Layout::Rgba => encoder.push(&Planes::of(&picture.over([255; 3])))?,
         };
-        self.muxer.picture(&access.data, access.key)?;
+        self.put(coded, rate)
+    }
+
+    fn put(&mut self, coded: Vec<Access>, rate: Rate) -> Result<(), MediaError> {
         let piece = rate.frames_in(PIECE).max(1);
-        if self.muxer.pictures().is_multiple_of(piece) {
-            self.sound_until(rate.time_of(self.muxer.pictures()))?;
+        for access in coded {
+            self.muxer.picture(&access.data, access.key)?;
+            if self.muxer.pictures().is_multiple_of(piece) {
+                self.sound_until(rate.time_of(self.muxer.pictures()))?;
+            }
         }
         Ok(())
     }
@@ -271,17 +343,17 @@ impl Mp4Sink {
         origin: Origin<'_>,
     ) -> Result<(), MediaError> {
         let label = mp4_box(origin)?;
+        let Some(mut encoder) = self.encoder.take() else {
+            return Err(MediaError::encode_film("picture", "there is none"));
+        };
+        self.put(encoder.finish()?, rate)?;
         let seconds = rate.time_of(self.muxer.pictures());
         self.sound_until(seconds)?;
         let pictures = PictureForm {
             width: size.0,
             height: size.1,
             rate,
-            config: self
-                .encoder
-                .as_ref()
-                .map(FrameEncoder::config)
-                .unwrap_or_default(),
+            config: encoder.config(),
         };
         let sound = self.sound.as_ref().filter(|sound| sound.moments() > 0);
         let sound = sound.map(|sound| SoundForm {
@@ -346,9 +418,9 @@ pub fn write_clip(
     origin: Origin<'_>,
 ) -> Result<Written, MediaError> {
     let options = FilmOptions {
-        rate: clip.rate(),
         quality,
         audio: clip.audio().cloned(),
+        ..FilmOptions::new(clip.rate())
     };
     let mut writer = FilmWriter::create(path, format, options)?;
     for frame in clip.frames() {

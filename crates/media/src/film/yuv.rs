@@ -109,7 +109,13 @@ impl Planes {
         planes
     }
 
-    /// For the encoder.
+    /// Brightness and the two colour differences, with the bytes of a row.
+    pub(super) fn rows(&self) -> [(&[u8], usize); 3] {
+        let half = self.width / 2;
+        [(&self.y, self.width), (&self.u, half), (&self.v, half)]
+    }
+
+    /// For the encoder of H.264.
     pub(super) fn slices(&self) -> YUVSlices<'_> {
         YUVSlices::new(
             (&self.y, &self.u, &self.v),

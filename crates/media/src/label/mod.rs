@@ -22,6 +22,10 @@ mod wav;
 mod webp;
 mod xmp;
 
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
 use crate::error::MediaError;
 use crate::format::Format;
 
@@ -70,11 +74,31 @@ impl Label {
             None if vorbis::is_flac(bytes) => vorbis::read_flac(bytes),
             None if vorbis::is_ogg(bytes) => vorbis::read_ogg(bytes),
             None if id3::is_id3(bytes) => id3::read(bytes),
-            None if mp4::is_mp4(bytes) => mp4::read(bytes),
+            None if mp4::is_mp4(bytes) => mp4::read(&mut Cursor::new(bytes)).unwrap_or_default(),
             None if midi::is_midi(bytes) => midi::read(bytes),
             None if abc::is_abc(bytes) => abc::read(bytes),
             None => Found::default(),
         };
+        Self::of_parts(found)
+    }
+
+    /// Reads the label of an MP4 file, however long it is; none of a file of another kind.
+    ///
+    /// # Errors
+    /// [`MediaError::Io`].
+    pub fn of_mp4(path: &Path) -> Result<Option<Self>, MediaError> {
+        let io = |e| MediaError::io(path, "read", e);
+        let mut file = File::open(path).map_err(io)?;
+        let mut start = Vec::new();
+        file.by_ref().take(8).read_to_end(&mut start).map_err(io)?;
+        if !mp4::is_mp4(&start) {
+            return Ok(None);
+        }
+        let found = mp4::read(&mut file).map_err(io)?;
+        Ok(Some(Self::of_parts(found)))
+    }
+
+    fn of_parts(found: Found) -> Self {
         let recipe = found
             .recipe
             .filter(|recipe| !recipe.is_empty() && recipe.len() <= MAX_RECIPE)

@@ -2,7 +2,11 @@
 //! ([XMP specification, part 3](https://github.com/adobe/XMP-Toolkit-SDK/blob/main/docs/XMPSpecificationPart3.pdf),
 //! "MPEG-4").
 
-use super::{Found, take};
+use std::io::{Read, Result, Seek, SeekFrom};
+use std::ops::{ControlFlow, Range};
+
+use super::{Found, MAX_RECIPE};
+use crate::film::mp4::top_boxes;
 
 const UUID: [u8; 16] = [
     0xBE, 0x7A, 0xCF, 0xCB, 0x97, 0xA9, 0x42, 0xE8, 0x9C, 0x71, 0x99, 0x94, 0x91, 0xE3, 0xAF, 0xAC,
@@ -10,6 +14,12 @@ const UUID: [u8; 16] = [
 
 /// Bytes of a box before its contents.
 const HEAD: usize = 8;
+
+/// The longest packet that is read: every letter of a recipe written as an entity, and room for the rest.
+const MAX_PACKET: u64 = MAX_RECIPE as u64 * 6 + (64 << 10);
+
+/// The most boxes of the kind that are looked into.
+const MOST: usize = 16;
 
 pub(super) fn is_mp4(bytes: &[u8]) -> bool {
     bytes.get(4..8) == Some(b"ftyp")
@@ -21,27 +31,23 @@ pub(super) fn label_box(packet: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], b"uuid", &UUID, packet].concat()
 }
 
-pub(super) fn read(bytes: &[u8]) -> Found {
+/// Only what may be the label is read, of however long a film.
+pub(super) fn read(source: &mut (impl Read + Seek)) -> Result<Found> {
+    let mut places: Vec<Range<u64>> = Vec::new();
+    top_boxes(source, |kind, contents| {
+        if kind == b"uuid" && places.len() < MOST && contents.end - contents.start <= MAX_PACKET {
+            places.push(contents);
+        }
+        ControlFlow::Continue(())
+    })?;
     let mut found = Found::default();
-    let mut at = 0;
-    while read_box(bytes, &mut at, &mut found).is_some() {}
-    found
-}
-
-fn read_box(bytes: &[u8], at: &mut usize, found: &mut Found) -> Option<()> {
-    let start = *at;
-    let short = u32::from_be_bytes(*take(bytes, at, 4)?.first_chunk()?);
-    let kind = take(bytes, at, 4)?;
-    let length = match short {
-        // To the end of the file.
-        0 => bytes.len() - start,
-        1 => usize::try_from(u64::from_be_bytes(*take(bytes, at, 8)?.first_chunk()?)).ok()?,
-        length => length as usize,
-    };
-    let contents = length.checked_sub(*at - start)?;
-    let contents = take(bytes, at, contents)?;
-    if kind == b"uuid" && contents.starts_with(&UUID) {
-        found.packet = Some(contents[UUID.len()..].to_vec());
+    for Range { start, end } in places {
+        let mut contents = vec![0; (end - start) as usize];
+        source.seek(SeekFrom::Start(start))?;
+        source.read_exact(&mut contents)?;
+        if let Some(packet) = contents.strip_prefix(&UUID) {
+            found.packet = Some(packet.to_vec());
+        }
     }
-    Some(())
+    Ok(found)
 }

@@ -149,11 +149,29 @@ pub fn load(
     if let Some(file) = piper::find(path)? {
         return Ok(Box::new(piper::PiperVoice::load(&file, voice, english)?));
     }
-    Err(PipelineError::ModelConfig(format!(
+    Err(no_voice(path))
+}
+
+/// Names of the voices in a folder or a file, the usual one first; their weights are not read.
+///
+/// # Errors
+/// [`PipelineError`] where it holds no voice that is known.
+pub fn names(path: &Path) -> Result<Vec<String>, PipelineError> {
+    if path.join(hibari::MARK).is_file() {
+        return hibari::names(path);
+    }
+    match piper::find(path)? {
+        Some(file) => piper::names(&file),
+        None => Err(no_voice(path)),
+    }
+}
+
+fn no_voice(path: &Path) -> PipelineError {
+    PipelineError::ModelConfig(format!(
         "{} holds no voice: a folder of hibari has {}, a voice of Piper is an .onnx file with its .onnx.json beside it",
         path.display(),
         hibari::MARK
-    )))
+    ))
 }
 
 /// Says a text breath by breath: `read` gives the breaths of a sentence, `say` one of them, with a seed of its own.

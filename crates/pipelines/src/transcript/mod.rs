@@ -20,7 +20,7 @@ use medley_types::{Transcript, TranscriptRequest};
 use crate::{PipelineError, Run};
 
 pub use load::load;
-pub use request::validate;
+pub use request::{MAX_PROMPT, validate};
 
 /// Longest sound that is heard, in seconds: a working day.
 pub const MAX_SECONDS: f64 = 12.0 * 3600.0;

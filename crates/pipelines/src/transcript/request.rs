@@ -7,7 +7,8 @@ use crate::PipelineError;
 
 /// The most texts that are followed side by side.
 const MAX_BEAM: usize = 16;
-const MAX_PROMPT: usize = 1 << 16;
+/// The longest prompt, in bytes.
+pub const MAX_PROMPT: usize = 1 << 16;
 
 /// Refuses what no model can do.
 ///

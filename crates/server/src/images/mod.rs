@@ -72,7 +72,7 @@ async fn generate(State(service): State<Arc<Service>>, request: Request) -> Answ
 
 async fn edit(State(service): State<Arc<Service>>, request: Request) -> Answer {
     let base = base(request.headers());
-    let upload = upload::read(request).await?;
+    let upload = upload::read(&service, request).await?;
     let fields = &upload.fields;
     let sent = ask::sent(fields, service.kept().is_ok())?;
     let init = ask::init(fields, upload.init.sha256.clone(), upload.mask.is_some())?;

@@ -2,26 +2,23 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::response::sse::{Event as Sent, KeepAlive, Sse};
+use axum::response::sse::{Event as Sent, Sse};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use medley_engine::CancelToken;
 use medley_engine::image::{Images, encode_rgb};
 use medley_types::Event;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Wanted, encode};
+use crate::answer::keep_alive;
 use crate::error::{Answer, ApiError};
+use crate::follow::Followed;
 use crate::said::now;
 use crate::service::Service;
-
-/// A comment is sent this often where nothing else is, so that nobody in between takes the connection for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What is on its way to a client.
 enum News {
@@ -29,20 +26,12 @@ enum News {
     End(Box<Answer<Images>>),
 }
 
-/// Pictures that a client listens for; dropped with the connection, which ends them.
+/// Pictures that a client listens for.
 struct Stream {
     wanted: Arc<Wanted>,
-    news: UnboundedReceiver<News>,
-    cancel: CancelToken,
+    news: Followed<News>,
     ready: std::collections::VecDeque<(String, Value)>,
     over: bool,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-    }
 }
 
 pub(super) fn respond(
@@ -53,9 +42,8 @@ pub(super) fn respond(
     let steps = wanted.request.steps.unwrap_or(1) as usize;
     let partial = wanted.sent.partial;
     wanted.inputs.preview_every = (partial > 0).then(|| steps.div_ceil(partial + 1).max(1));
-    let (sender, news) = unbounded_channel();
-    let cancel = CancelToken::default();
-    let drawing = wanted.drawing(previews(sender.clone(), partial, steps), cancel.clone());
+    let (sender, cancel, news) = Followed::begin(place);
+    let drawing = wanted.drawing(previews(sender.clone(), partial, steps), cancel);
     tokio::spawn(async move {
         let drawn = service.draw(drawing).await;
         drop(sender.send(News::End(Box::new(drawn))));
@@ -63,18 +51,15 @@ pub(super) fn respond(
     let stream = Stream {
         wanted: Arc::new(wanted),
         news,
-        cancel,
         ready: std::collections::VecDeque::new(),
         over: false,
-        _place: place,
     };
     let events = futures_util::stream::unfold(stream, |mut stream| async move {
         let (name, data) = stream.next().await?;
         let sent = Sent::default().event(name).data(data.to_string());
         Some((Ok::<_, Infallible>(sent), stream))
     });
-    let alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Sse::new(events).keep_alive(alive).into_response()
+    Sse::new(events).keep_alive(keep_alive()).into_response()
 }
 
 /// Passes on so many previews of each picture, none of which is the whole picture already.
@@ -107,7 +92,7 @@ impl Stream {
             if self.over {
                 return None;
             }
-            let news = self.news.recv().await?;
+            let news = self.news.next().await?;
             self.over = matches!(news, News::End(_));
             let wanted = self.wanted.clone();
             let told = tokio::task::spawn_blocking(move || wanted.events(news)).await;

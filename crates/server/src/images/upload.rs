@@ -1,14 +1,14 @@
 //! Forms with pictures in them.
 
 use axum::extract::Request;
-use axum::extract::multipart::Field;
 use medley_engine::fetch::sha256_hex;
 use medley_engine::image::{Picture, decode_input, mask_of_transparency};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
-use crate::form::{self, FIELDS, unreadable};
+use crate::form::{self, FIELDS};
+use crate::service::Service;
 
 /// Fields that are numbers, and those that are yes or no; a form has only words.
 const NUMBERS: [&str; 10] = [
@@ -42,12 +42,12 @@ pub(crate) struct Form {
 }
 
 /// Reads a form. Where the picture, or the mask, is transparent it is painted anew.
-pub(crate) async fn read(request: Request) -> Answer<Form> {
-    let mut form = form::open(request).await?;
+pub(crate) async fn read(service: &Service, request: Request) -> Answer<Form> {
+    let mut form = form::open(service, request, super::UPLOAD).await?;
     let mut words = Map::new();
     let (mut image, mut mask) = (None, None);
-    while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {
-        let name = field.name().unwrap_or_default().to_owned();
+    while let Some(field) = form.next().await? {
+        let name = field.name();
         match name.as_str() {
             "image" | "image[]" if image.is_some() => {
                 return Err(ApiError::invalid(
@@ -56,13 +56,13 @@ pub(crate) async fn read(request: Request) -> Answer<Form> {
                 )
                 .about("image"));
             }
-            "image" | "image[]" => image = Some(file(field).await?),
-            "mask" => mask = Some(file(field).await?),
+            "image" | "image[]" => image = Some(field.bytes().await?),
+            "mask" => mask = Some(field.bytes().await?),
             _ if words.len() >= FIELDS => {
                 return Err(ApiError::invalid(None, "The form has too many fields."));
             }
             _ => {
-                let text = field.text().await.map_err(|e| unreadable(&e))?;
+                let text = field.text().await?;
                 words.insert(name.clone(), value(&name, text));
             }
         }
@@ -78,11 +78,6 @@ pub(crate) async fn read(request: Request) -> Answer<Form> {
     let failed = |_| ApiError::internal("the pictures could not be read");
     let (init, mask) = reading.await.map_err(failed)??;
     Ok(Form { fields, init, mask })
-}
-
-async fn file(field: Field<'_>) -> Answer<Vec<u8>> {
-    let bytes = field.bytes().await.map_err(|e| unreadable(&e))?;
-    Ok(bytes.to_vec())
 }
 
 /// A word as the JSON that the same request has elsewhere.

@@ -2,13 +2,18 @@
 
 use axum::extract::Request;
 use medley_engine::serving::Purpose;
+use medley_engine::transcript::MAX_PROMPT;
 use medley_types::{TranscriptRequest, TranscriptTask};
 use serde_json::{Map, Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
-use crate::form::{self, FIELDS, unreadable};
+use crate::form::{self, FIELDS};
 use crate::service::Service;
+
+/// Most bytes of a sound that is sent, with all that comes with it.
+pub(super) const UPLOAD: usize = 256 << 20;
 
 /// Fields that may come several times, as lists.
 const LISTS: [&str; 4] = [
@@ -34,23 +39,29 @@ pub(super) struct Form {
     /// Without its model.
     pub(super) request: TranscriptRequest,
     pub(super) shape: Shape,
+    /// Room that its bytes take.
+    pub(super) room: OwnedSemaphorePermit,
 }
 
 /// Reads a form.
-pub(super) async fn read(request: Request, task: TranscriptTask) -> Answer<Form> {
-    let mut form = form::open(request).await?;
+pub(super) async fn read(
+    service: &Service,
+    request: Request,
+    task: TranscriptTask,
+) -> Answer<Form> {
+    let mut form = form::open(service, request, UPLOAD).await?;
     let mut words = Map::new();
     let mut sound = None;
-    while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {
-        let name = field.name().unwrap_or_default().to_owned();
+    while let Some(field) = form.next().await? {
+        let name = field.name();
         if name == "file" {
-            sound = Some(field.bytes().await.map_err(|e| unreadable(&e))?.to_vec());
+            sound = Some(field.bytes().await?);
             continue;
         }
         if words.len() >= FIELDS {
             return Err(ApiError::invalid(None, "The form has too many fields."));
         }
-        let text = field.text().await.map_err(|e| unreadable(&e))?;
+        let text = field.text().await?;
         put(&mut words, name.trim_end_matches("[]"), text);
     }
     let fields = Fields::new(words);
@@ -63,6 +74,7 @@ pub(super) async fn read(request: Request, task: TranscriptTask) -> Answer<Form>
         sound,
         request,
         shape,
+        room: form.into_room(),
     })
 }
 
@@ -127,11 +139,16 @@ fn asked(fields: &Fields, task: TranscriptTask) -> Answer<(TranscriptRequest, Sh
         let text = fields.text(name)?.filter(|text| !text.trim().is_empty());
         Ok(text.map(str::to_owned))
     };
+    let prompt = owned("prompt")?;
+    if prompt.as_ref().is_some_and(|p| p.len() > MAX_PROMPT) {
+        let problem = format!("it is longer than {MAX_PROMPT} bytes");
+        return Err(fields.wrong_value("prompt", &problem));
+    }
     let request = TranscriptRequest {
         model: String::new(),
         task,
         language: owned("language")?,
-        prompt: owned("prompt")?,
+        prompt,
         // 0 asks for freer draws by itself where the likeliest tokens are nonsense, in OpenAI's API as here.
         temperature: fields
             .number("temperature", 0.0..=1.0)?

@@ -15,13 +15,11 @@ use medley_engine::serving::Listening;
 use medley_engine::transcript::{self, LANGUAGES, Listener, TranscriptFormat};
 use medley_types::{Event, Transcript, TranscriptRequest, TranscriptTask};
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{Answer, ApiError};
 use crate::service::Service;
-use ask::{Form, Shape};
-
-/// Most bytes of a sound that is sent, with all that comes with it.
-const UPLOAD: usize = 256 << 20;
+use ask::{Form, Shape, UPLOAD};
 
 pub(crate) fn routes() -> axum::Router<Arc<Service>> {
     axum::Router::new()
@@ -34,18 +32,20 @@ pub(crate) fn routes() -> axum::Router<Arc<Service>> {
 struct Wanted {
     listener: Arc<dyn Listener>,
     samples: Vec<f32>,
+    /// What they take of the room for uploads; it is let go of with them.
+    room: OwnedSemaphorePermit,
     /// Completed for its model.
     request: TranscriptRequest,
     shape: Shape,
 }
 
 async fn transcribe(State(service): State<Arc<Service>>, request: Request) -> Answer {
-    let form = ask::read(request, TranscriptTask::Transcribe).await?;
+    let form = ask::read(&service, request, TranscriptTask::Transcribe).await?;
     respond(&service, form).await
 }
 
 async fn translate(State(service): State<Arc<Service>>, request: Request) -> Answer {
-    let form = ask::read(request, TranscriptTask::Translate).await?;
+    let form = ask::read(&service, request, TranscriptTask::Translate).await?;
     respond(&service, form).await
 }
 
@@ -72,6 +72,7 @@ async fn respond(service: &Arc<Service>, form: Form) -> Answer {
     let wanted = Wanted {
         listener,
         samples,
+        room: form.room,
         request,
         shape: form.shape,
     };
@@ -80,19 +81,27 @@ async fn respond(service: &Arc<Service>, form: Form) -> Answer {
     }
     let (request, shape) = (wanted.request.clone(), wanted.shape.clone());
     let heard = service
-        .listen(wanted.listening(Box::new(|_| {}), CancelToken::default()))
+        .listen(wanted.listening(|_| {}, CancelToken::default()))
         .await?;
     drop(place);
     Ok(answer(&heard, &request, &shape))
 }
 
 impl Wanted {
-    fn listening(self, events: Box<dyn FnMut(Event) + Send>, cancel: CancelToken) -> Listening {
+    fn listening(
+        self,
+        mut events: impl FnMut(Event) + Send + 'static,
+        cancel: CancelToken,
+    ) -> Listening {
+        let room = self.room;
         Listening {
             listener: self.listener,
             samples: self.samples,
             request: self.request,
-            events,
+            events: Box::new(move |event| {
+                let _held = &room;
+                events(event);
+            }),
             cancel,
         }
     }

@@ -2,22 +2,18 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::response::sse::{Event as Sent, KeepAlive, Sse};
+use axum::response::sse::{Event as Sent, Sse};
 use axum::response::{IntoResponse, Response};
-use medley_engine::CancelToken;
 use medley_types::{Event, Transcript};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{Wanted, usage};
+use crate::answer::keep_alive;
 use crate::error::Answer;
+use crate::follow::Followed;
 use crate::service::Service;
-
-/// A comment is sent this often where nothing else is, so that nobody in between takes the connection for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What is on its way to a client.
 enum News {
@@ -25,20 +21,12 @@ enum News {
     End(Box<Answer<Transcript>>),
 }
 
-/// A transcript that a client reads; dropped with the connection, which ends it.
+/// A transcript that a client reads.
 struct Stream {
-    news: UnboundedReceiver<News>,
-    cancel: CancelToken,
+    news: Followed<News>,
     /// Whether something was said, so that the first chunk begins without a space.
     begun: bool,
     over: bool,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-    }
 }
 
 pub(super) fn respond(
@@ -46,25 +34,22 @@ pub(super) fn respond(
     wanted: Wanted,
     place: OwnedSemaphorePermit,
 ) -> Response {
-    let (sender, news) = unbounded_channel();
-    let cancel = CancelToken::default();
+    let (sender, cancel, news) = Followed::begin(place);
     let chunks = sender.clone();
-    let events = Box::new(move |event| {
+    let events = move |event| {
         if let Event::Chunk { text } = event {
             drop(chunks.send(News::Chunk(text)));
         }
-    });
-    let listening = wanted.listening(events, cancel.clone());
+    };
+    let listening = wanted.listening(events, cancel);
     tokio::spawn(async move {
         let heard = service.listen(listening).await;
         drop(sender.send(News::End(Box::new(heard))));
     });
     let stream = Stream {
         news,
-        cancel,
         begun: false,
         over: false,
-        _place: place,
     };
     let events = futures_util::stream::unfold(stream, |mut stream| async move {
         let data = stream.next().await?;
@@ -72,8 +57,7 @@ pub(super) fn respond(
         let sent = Sent::default().event(name).data(data.to_string());
         Some((Ok::<_, Infallible>(sent), stream))
     });
-    let alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Sse::new(events).keep_alive(alive).into_response()
+    Sse::new(events).keep_alive(keep_alive()).into_response()
 }
 
 impl Stream {
@@ -81,7 +65,7 @@ impl Stream {
         if self.over {
             return None;
         }
-        Some(match self.news.recv().await? {
+        Some(match self.news.next().await? {
             News::Chunk(text) => {
                 let text = if self.begun {
                     text.as_str()

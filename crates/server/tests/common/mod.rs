@@ -18,14 +18,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use medley_engine::image::{ImageConfig, Picture, Speed};
 use medley_engine::music::MusicModel;
 use medley_engine::serving::{Card, Limits, Model, Purpose, Shelf, load_pictures};
 use medley_engine::speech::{Piece, SpeechGenerator, Voices};
 use medley_engine::transcript::load;
+use medley_engine::video::{Clip, Rate, Video, VideoGenerator, VideoInputs};
 use medley_engine::{Device, EmbeddingModel, PipelineError, Run};
 use medley_server::{Service, Settings, router};
 use medley_testkit::{Case, wordpiece};
-use medley_types::{ErrorReport, SpeechRequest, SpeechTimings, WordTime};
+use medley_types::{
+    ErrorReport, Event, ImagePlan, SpeechRequest, SpeechTimings, VideoRequest, VideoWork, WordTime,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -35,7 +39,7 @@ pub use models::{Kind, chatting, ear};
 pub const MEMORY: u64 = 100 << 20;
 
 /// `tiny` and `other` chat, `plain` has no template, `encoder` embeds, `icons` draws, `ear` listens, `hum` hums what
-/// it is to say, `tunes` makes music, `broken` cannot be loaded.
+/// it is to say, `tunes` makes music, `clips` makes grey clips, `broken` cannot be loaded.
 #[derive(Default)]
 pub struct Tiny {
     pub loads: Mutex<HashMap<String, usize>>,
@@ -56,6 +60,7 @@ impl Shelf for Tiny {
             ("ear", Purpose::Transcript),
             ("hum", Purpose::Speech),
             ("tunes", Purpose::Music),
+            ("clips", Purpose::Video),
         ];
         let all = text.into_iter().chain(others);
         all.map(card).collect()
@@ -63,6 +68,17 @@ impl Shelf for Tiny {
 
     fn chats(&self, card: &Card) -> bool {
         ["tiny", "other"].contains(&card.id.as_str())
+    }
+
+    fn clip_config(&self, card: &Card) -> Option<ImageConfig> {
+        (card.purpose == Purpose::Video).then(|| Grey::default().0)
+    }
+
+    fn voices(&self, card: &Card) -> Vec<String> {
+        match card.purpose {
+            Purpose::Speech => Hum::default().voices().to_vec(),
+            _ => Vec::new(),
+        }
     }
 
     fn load(&self, card: &Card) -> Result<Model, ErrorReport> {
@@ -88,9 +104,73 @@ impl Shelf for Tiny {
                 let model = MusicModel::load(folder.as_ref(), &Device::Cpu).unwrap();
                 Ok(Model::Music(Arc::new(model)))
             }
+            "clips" => Ok(Model::Video(Arc::new(Grey::default()))),
             "broken" => panic!("this file is damaged"),
             id => Ok(Model::Text(Arc::new(chatting(id)))),
         }
+    }
+}
+
+/// Clips that grow lighter, or darker from their first frame on; "never" does not end by itself.
+pub struct Grey(ImageConfig);
+
+impl Default for Grey {
+    fn default() -> Self {
+        let config = json!({
+            "medium": "video", "architecture": "dit", "size": [32, 32],
+            "clip": { "frames": 4, "rate": 4.0, "smooth": 2 },
+            "sampler": { "steps": 4, "guidance": 2.0, "upscale": 2 },
+        });
+        Self(ImageConfig::from_json(config).unwrap())
+    }
+}
+
+impl VideoGenerator for Grey {
+    fn config(&self) -> &ImageConfig {
+        &self.0
+    }
+
+    fn plan(&self, _: &VideoRequest, _: &Speed) -> ImagePlan {
+        ImagePlan::default()
+    }
+
+    fn generate(
+        &self,
+        request: &VideoRequest,
+        inputs: &VideoInputs,
+        run: &mut Run,
+    ) -> Result<Video, PipelineError> {
+        let steps = request.steps.unwrap() as usize;
+        for done in 0.. {
+            run.check()?;
+            run.emit(Event::Progress {
+                stage: "step".into(),
+                done: done.min(steps),
+                total: steps,
+            });
+            if done >= steps && !request.prompt.contains("never") {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let [width, height] = request
+            .size
+            .unwrap()
+            .map(|side| side * request.upscale.unwrap());
+        let count = request.frames.unwrap();
+        let frames = (0..count).map(|i| {
+            let light = (255 * i / count) as u8;
+            let light = inputs.init.as_ref().map_or(light, |_| 255 - light);
+            Picture::filled(width, height, [light; 3]).unwrap()
+        });
+        let clip = Clip::new(frames.collect(), Rate::new(request.fps.unwrap(), 1)?, None)?;
+        Ok(Video {
+            work: VideoWork {
+                seconds: clip.seconds(),
+                ..VideoWork::default()
+            },
+            clip,
+        })
     }
 }
 

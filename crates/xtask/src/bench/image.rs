@@ -115,8 +115,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
 
 /// Writes a report as JSON.
 pub(super) fn put(path: &Path, report: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    process::write_record(path, report)
 }
 
 /// Measures models of pictures, or of clips: `command` is what `medley bench` calls it.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::llama::Llama;
 use super::machine::Description;
 use super::table::{mebibytes, number, ratio, table};
+use crate::process;
 use crate::serving::Server;
 use crate::smoke::{self, Program};
 
@@ -227,8 +228,7 @@ pub fn run(args: &LoadArgs) -> Result<()> {
     };
     println!("{}", report.render());
     if let Some(file) = &args.json {
-        std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        process::write_record(file, &report)?;
     }
     if !report.holds() {
         println!("Medley is not ahead everywhere, or a client met an error or a stall.");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::llama::Llama;
 use super::table::table;
+use crate::process;
 use crate::smoke::Program;
 
 #[derive(Args)]
@@ -106,8 +107,7 @@ pub fn run(args: &PerplexityArgs) -> Result<()> {
         )
     );
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&found)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        process::write_record(path, &found)?;
     }
     Ok(())
 }

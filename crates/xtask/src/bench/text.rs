@@ -118,8 +118,7 @@ impl Bench<'_> {
         let Some(path) = &self.args.json else {
             return Ok(());
         };
-        let text = serde_json::to_string_pretty(&self.report(medley, cells))? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        process::write_record(path, &self.report(medley, cells))
     }
 
     fn cell(&mut self, name: &str, model: &Path, threads: usize) -> Result<Cell> {

@@ -176,8 +176,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     };
     println!("\n{}", report.render());
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        process::write_record(path, &report)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The studio in a browser: Playwright, with Debian's Chromium.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -41,18 +42,23 @@ impl Browser {
 
     /// Runs `drive.py` against a server; what it found.
     pub fn drive(&self, server: &Server, flags: &[&str]) -> Result<Value> {
+        self.run(&folder().join("drive.py"), server.address(), flags)
+    }
+
+    /// Runs a script over what it is given first, Chromium and flags; the JSON that it prints.
+    pub fn run(&self, script: &Path, over: impl AsRef<OsStr>, flags: &[&str]) -> Result<Value> {
         let output = self
             .venv
             .command(self.venv.python())?
-            .arg(folder().join("drive.py"))
-            .arg(server.address())
+            .arg(script)
+            .arg(over)
             .arg(&self.chromium)
             .args(flags)
             .output()
             .context("the browser's driver does not start")?;
         ensure!(
             output.status.success(),
-            "the studio is not as it should be: {}",
+            "not as it should be: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
         serde_json::from_slice(&output.stdout).context("the browser's driver said no JSON")

@@ -246,16 +246,19 @@ impl AacDecoder {
         }
         let mut buffer = SampleBuffer::<f32>::new(decoded.capacity() as u64, spec);
         buffer.copy_interleaved_ref(decoded);
-        if self.samples.len() + buffer.samples().len() > self.limit {
-            return Err(MediaError::Size {
-                what: "the length of the sound",
-                got: format!("more than {} samples", self.limit),
-                allowed: format!("at most {} samples", self.limit),
-            });
-        }
+        self.check_length(self.samples.len() + buffer.samples().len())?;
         let finite = |s: &f32| if s.is_finite() { *s } else { 0.0 };
         self.samples.extend(buffer.samples().iter().map(finite));
         Ok(())
+    }
+
+    fn check_length(&self, samples: usize) -> Result<(), MediaError> {
+        size(
+            samples <= self.limit,
+            "the length of the sound",
+            format!("more than {} samples", self.limit),
+            format!("at most {} samples", self.limit),
+        )
     }
 
     /// Samples a second, once something was decoded.
@@ -275,8 +278,10 @@ impl AacDecoder {
         };
         let width = usize::from(channels.max(1));
         let total = self.samples.len() / width;
-        let (start, pause) = (skip.min(total), pause.min(self.limit / width));
+        let start = skip.min(total);
         let end = start.saturating_add(count).min(total);
+        let length = pause.saturating_add(end - start);
+        self.check_length(length.saturating_mul(width))?;
         let mut samples = vec![0.0; pause * width];
         samples.extend_from_slice(&self.samples[start * width..end * width]);
         Audio::new(rate, channels, samples).map(Some)

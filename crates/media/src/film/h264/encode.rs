@@ -7,24 +7,15 @@ use openh264::encoder::{
 };
 
 use crate::error::{MediaError, size};
+use crate::film::access::{Access, JUMP_SECONDS};
 use crate::film::rate::Rate;
 use crate::film::yuv::Planes;
-
-/// Frames between two that players can jump to, in seconds.
-const JUMP_SECONDS: f64 = 2.0;
 
 /// What the encoder can hold.
 const LONGEST_SIDE: u32 = 3840;
 const SHORTER_SIDE: u32 = 2160;
 /// The smallest side, in pixels.
 const LEAST_SIDE: u32 = 16;
-
-/// One coded picture: its slices, each behind its length in four bytes.
-pub(in crate::film) struct Access {
-    pub data: Vec<u8>,
-    /// Whether decoding can begin here.
-    pub key: bool,
-}
 
 /// Encodes pictures of one size, in order; nothing is reordered, so that each comes out as it goes in.
 pub(in crate::film) struct FrameEncoder {
@@ -80,7 +71,7 @@ impl FrameEncoder {
         })
     }
 
-    /// The next picture.
+    /// The next picture: its slices, each behind its length in four bytes.
     pub(in crate::film) fn encode(&mut self, planes: &Planes) -> Result<Access, MediaError> {
         let failed = |e: openh264::Error| MediaError::encode_film("picture", e);
         let stream = self.encoder.encode(&planes.slices()).map_err(failed)?;

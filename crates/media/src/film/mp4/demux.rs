@@ -2,9 +2,11 @@
 //! the limits.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::{ControlFlow, Range};
 
 use super::boxes::{child, children, descend, head, u16_at, u32_at, u64_at};
 use crate::error::MediaError;
+use crate::film::turn::Turn;
 use crate::read::Limits;
 
 /// The longest head of a film, in bytes.
@@ -12,6 +14,12 @@ const MAX_HEAD: u64 = 64 << 20;
 
 /// Bytes of the longest coded picture or packet.
 const MAX_SAMPLE: u32 = 64 << 20;
+
+/// The latest time of a track, in ticks: sums of it stay within 64 bits.
+const LATEST: i64 = 1 << 60;
+
+/// The longest pause before a track, in seconds.
+const LONGEST_PAUSE: f64 = 24.0 * 3600.0;
 
 /// The most packets of sound: four days at 48 kHz.
 const MAX_PACKETS: usize = 16 << 20;
@@ -39,6 +47,7 @@ pub(in crate::film) struct Track {
     pub clock: u32,
     pub samples: Vec<Sample>,
     pub edit: Edit,
+    pub turn: Turn,
 }
 
 /// What of a track is played.
@@ -64,8 +73,10 @@ pub(in crate::film) struct SoundTrack {
 #[derive(Clone, Debug)]
 pub(in crate::film) struct Movie {
     pub pictures: Track,
-    /// The record that configures the decoder of H.264.
-    pub config: Vec<u8>,
+    /// Width and height as the container says.
+    pub size: (u16, u16),
+    /// The record that configures the decoder of H.264, or the four letters of another codec.
+    pub config: Result<Vec<u8>, String>,
     pub sound: Option<SoundTrack>,
 }
 
@@ -99,59 +110,81 @@ impl Movie {
             if handler == b"vide" && pictures.is_none() {
                 let config = avc_config(trak)?;
                 let track = track(trak, clock, length, limits.frames, "frames")?;
-                pictures = Some((track, config));
+                pictures = Some((track, size(trak), config));
             } else if handler == b"soun" && sound.is_none() {
                 let config = aac_config(trak);
                 let track = track(trak, clock, length, MAX_PACKETS, "packets of sound")?;
                 sound = Some(SoundTrack { track, config });
             }
         }
-        let (pictures, config) = pictures.ok_or_else(|| damaged("it has no pictures"))?;
+        let (pictures, size, config) = pictures.ok_or_else(|| damaged("it has no pictures"))?;
         Ok(Self {
             pictures,
+            size,
             config,
             sound,
         })
     }
 }
 
-/// The `moov` box and the length of the file.
-fn find_head(source: &mut (impl Read + Seek)) -> Result<(Vec<u8>, u64), MediaError> {
+/// Visits the boxes at the top of a file: letters, and where their contents lie. Gives the length of the file.
+///
+/// # Errors
+/// What the file's system says.
+pub(crate) fn top_boxes(
+    source: &mut (impl Read + Seek),
+    mut visit: impl FnMut(&[u8; 4], Range<u64>) -> ControlFlow<()>,
+) -> std::io::Result<u64> {
     const MOST_BOXES: usize = 10_000;
-    let io = |e: std::io::Error| MediaError::damaged_film(e);
-    let length = source.seek(SeekFrom::End(0)).map_err(io)?;
+    let length = source.seek(SeekFrom::End(0))?;
     let mut at = 0;
     for _ in 0..MOST_BOXES {
         let mut bytes = [0; 16];
         let count = (length - at).min(16) as usize;
-        source.seek(SeekFrom::Start(at)).map_err(io)?;
-        source.read_exact(&mut bytes[..count]).map_err(io)?;
+        source.seek(SeekFrom::Start(at))?;
+        source.read_exact(&mut bytes[..count])?;
         let Some((head, behind)) = head(&bytes[..count]) else {
             break;
         };
-        let end = match head.length {
-            Some(size) => at.checked_add(size).filter(|&end| end <= length),
-            None => Some(length),
+        let end = head.length.map_or(Some(length), |size| {
+            at.checked_add(size).filter(|&end| end <= length)
+        });
+        let Some(end) = end else {
+            break;
         };
-        match (&head.kind, end) {
-            (b"moov", Some(end)) => {
-                let start = at + behind as u64;
-                if end - start > MAX_HEAD {
-                    return Err(MediaError::TooLarge {
-                        got: format!("a head of {} bytes", end - start),
-                        allowed: format!("{MAX_HEAD} bytes"),
-                    });
-                }
-                let mut moov = vec![0; (end - start) as usize];
-                source.seek(SeekFrom::Start(start)).map_err(io)?;
-                source.read_exact(&mut moov).map_err(io)?;
-                return Ok((moov, length));
-            }
-            (_, Some(end)) if end < length => at = end,
-            _ => break,
+        if visit(&head.kind, at + behind as u64..end).is_break() {
+            break;
         }
+        at = end;
     }
-    Err(damaged("its head is missing: it is cut off"))
+    Ok(length)
+}
+
+/// The `moov` box and the length of the file.
+fn find_head(source: &mut (impl Read + Seek)) -> Result<(Vec<u8>, u64), MediaError> {
+    let io = |e: std::io::Error| MediaError::damaged_film(e);
+    let mut found = None;
+    let length = top_boxes(source, |kind, contents| {
+        if kind == b"moov" {
+            found = Some(contents);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    let length = length.map_err(io)?;
+    let Some(Range { start, end }) = found else {
+        return Err(damaged("its head is missing: it is cut off"));
+    };
+    if end - start > MAX_HEAD {
+        return Err(MediaError::TooLarge {
+            got: format!("a head of {} bytes", end - start),
+            allowed: format!("{MAX_HEAD} bytes"),
+        });
+    }
+    let mut moov = vec![0; (end - start) as usize];
+    source.seek(SeekFrom::Start(start)).map_err(io)?;
+    source.read_exact(&mut moov).map_err(io)?;
+    Ok((moov, length))
 }
 
 fn damaged(reason: &str) -> MediaError {
@@ -176,18 +209,23 @@ fn letters(kind: [u8; 4]) -> String {
         .collect()
 }
 
-fn avc_config(trak: &[u8]) -> Result<Vec<u8>, MediaError> {
+/// Width and height in the first entry of the sample description.
+fn size(trak: &[u8]) -> (u16, u16) {
+    const WIDTH: usize = 24;
+    let contents = entry(trak).map(|(_, contents)| contents);
+    let side = |at| contents.and_then(|contents| u16_at(contents, at));
+    (side(WIDTH).unwrap_or(0), side(WIDTH + 2).unwrap_or(0))
+}
+
+fn avc_config(trak: &[u8]) -> Result<Result<Vec<u8>, String>, MediaError> {
     const FIXED: usize = 78;
     match entry(trak) {
         Some((kind, contents)) if &kind == b"avc1" || &kind == b"avc3" => contents
             .get(FIXED..)
             .and_then(|boxes| child(boxes, b"avcC"))
-            .map(<[u8]>::to_vec)
+            .map(|config| Ok(config.to_vec()))
             .ok_or_else(|| damaged("its H.264 has no configuration")),
-        Some((kind, _)) => Err(MediaError::film_unsupported(format!(
-            "its pictures are {:?}, and only H.264 (avc1) is read",
-            letters(kind)
-        ))),
+        Some((kind, _)) => Ok(Err(letters(kind))),
         None => Err(damaged("it does not say how its pictures are coded")),
     }
 }
@@ -287,7 +325,20 @@ fn track(
         clock,
         samples: samples.collect(),
         edit,
+        turn: turn(trak),
     })
+}
+
+/// How the track's pictures are turned.
+fn turn(trak: &[u8]) -> Turn {
+    let matrix = child(trak, b"tkhd").and_then(|tkhd| {
+        let at = if *tkhd.first()? == 0 { 40 } else { 52 };
+        let numbers: Option<Vec<i32>> = (0..9)
+            .map(|i| u32_at(tkhd, at + 4 * i).map(|number| number as i32))
+            .collect();
+        numbers?.try_into().ok()
+    });
+    Turn::of(matrix.unwrap_or_default())
 }
 
 fn edit(list: &[u8], movie_clock: u32) -> Result<Edit, MediaError> {
@@ -323,6 +374,9 @@ fn edit(list: &[u8], movie_clock: u32) -> Result<Edit, MediaError> {
             ));
         }
     }
+    if edit.start > LATEST || edit.pause > LONGEST_PAUSE {
+        return Err(damaged("its edit list is beyond all measure"));
+    }
     Ok(edit)
 }
 
@@ -341,6 +395,7 @@ fn sizes(stbl: &[u8], length: u64, most: usize, unit: &str) -> Result<Vec<u32>, 
         });
     }
     let sizes = if same > 0 {
+        // Before a list of them is made.
         if u64::from(same) * count as u64 > length {
             return Err(damaged("it is cut off"));
         }
@@ -356,6 +411,10 @@ fn sizes(stbl: &[u8], length: u64, most: usize, unit: &str) -> Result<Vec<u32>, 
     };
     if sizes.iter().any(|&size| size > MAX_SAMPLE) {
         return Err(damaged("a sample is larger than any"));
+    }
+    // Few bytes would make a day's work otherwise.
+    if sizes.iter().map(|&size| u64::from(size)).sum::<u64>() > length {
+        return Err(damaged("its samples lie over one another"));
     }
     Ok(sizes)
 }

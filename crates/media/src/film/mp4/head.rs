@@ -1,7 +1,7 @@
 //! The head of a film (`moov`): tracks, clocks, edit lists.
 
 use super::boxes::{numbers, put, put_full};
-use super::mux::{PictureForm, SoundForm};
+use super::mux::{PictureConfig, PictureForm, SoundForm};
 use super::tables::Samples;
 
 /// No turning, no scaling.
@@ -29,7 +29,11 @@ pub(super) fn movie(
     let whole = length.max(sound_length.unwrap_or(0));
     let mut parts = mvhd(clock, whole);
     let samples = picture_samples.boxes(step, start, long);
-    let minf = minf(put_full(b"vmhd", 0, 1, &[&[0; 8]]), avc1(pictures), samples);
+    let minf = minf(
+        put_full(b"vmhd", 0, 1, &[&[0; 8]]),
+        video(pictures),
+        samples,
+    );
     let media = mdia((clock, length), b"vide", "pictures", minf);
     let size = [pictures.width << 16, pictures.height << 16];
     parts.extend(put(
@@ -149,8 +153,8 @@ fn minf(media_head: Vec<u8>, entry: Vec<u8>, tables: Vec<u8>) -> Vec<u8> {
     )
 }
 
-/// The entry of H.264, with its colours.
-fn avc1(form: &PictureForm) -> Vec<u8> {
+/// The entry of the pictures, with their colours.
+fn video(form: &PictureForm) -> Vec<u8> {
     const BT709: [u8; 2] = [0, 1];
     const DOTS: u32 = 72 << 16;
     const DEPTH: u16 = 24;
@@ -158,8 +162,12 @@ fn avc1(form: &PictureForm) -> Vec<u8> {
     let colr = put(b"colr", &[b"nclx", &BT709, &BT709, &BT709, &[0]]);
     let pasp = put(b"pasp", &[&numbers(&[1, 1])]);
     let [width, height] = [form.width, form.height].map(|side| (side as u16).to_be_bytes());
+    let (kind, config) = match &form.config {
+        PictureConfig::H264(record) => (b"avc1", put(b"avcC", &[record])),
+        PictureConfig::Av1(record) => (b"av01", put(b"av1C", &[record])),
+    };
     put(
-        b"avc1",
+        kind,
         &[
             &[0, 0, 0, 0, 0, 0, 0, 1],
             &[0; 16],
@@ -170,7 +178,7 @@ fn avc1(form: &PictureForm) -> Vec<u8> {
             &[0; 32],
             &DEPTH.to_be_bytes(),
             &[0xFF, 0xFF],
-            &put(b"avcC", &[&form.config]),
+            &config,
             &colr,
             &pasp,
         ],

@@ -7,5 +7,6 @@ mod head;
 mod mux;
 mod tables;
 
-pub(super) use demux::{Movie, SoundTrack, is_mp4};
-pub(super) use mux::{Muxer, PictureForm, SoundForm};
+pub(crate) use demux::top_boxes;
+pub(super) use demux::{Movie, SoundTrack, Track, is_mp4};
+pub(super) use mux::{Muxer, PictureConfig, PictureForm, SoundForm};

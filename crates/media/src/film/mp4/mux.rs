@@ -16,8 +16,13 @@ pub(in crate::film) struct PictureForm {
     pub width: u32,
     pub height: u32,
     pub rate: Rate,
-    /// The decoder's configuration record.
-    pub config: Vec<u8>,
+    pub config: PictureConfig,
+}
+
+/// The record that configures a decoder, by its codec.
+pub(in crate::film) enum PictureConfig {
+    H264(Vec<u8>),
+    Av1(Vec<u8>),
 }
 
 /// What the film's head says of its sound.
@@ -90,10 +95,11 @@ impl Muxer {
         let path = self.path.clone();
         let io = |e| MediaError::io(&path, "write", e);
         self.data.flush().map_err(io)?;
-        let ftyp = put(
-            b"ftyp",
-            &[b"isom", &512u32.to_be_bytes(), b"isomiso2avc1mp41"],
-        );
+        let brands = match pictures.config {
+            PictureConfig::H264(_) => b"isomiso2avc1mp41",
+            PictureConfig::Av1(_) => b"isomiso2av01mp41",
+        };
+        let ftyp = put(b"ftyp", &[b"isom", &512u32.to_be_bytes(), brands]);
         // Long boxes have long heads; a head never grows by 64 MiB.
         let long = self.written > u64::from(u32::MAX) - (1 << 26);
         let mdat: Vec<u8> = if long {

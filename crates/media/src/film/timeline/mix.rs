@@ -4,8 +4,8 @@ use std::path::Path;
 
 use ebur128::{EbuR128, Mode};
 
-use super::check::place;
-use super::{Role, Sound, Timeline};
+use super::check::{place, wrong};
+use super::{ClipScene, Role, Timeline};
 use crate::audio::{Audio, SoundLimits, read};
 use crate::error::MediaError;
 use crate::film::read::{FilmReader, film_limits};
@@ -16,72 +16,126 @@ pub(super) const RATE: u32 = 48_000;
 /// The highest sample: -1.5 dBFS, so that coding has room.
 const CEILING: f32 = 0.841;
 
-/// When each scene begins, for the sounds of clips.
+/// When a scene is shown, in seconds.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub start: f64,
+    pub seconds: f64,
+    /// How long it comes over the scene before.
+    pub fade: f64,
+}
+
+/// What there is to hear, and when.
 pub(super) struct Heard<'a> {
     pub timeline: &'a Timeline,
     pub base: &'a Path,
-    /// Beginning and length of each scene, in seconds.
-    pub scenes: &'a [(f64, f64)],
+    /// When each scene is shown, for the sounds of clips.
+    pub scenes: &'a [Span],
     pub seconds: f64,
 }
 
+/// A sound at the mix's rate, and how it is laid.
+struct Layer<'a> {
+    moments: &'a [[f32; 2]],
+    start: f64,
+    end: f64,
+    gain: f64,
+    /// Moments after which it begins again.
+    period: Option<f64>,
+    fade_in: f64,
+    fade_out: f64,
+}
+
 impl Heard<'_> {
-    /// The mix in stereo; none where nothing is heard.
+    /// The mix in stereo; none where nothing is heard. Voices come first, so that one track is enough: it is known what music
+    /// goes down under when that is added.
     pub(super) fn mix(&self) -> Result<Option<Audio>, MediaError> {
-        let count = (self.seconds * f64::from(RATE)).round() as usize;
-        let mut voice = vec![[0f32; 2]; count];
-        let mut music = voice.clone();
-        let mut others = voice.clone();
-        let mut heard = false;
-        for sound in &self.timeline.sounds {
-            let audio = read(&place(self.base, &sound.file), SoundLimits::default())?;
-            let track = match sound.role {
-                Role::Voice => &mut voice,
-                Role::Music => &mut music,
-                Role::Effect => &mut others,
-            };
-            lay(&stereo(&audio)?, sound, self.seconds, track);
-            heard = true;
-        }
-        for (scene, &(start, seconds)) in self.timeline.scenes.iter().zip(self.scenes) {
-            let Some((clip, volume)) = scene
-                .clip
-                .as_ref()
-                .and_then(|clip| Some((clip, clip.volume?)))
-            else {
-                continue;
-            };
-            let mut reader = FilmReader::open(&place(self.base, &clip.file), film_limits(), None)?;
-            let Some(audio) = reader.audio(SoundLimits::default())? else {
-                continue;
-            };
-            let mut moments = stereo(&audio)?;
-            moments.drain(..((clip.start * f64::from(RATE)) as usize).min(moments.len()));
-            if !clip.repeat {
-                moments.truncate((seconds * f64::from(RATE)) as usize);
+        let mut track = Vec::new();
+        self.sounds(Role::Voice, &[], &mut track)?;
+        let down = ducking(&track);
+        self.sounds(Role::Music, &down, &mut track)?;
+        self.sounds(Role::Effect, &[], &mut track)?;
+        for (scene, &span) in self.timeline.scenes.iter().zip(self.scenes) {
+            if let Some((clip, volume)) = scene.clip.as_ref().and_then(|c| Some((c, c.volume?))) {
+                self.clip(clip, volume, span, &mut track)?;
             }
-            let sound = Sound {
-                file: clip.file.clone(),
-                role: Role::Effect,
-                start,
-                gain: volume,
-                repeat: clip.repeat,
-                fade_in: scene.fade,
-                fade_out: 0.02,
-            };
-            lay(&moments, &sound, start + seconds, &mut others);
-            heard = true;
         }
-        if !heard {
+        if track.is_empty() {
             return Ok(None);
         }
-        duck(&voice, &mut music, self.timeline.duck);
-        for (sum, (a, b)) in voice.iter_mut().zip(music.iter().zip(&others)) {
-            *sum = [sum[0] + a[0] + b[0], sum[1] + a[1] + b[1]];
+        level(&mut track, self.timeline.loudness)?;
+        limit(&mut track);
+        Audio::new(RATE, 2, track.into_flattened()).map(Some)
+    }
+
+    /// Adds the sounds of a role, each lower by the timeline's decibels where `down` says so.
+    fn sounds(
+        &self,
+        role: Role,
+        down: &[f64],
+        track: &mut Vec<[f32; 2]>,
+    ) -> Result<(), MediaError> {
+        for sound in self.timeline.sounds.iter().filter(|s| s.role == role) {
+            let audio = read(&place(self.base, &sound.file), SoundLimits::default())?;
+            let moments = stereo(&audio)?;
+            let layer = Layer {
+                moments: &moments,
+                start: sound.start,
+                end: self.seconds,
+                gain: sound.gain,
+                period: sound.repeat.then_some(moments.len() as f64),
+                fade_in: sound.fade_in,
+                fade_out: sound.fade_out,
+            };
+            layer.lay(self.allocated(track)?, |i| {
+                ducked(down, i, self.timeline.duck)
+            });
         }
-        level(&mut voice, self.timeline.loudness)?;
-        limit(&mut voice);
-        Audio::new(RATE, 2, voice.into_flattened()).map(Some)
+        Ok(())
+    }
+
+    /// Adds the sound of a clip, which begins again when its pictures do.
+    fn clip(
+        &self,
+        clip: &ClipScene,
+        volume: f64,
+        span: Span,
+        track: &mut Vec<[f32; 2]>,
+    ) -> Result<(), MediaError> {
+        let mut reader = FilmReader::open(&place(self.base, &clip.file), film_limits(), None)?;
+        let Some(audio) = reader.audio(SoundLimits::default())? else {
+            return Ok(());
+        };
+        let moments = stereo(&audio)?;
+        let rate = f64::from(RATE);
+        let skipped = ((clip.start * rate).round() as usize).min(moments.len());
+        let layer = Layer {
+            moments: &moments[skipped..],
+            start: span.start,
+            end: span.start + span.seconds,
+            gain: volume,
+            period: clip.repeat.then(|| (reader.seconds() - clip.start) * rate),
+            fade_in: span.fade,
+            fade_out: 0.02,
+        };
+        layer.lay(self.allocated(track)?, |_| 1.0);
+        Ok(())
+    }
+
+    /// The track as long as the film; nothing is held for films in which nothing is heard.
+    fn allocated<'a>(
+        &self,
+        track: &'a mut Vec<[f32; 2]>,
+    ) -> Result<&'a mut [[f32; 2]], MediaError> {
+        let count = (self.seconds * f64::from(RATE)).round() as usize;
+        let most = SoundLimits::default().samples / 2;
+        if count > most {
+            let hours = most as f64 / f64::from(RATE) / 3600.0;
+            let reason = format!("a film with sound can be {hours:.0} hours long at most");
+            return Err(wrong("scenes", reason));
+        }
+        track.resize(count, [0.0; 2]);
+        Ok(track)
     }
 }
 
@@ -100,53 +154,56 @@ fn stereo(audio: &Audio) -> Result<Vec<[f32; 2]>, MediaError> {
     Ok(moments.collect())
 }
 
-/// Adds a sound to its track, with its fades, until `end` seconds.
-fn lay(moments: &[[f32; 2]], sound: &Sound, end: f64, track: &mut [[f32; 2]]) {
-    if moments.is_empty() {
-        return;
-    }
-    let rate = f64::from(RATE);
-    let start = ((sound.start * rate).round() as usize).min(track.len());
-    let end = ((end * rate).round() as usize).min(track.len());
-    let length = if sound.repeat {
-        end.saturating_sub(start)
-    } else {
-        moments.len().min(end.saturating_sub(start))
-    };
-    let gain = 10f64.powf(sound.gain / 20.0);
-    let (fade_in, fade_out) = (sound.fade_in * rate, sound.fade_out * rate);
-    for (i, (out, moment)) in track[start..start + length]
-        .iter_mut()
-        .zip(moments.iter().cycle())
-        .enumerate()
-    {
-        let coming = if fade_in > 0.0 {
-            (i as f64 / fade_in).min(1.0)
-        } else {
-            1.0
+impl Layer<'_> {
+    /// Adds the sound to a track, with its fades, each moment of it as many times `gain_at` as that says.
+    fn lay(&self, track: &mut [[f32; 2]], gain_at: impl Fn(usize) -> f32) {
+        if self.moments.is_empty() {
+            return;
+        }
+        let rate = f64::from(RATE);
+        let place = |seconds: f64| ((seconds * rate).round() as usize).min(track.len());
+        let (start, end) = (place(self.start), place(self.end));
+        let length = match self.period {
+            Some(_) => end.saturating_sub(start),
+            None => self.moments.len().min(end.saturating_sub(start)),
         };
-        let going = if fade_out > 0.0 {
-            ((length - i) as f64 / fade_out).min(1.0)
-        } else {
-            1.0
-        };
+        let gain = 10f64.powf(self.gain / 20.0);
+        // A sound is not faded for longer than it lasts.
+        let fade = |seconds: f64| (seconds * rate).min(length as f64);
+        let (fade_in, fade_out) = (fade(self.fade_in), fade(self.fade_out));
+        let along = |at: f64, fade: f64| if at < fade { at / fade } else { 1.0 };
         // Sines keep the power even where two sounds cross.
         let part = |x: f64| (x * std::f64::consts::FRAC_PI_2).sin();
-        let gain = (gain * part(coming) * part(going)) as f32;
-        *out = [out[0] + moment[0] * gain, out[1] + moment[1] * gain];
+        let period = self.period.unwrap_or(length as f64).max(1.0);
+        // Each turn begins at its own time, so that nothing adds up.
+        let begin = |turn: u32| ((f64::from(turn) * period).round() as usize).min(length);
+        for turn in (0..).take_while(|&turn| begin(turn) < length) {
+            for (i, moment) in (begin(turn)..begin(turn + 1)).zip(self.moments) {
+                let coming = part(along(i as f64, fade_in));
+                let going = part(along((length - i) as f64, fade_out));
+                let out = &mut track[start + i];
+                let gain = (gain * coming * going) as f32 * gain_at(start + i);
+                *out = [out[0] + moment[0] * gain, out[1] + moment[1] * gain];
+            }
+        }
     }
 }
 
-/// Music down by `decibels` while a voice is heard; it begins to go before the first word and takes its time to come back.
-fn duck(voice: &[[f32; 2]], music: &mut [[f32; 2]], decibels: f64) {
-    /// A block, in moments: 10 ms.
-    const BLOCK: usize = RATE as usize / 100;
+/// A block, in moments: 10 ms.
+const BLOCK: usize = RATE as usize / 100;
+
+/// How far down music is at the beginning of each block, 0 to 1: it begins to go before the first word and takes its time to come
+/// back. Empty where there is no voice.
+fn ducking(voice: &[[f32; 2]]) -> Vec<f64> {
     /// Blocks in which music goes before a voice, stays down after it, and comes back.
     const GO: usize = 20;
     const STAY: usize = 30;
     const COME: f64 = 60.0;
     /// The least power of a voice: -45 dBFS.
     const VOICE: f32 = 3.2e-5;
+    if voice.is_empty() {
+        return Vec::new();
+    }
     let speaks: Vec<bool> = voice
         .chunks(BLOCK)
         .map(|block| {
@@ -166,12 +223,15 @@ fn duck(voice: &[[f32; 2]], music: &mut [[f32; 2]], decibels: f64) {
     for at in 1..down.len() {
         down[at] = down[at].max(down[at - 1] - 1.0 / COME);
     }
-    for (i, moment) in music.iter_mut().enumerate() {
-        let (block, part) = (i / BLOCK, (i % BLOCK) as f64 / BLOCK as f64);
-        let here = down[block] * (1.0 - part) + down[block + 1] * part;
-        let gain = 10f64.powf(-decibels * here / 20.0) as f32;
-        *moment = moment.map(|sample| sample * gain);
-    }
+    down
+}
+
+/// What is left of music at moment `i` when it goes down by so many decibels.
+fn ducked(down: &[f64], i: usize, decibels: f64) -> f32 {
+    let (block, part) = (i / BLOCK, (i % BLOCK) as f64 / BLOCK as f64);
+    let at = |block: usize| down.get(block).copied().unwrap_or(0.0);
+    let here = at(block) * (1.0 - part) + at(block + 1) * part;
+    10f64.powf(-decibels * here / 20.0) as f32
 }
 
 /// Brings the mix to a loudness (ITU-R BS.1770); silence stays as it is.
@@ -231,11 +291,45 @@ mod tests {
         voice[2 * RATE as usize..3 * RATE as usize].copy_from_slice(&tone(1.0, 200.0, 0.3));
         let whole = tone(5.0, 440.0, 0.2);
         let mut music = whole.clone();
-        duck(&voice, &mut music, 12.0);
+        let down = ducking(&voice);
+        for (i, moment) in music.iter_mut().enumerate() {
+            *moment = moment.map(|sample| sample * ducked(&down, i, 12.0));
+        }
         let second = |at: f64| &music[(at * f64::from(RATE)) as usize..][..RATE as usize / 4];
         assert!((power(second(1.0)) - power(&whole)).abs() < 0.1);
         assert!((power(second(2.5)) - power(&whole) + 12.0).abs() < 0.1);
         assert!((power(second(4.5)) - power(&whole)).abs() < 0.1);
+    }
+
+    #[test]
+    fn what_repeats_keeps_its_time_and_fades_within_its_length() {
+        // A click at the start of a sound that begins again every 0.01 s and a third of a moment, and is shorter than that.
+        let period = 480.0 + 1.0 / 3.0;
+        let mut moments = vec![[0.0; 2]; 400];
+        moments[0] = [1.0; 2];
+        let layer = |period, fade_in, moments| Layer {
+            moments,
+            start: 0.5,
+            end: 3.0,
+            gain: 0.0,
+            period,
+            fade_in,
+            fade_out: 0.0,
+        };
+        let mut track = vec![[0.0f32; 2]; 3 * RATE as usize];
+        layer(Some(period), 0.0, &moments[..]).lay(&mut track, |_| 1.0);
+        let clicks: Vec<usize> = (0..track.len()).filter(|&i| track[i][0] > 0.5).collect();
+        let want = |turn: usize| 24_000 + (turn as f64 * period).round() as usize;
+        assert_eq!(clicks, (0..clicks.len()).map(want).collect::<Vec<_>>());
+        assert_eq!(clicks.len(), 250);
+        // A fade of nine seconds into one second of sound ends with it.
+        track.fill([0.0; 2]);
+        layer(None, 9.0, &vec![[1.0; 2]; RATE as usize]).lay(&mut track, |_| 1.0);
+        let last = track[24_000 + RATE as usize - 1][0];
+        assert!(
+            last > 0.99 && track[24_000 + RATE as usize / 3][0] < 0.51,
+            "{last}"
+        );
     }
 
     #[test]

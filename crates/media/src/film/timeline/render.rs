@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use super::Timeline;
 use super::check::check_length;
-use super::mix::Heard;
+use super::mix::{Heard, Span};
 use super::paint::Canvas;
 use super::scene::{Painter, Style, Subtitles};
 use crate::audio::Audio;
@@ -105,13 +105,14 @@ impl Compositor {
     /// The mix of all sounds, as long as the film; none where there are none.
     ///
     /// # Errors
-    /// What reading the files says.
+    /// What reading the files says; [`MediaError::Timeline`] for more than 2 hours of it.
     pub fn sound(&self, timeline: &Timeline, base: &Path) -> Result<Option<Audio>, MediaError> {
-        let scenes: Vec<(f64, f64)> = self
-            .scenes
-            .iter()
-            .map(|scene| (scene.start, scene.seconds))
-            .collect();
+        let span = |scene: &Placed| Span {
+            start: scene.start,
+            seconds: scene.seconds,
+            fade: scene.fade,
+        };
+        let scenes: Vec<Span> = self.scenes.iter().map(span).collect();
         let seconds = self.seconds();
         Heard {
             timeline,

@@ -283,6 +283,12 @@ pub(super) fn breaths(utterance: Utterance) -> Vec<Utterance> {
         .collect()
 }
 
+/// Names of the voices in a folder.
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, PipelineError> {
+    let here = files::voices(folder)?;
+    Ok(here.into_iter().map(|voice| voice.name).collect())
+}
+
 impl SpeechGenerator for HibariVoice {
     fn voices(&self) -> &[String] {
         &self.voices

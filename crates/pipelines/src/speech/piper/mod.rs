@@ -73,7 +73,7 @@ impl PiperVoice {
     ) -> Result<Self, PipelineError> {
         let start = Instant::now();
         let settings = files::settings(file)?;
-        let voices = names(file, &settings);
+        let voices = speakers(file, &settings);
         let speaker = match voice {
             None => 0,
             Some(name) => number(name, &voices)?,
@@ -265,7 +265,12 @@ fn words(
     written(&utterance.text, &said)
 }
 
-fn names(file: &Path, settings: &Settings) -> Vec<String> {
+/// Names of the voices in a file.
+pub(super) fn names(file: &Path) -> Result<Vec<String>, PipelineError> {
+    Ok(speakers(file, &files::settings(file)?))
+}
+
+fn speakers(file: &Path, settings: &Settings) -> Vec<String> {
     if settings.num_speakers > 1 {
         let mut names: Vec<String> = (0..settings.num_speakers.min(1 << 16))
             .map(|i| i.to_string())

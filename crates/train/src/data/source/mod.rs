@@ -375,7 +375,7 @@ impl Dataset {
             return read_clip(&self.root.join(&*item.name), *limits, None);
         }
         let frames = decode_frames(&self.bytes(item, limits)?, limits)?;
-        Clip::of_frames(frames, limits.frames)
+        Clip::of_animation(frames, limits.frames)
     }
 
     fn push(&mut self, item: Item) {

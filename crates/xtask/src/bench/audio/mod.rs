@@ -14,6 +14,7 @@ use super::machine::{self, Description};
 use super::rounds::{self, SLOW_BELOW};
 use super::table::{mebibytes, number, ratio, table};
 use super::train::median;
+use crate::process;
 use crate::python::Venv;
 use crate::smoke::Program;
 
@@ -167,8 +168,7 @@ pub fn run(args: &AudioArgs) -> Result<()> {
     };
     println!("\n{}", report.render());
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        process::write_record(path, &report)?;
     }
     Ok(())
 }
