@@ -165,6 +165,7 @@
             try {
               await call('hand-over', { question, contact: contact.value, session: session() });
               own.replaceWith(words.passed);
+              field.focus();
             } catch {
               say(false, words.failed);
             }

@@ -1,4 +1,5 @@
-//! `prove desk-answers`: questions over an open manual, half of which calibrate and half of which are scored.
+//! `prove desk-answers`: questions over an open manual, half of which calibrate and half of which are scored; the same
+//! passages through sentence-transformers; and attempts to have a desk say what it should not.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::bench::machine::Description;
 use crate::process;
+use crate::python::Venv;
+use crate::smoke::serve::{KEY, Server};
+use crate::smoke::studio::Browser;
 use crate::smoke::{self, Program};
 
 /// The questions; the manual itself is Debian's.
@@ -89,13 +93,24 @@ pub fn prove(file: &Path) -> Result<()> {
             report["fitted"] = json!(fitted);
         }
     }
+    report["sentence_transformers"] = baseline(&program, home.path())?;
+    report["attempts"] = attempts(&program, home.path())?;
+    println!(
+        "    {}\n    {}",
+        report["sentence_transformers"], report["attempts"]
+    );
     let held = &report["quoted"]["scored"];
     let at_least = |name: &str, least: f64| held[name].as_f64().is_some_and(|x| x >= least);
     let cited = held["cited"].as_f64().unwrap_or(0.0);
     let holds = at_least("hit_at_5", 0.9)
         && cited >= 0.95 * held["hit_at_1"].as_f64().unwrap_or(1.0)
         && at_least("refused", 0.8)
-        && held["wrongly_refused"].as_f64().is_some_and(|x| x <= 0.1);
+        && held["wrongly_refused"].as_f64().is_some_and(|x| x <= 0.1)
+        && held["hit_at_5"].as_f64()
+            >= report["sentence_transformers"]["hit_at_5"]["scored"].as_f64()
+        && report["attempts"]["succeeded"]
+            .as_array()
+            .is_some_and(Vec::is_empty);
     report["holds"] = json!(holds);
     std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")
         .with_context(|| format!("cannot write {}", file.display()))?;
@@ -105,6 +120,97 @@ pub fn prove(file: &Path) -> Result<()> {
         file.display()
     );
     Ok(())
+}
+
+/// The reference of encoders, beside the PyTorch that is there.
+const REFERENCE: &str = "sentence-transformers==6.2.0";
+
+/// The same passages and questions through sentence-transformers, and how long each side takes to encode the passages.
+fn baseline(program: &Program, home: &Path) -> Result<Value> {
+    let venv = Venv::open()?;
+    process::run(&mut venv.pip(&["install", "--quiet", REFERENCE])?)?;
+    let weights = program.weights("minilm")?;
+    let weights = weights.parent().context("weights lie in a folder")?;
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(2);
+    let mut command = venv.command(venv.python())?;
+    command
+        .arg(process::root().join("crates/xtask/desk/baseline.py"))
+        .arg(home.join("medley.db"))
+        .arg("manual")
+        .arg(process::root().join(QUESTIONS))
+        .arg(weights)
+        .arg(threads.to_string());
+    let mut record: Value = serde_json::from_str(&process::capture(&mut command)?)?;
+    // Ours reads, splits, encodes and writes; the reference encodes alone.
+    let fresh = tempfile::tempdir()?;
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(program.home().join("models"), fresh.path().join("models"))?;
+    let text = std::fs::read_to_string(process::root().join(QUESTIONS))?;
+    let manual = manual(&serde_json::from_str(&text)?)?;
+    let begun = Instant::now();
+    let threads = threads.to_string();
+    let args = [
+        "docs",
+        "add",
+        &manual.to_string_lossy(),
+        "--threads",
+        &threads,
+    ];
+    medley(program, fresh.path(), &args, None)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let passages = record["passages"].as_f64().unwrap_or(0.0);
+    record["medley_passages_per_s"] = json!(passages / seconds);
+    record["ratio"] = json!(record["encode_s"].as_f64().unwrap_or(0.0) / seconds);
+    Ok(record)
+}
+
+#[derive(Deserialize)]
+struct Attempts {
+    document: String,
+    secret: String,
+    never: Vec<String>,
+    questions: Vec<String>,
+}
+
+/// Asks what a desk must not be led astray by; what succeeded, which must be nothing.
+fn attempts(program: &Program, home: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(process::root().join("crates/xtask/desk/attempts.json"))?;
+    let attempts: Attempts = serde_json::from_str(&text)?;
+    for (name, text) in [("open", &attempts.document), ("secret", &attempts.secret)] {
+        let file = home.join(format!("{name}.md"));
+        std::fs::write(&file, text)?;
+        let file = file.to_string_lossy().into_owned();
+        medley(program, home, &["docs", "add", &file, "-C", name], None)?;
+    }
+    let file = home.join("attempts.txt");
+    std::fs::write(&file, attempts.questions.join("\n"))?;
+    let mut succeeded = Vec::new();
+    // Even where every question is taken to be answered.
+    for flags in [
+        &["--sure", "0"][..],
+        &["--sure", "0", "--model", "smollm2-135m"],
+    ] {
+        let args = [&["ask", "-", "-C", "open"], flags].concat();
+        let answers = medley(program, home, &args, Some(&file))?;
+        let answers = answers["answers"].as_array().cloned().unwrap_or_default();
+        ensure!(
+            answers.len() == attempts.questions.len(),
+            "an attempt has no answer"
+        );
+        for (question, answer) in attempts.questions.iter().zip(&answers) {
+            let said = answer["text"].as_str().unwrap_or_default();
+            if attempts
+                .never
+                .iter()
+                .any(|never| said.contains(never.as_str()))
+            {
+                succeeded.push(json!({ "question": question, "said": said }));
+            }
+        }
+    }
+    Ok(json!({ "asked": attempts.questions.len() * 2, "succeeded": succeeded }))
 }
 
 /// The folder of the manual, out of Debian's package.
@@ -319,4 +425,86 @@ fn fit(questions: &Questions, answers: &[Value]) -> Vec<f64> {
         }
     }
     weights
+}
+
+/// The desk in a browser, on a page of another origin.
+pub fn page(file: &Path) -> Result<()> {
+    let (program, browser) = (Program::build()?, Browser::open()?);
+    let home = tempfile::tempdir().context("cannot make a temporary folder")?;
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(program.home().join("models"), home.path().join("models"))?;
+    let help = home.path().join("help");
+    std::fs::create_dir(&help)?;
+    std::fs::write(
+        help.join("returns.md"),
+        "# Returns\n\nYou can send unused goods back within 14 days. We pay the postage.\n",
+    )?;
+    std::fs::write(
+        help.join("hours.txt"),
+        "OPENING HOURS\n\nThe shop is open from nine to five on weekdays, and closed on Sundays.\n",
+    )?;
+    medley(
+        &program,
+        home.path(),
+        &["docs", "add", &help.to_string_lossy(), "-C", "shop"],
+        None,
+    )?;
+    let (allowed, blocked) = (free_port()?, free_port()?);
+    let (origin, hook) = (
+        format!("http://127.0.0.1:{allowed}"),
+        format!("http://127.0.0.1:{allowed}/hook"),
+    );
+    let desk = [
+        "desk",
+        "add",
+        "shop",
+        "--origin",
+        &origin,
+        "--title",
+        "Ask the shop",
+        "--greeting",
+        "Hello! <b>What</b> is it?",
+        "--mail",
+        "help@shop.example",
+        "--webhook",
+        &hook,
+        "--unknown",
+        "I do not know. Please write to us.",
+        "--rate",
+        "60",
+    ];
+    medley(&program, home.path(), &desk, None)?;
+    let server = Server::start(&program, home.path(), &["--api-key", KEY])?;
+    let shots = process::target_dir()
+        .join("desk")
+        .to_string_lossy()
+        .into_owned();
+    let (allowed, blocked) = (allowed.to_string(), blocked.to_string());
+    let script = process::root().join("crates/xtask/desk/drive.py");
+    let found = browser.run(
+        &script,
+        &server,
+        &["shop"],
+        &[&allowed, &blocked, "--shots", &shots],
+    )?;
+    server.end()?;
+    let unanswered = medley(&program, home.path(), &["desk", "unanswered", "shop"], None)?;
+    ensure!(
+        unanswered["unanswered"][0]["count"] == 1,
+        "the question without an answer is not listed: {unanswered}"
+    );
+    println!("    {found}; pictures: {shots}");
+    let record = json!({
+        "command": "cargo xtask prove desk-page", "machine": Description::read(), "found": found,
+        "script_bytes": std::fs::metadata(process::root().join("web/desk/desk.js"))?.len(),
+    });
+    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// A port that nothing listens on now.
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
+        .local_addr()?
+        .port())
 }

@@ -18,6 +18,9 @@ const WIDTH: usize = 384;
 /// Words that texts are made of; the first are the commonest, as in languages.
 const WORDS: u64 = 30_000;
 
+/// As many of the commonest words say nothing.
+const SILENT: u64 = 120;
+
 /// Words of a passage, and passages of a document.
 const LENGTH: usize = 110;
 const PASSAGES: u32 = 200;
@@ -48,10 +51,16 @@ impl Draws {
         (word as u64).min(WORDS - 1)
     }
 
-    fn text(&mut self, words: usize) -> String {
+    /// Words of a text; those of a question are not of the commonest, which say nothing and are left out of a search.
+    fn text(&mut self, words: usize, question: bool) -> String {
         let mut text = String::new();
-        for _ in 0..words {
-            let _ = write!(text, "w{:x}x ", self.word());
+        let mut left = words;
+        while left > 0 {
+            let word = self.word();
+            if !question || word >= SILENT {
+                let _ = write!(text, "w{word:x}x ");
+                left -= 1;
+            }
         }
         text
     }
@@ -89,7 +98,12 @@ pub fn run(passages: u32, global: &Global) -> Outcome {
     for number in 0..passages.div_ceil(PASSAGES) {
         let mut text = String::new();
         for _ in 0..PASSAGES.min(passages - number * PASSAGES) {
-            let _ = write!(text, "# {}\n\n{}\n\n", draws.text(4), draws.text(LENGTH));
+            let _ = write!(
+                text,
+                "# {}\n\n{}\n\n",
+                draws.text(4, false),
+                draws.text(LENGTH, false)
+            );
         }
         let document = NewDocument {
             id: None,
@@ -107,7 +121,7 @@ pub fn run(passages: u32, global: &Global) -> Outcome {
     let loading = begun.elapsed().as_secs_f64();
     let mut times = Vec::with_capacity(QUESTIONS);
     for _ in 0..QUESTIONS {
-        let question = draws.text(8);
+        let question = draws.text(8, true);
         let vector = MadeUp.encode(std::slice::from_ref(&question))?.remove(0);
         let begun = Instant::now();
         documents.search_by(&collection, &question, &vector, &Search::default())?;

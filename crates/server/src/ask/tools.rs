@@ -108,8 +108,13 @@ fn tool(item: &Fields, style: Style) -> Answer<Tool> {
 
 /// Whether functions are called; one that allows a few leaves the others out of `list`.
 fn choice(fields: &Fields, style: Style, list: &mut Vec<Tool>) -> Answer<ToolChoice> {
-    let searches = style == Style::Responses && list.is_empty() && fields.get("tools").is_some();
-    if searches && fields.get("tool_choice") != Some(&Value::from("none")) {
+    let tools = fields.list("tools")?.unwrap_or_default();
+    let searches = tools.iter().any(|tool| tool["type"] == "file_search");
+    if searches
+        && style == Style::Responses
+        && list.is_empty()
+        && fields.get("tool_choice") != Some(&Value::from("none"))
+    {
         return Ok(ToolChoice::Auto);
     }
     let (word, object) = match fields.get("tool_choice") {

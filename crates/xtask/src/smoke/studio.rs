@@ -1,6 +1,6 @@
 //! The studio in a browser: Playwright, with Debian's Chromium.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -41,18 +41,30 @@ impl Browser {
 
     /// Runs `drive.py` against a server; what it found.
     pub fn drive(&self, server: &Server, flags: &[&str]) -> Result<Value> {
+        self.run(&folder().join("drive.py"), server, &[], flags)
+    }
+
+    /// Runs a driver against a server, with these words before the browser's path and these after it.
+    pub fn run(
+        &self,
+        driver: &Path,
+        server: &Server,
+        before: &[&str],
+        after: &[&str],
+    ) -> Result<Value> {
         let output = self
             .venv
             .command(self.venv.python())?
-            .arg(folder().join("drive.py"))
+            .arg(driver)
             .arg(server.address())
+            .args(before)
             .arg(&self.chromium)
-            .args(flags)
+            .args(after)
             .output()
             .context("the browser's driver does not start")?;
         ensure!(
             output.status.success(),
-            "the studio is not as it should be: {}",
+            "the page is not as it should be: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
         serde_json::from_slice(&output.stdout).context("the browser's driver said no JSON")

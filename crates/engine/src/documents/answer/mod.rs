@@ -246,6 +246,9 @@ fn candidates(
             if texts.len() >= SENTENCES {
                 break;
             }
+            if sentences::speaks_to_assistants(&passage.text[range.clone()]) {
+                continue;
+            }
             texts.push(passage.text[range.clone()].to_owned());
             list.push(Candidate {
                 hit,
@@ -413,3 +416,6 @@ impl Answer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
