@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use medley_engine::documents::answer::{Phraser, phrase_request};
+use medley_engine::documents::answer::{Phraser, phrase_request, raw_phrase_request};
 use medley_engine::documents::{Collection, Documents, Encoder, USUAL_ENCODER};
 use medley_engine::serving::{Compute, Purpose};
 use medley_engine::{EmbeddingModel, EngineError};
@@ -53,23 +53,36 @@ pub(crate) struct ServerPhraser {
     service: Arc<Service>,
     model: String,
     tone: Option<String>,
+    /// Whether the model has a chat template.
+    chats: bool,
     runtime: Handle,
 }
 
 impl ServerPhraser {
-    pub(crate) fn new(service: &Arc<Service>, model: &str, tone: Option<&str>) -> Self {
-        Self {
+    pub(crate) async fn new(
+        service: &Arc<Service>,
+        model: &str,
+        tone: Option<&str>,
+    ) -> Answer<Self> {
+        let card = service.card(model).await?;
+        let chats = !service.chatting(&[card]).await?.is_empty();
+        Ok(Self {
             service: service.clone(),
             model: model.to_owned(),
             tone: tone.map(str::to_owned),
+            chats,
             runtime: Handle::current(),
-        }
+        })
     }
 }
 
 impl Phraser for ServerPhraser {
     fn phrase(&self, question: &str, facts: &[String]) -> Result<String, EngineError> {
-        let mut request = phrase_request(&self.model, question, facts, self.tone.as_deref());
+        let chatting = phrase_request(&self.model, question, facts, self.tone.as_deref());
+        let mut request = match self.chats {
+            true => chatting,
+            false => raw_phrase_request(&self.model, question, facts),
+        };
         let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
         let wanted = Wanted {
             request,

@@ -228,8 +228,13 @@ async fn answered(
     session: String,
 ) -> Answer<Found> {
     let turns = Turns::new(service.kept()?.database.clone());
-    let phraser = desk.model.as_ref();
-    let phraser = phraser.map(|model| ServerPhraser::new(service, model, desk.tone.as_deref()));
+    let phraser = match &desk.model {
+        Some(model) => ServerPhraser::new(service, model, desk.tone.as_deref())
+            .await
+            .inspect_err(|error| tracing::warn!("answers are quoted: {}", error.message))
+            .ok(),
+        None => None,
+    };
     let of = desk.clone();
     service
         .with_collection(&desk.collection, move |documents, collection, encoder| {

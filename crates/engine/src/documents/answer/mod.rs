@@ -16,7 +16,7 @@ use crate::Result;
 
 pub use confidence::{SIGNALS, Signals};
 use phrase::cosine;
-pub use phrase::{Phraser, cited, request as phrase_request};
+pub use phrase::{Phraser, cited, raw_request as raw_phrase_request, request as phrase_request};
 
 /// Passages that are read for an answer.
 const READ: usize = 12;

@@ -48,6 +48,26 @@ pub fn request(model: &str, question: &str, facts: &[String], tone: Option<&str>
     }
 }
 
+/// The same for a model without a chat template: an example to go on from, and a line's end as the end.
+pub fn raw_request(model: &str, question: &str, facts: &[String]) -> TextRequest {
+    let facts: Vec<String> = facts
+        .iter()
+        .map(|fact| format!("- {}", fact.replace('\n', " ")))
+        .collect();
+    let text = format!(
+        "Facts:\n- Orders are sent on the next working day.\n\nQuestion: When do you send my order?\n\
+         Answer: Your order is sent on the next working day.\n\n\
+         Facts:\n{}\n\nQuestion: {}\nAnswer:",
+        facts.join("\n"),
+        question.replace('\n', " ")
+    );
+    TextRequest {
+        prompt: Prompt::Raw(text),
+        stop: vec!["\n".into()],
+        ..request(model, question, &[], None)
+    }
+}
+
 /// Share of a sentence's words that its facts must have.
 const WORDS: f64 = 0.75;
 
