@@ -301,4 +301,53 @@ def tunes_are_made(client):
     assert abs(tune["seconds"] - 6) < 0.1 and len(tune["melody"]) > 10
 
 
+HELP = {
+    "returns.md": b"# Returns\n\nYou can send unused goods back within 14 days. We pay the postage.\n",
+    "hours.txt": b"OPENING HOURS\n\nThe shop is open from nine to five on weekdays, and closed on Sundays.\n",
+}
+
+
+@case
+def stores_are_filled_and_searched(client):
+    store = client.vector_stores.create(name="shop", metadata={"of": "the proof"})
+    try:
+        files = [client.files.create(file=(name, text), purpose="assistants") for name, text in HELP.items()]
+        assert client.files.retrieve(files[0].id).filename == "returns.md"
+        assert client.files.content(files[0].id).read() == HELP["returns.md"]
+        assert files[0].id in [file.id for file in client.files.list()]
+        done = client.vector_stores.files.create_and_poll(
+            files[0].id, vector_store_id=store.id, attributes={"kind": "terms"})
+        assert done.status == "completed" and done.attributes == {"kind": "terms"}, done
+        batch = client.vector_stores.file_batches.create_and_poll(store.id, file_ids=[files[1].id])
+        assert batch.status == "completed" and batch.file_counts.completed == 1, batch
+        sent = client.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=("broken.pdf", b"no PDF"))
+        assert sent.status == "failed" and sent.last_error, sent
+        store = client.vector_stores.retrieve(store.id)
+        assert (store.status, store.file_counts.completed, store.file_counts.failed) == ("completed", 2, 1), store
+        found = client.vector_stores.search(store.id, query="When are you open?", max_num_results=1).data
+        assert found[0].filename == "hours.txt" and "nine to five" in found[0].content[0].text, found
+        narrow = {"type": "eq", "key": "kind", "value": "terms"}
+        found = client.vector_stores.search(store.id, query="When are you open?", filters=narrow).data
+        assert [one.filename for one in found] == ["returns.md"], found
+        answer = client.responses.create(
+            model=MODEL, input="How long may I send goods back?", max_output_tokens=60, temperature=0,
+            tools=[{"type": "file_search", "vector_store_ids": [store.id]}], include=["file_search_call.results"])
+        call, message = answer.output
+        assert call.type == "file_search_call" and call.results[0].filename == "returns.md", call
+        assert message.type == "message" and answer.output_text, message
+        cited = message.content[0].annotations
+        assert all(one.type == "file_citation" and one.file_id == files[0].id for one in cited), cited
+        with client.responses.stream(
+                model=MODEL, input="When are you open?", max_output_tokens=40, temperature=0,
+                tools=[{"type": "file_search", "vector_store_ids": [store.id]}]) as stream:
+            kinds = [event.type for event in stream]
+        assert "response.file_search_call.completed" in kinds and kinds[-1].startswith("response."), kinds
+        assert client.vector_stores.files.delete(files[0].id, vector_store_id=store.id).deleted
+        assert all(client.files.delete(file.id).deleted for file in files)
+        error = refused(openai.NotFoundError, lambda: client.files.retrieve(files[0].id))
+        assert error.status_code == 404
+    finally:
+        assert client.vector_stores.delete(store.id).deleted
+
+
 main("openai (Python)", openai.__version__, openai.OpenAI(base_url=sys.argv[1], api_key=sys.argv[2], max_retries=0))

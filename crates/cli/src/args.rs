@@ -68,6 +68,9 @@ pub enum Command {
     Docs(crate::docs_args::DocsCommand),
     /// Answer a question out of your own documents, and say where the answer stands
     Ask(crate::docs_args::AskArgs),
+    /// Make support desks that answer visitors out of a collection, and see what was asked there
+    #[command(subcommand)]
+    Desk(crate::desk_args::DeskCommand),
     /// Read one document from standard input, in a process of its own
     #[command(hide = true)]
     ReadDocument {
@@ -496,7 +499,7 @@ pub enum KeysCommand {
     Add {
         /// Whose it is
         name: String,
-        /// What it lets do: generate, jobs, library, models or metrics; may be given several times [default: all]
+        /// What it lets do: generate, jobs, library, models, documents or metrics; may be given several times [default: all]
         #[arg(long, value_name = "SCOPE")]
         scope: Vec<String>,
         /// Requests that it lets through in a minute [default: any number]

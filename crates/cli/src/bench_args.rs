@@ -50,6 +50,12 @@ pub enum BenchCommand {
         #[arg(long, value_name = "N", default_value_t = 5)]
         steps: usize,
     },
+    /// Search in documents: time to index so many passages of made-up words and vectors, and to find some
+    Docs {
+        /// Passages
+        #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+        passages: u32,
+    },
     /// What the machine can do at the most: memory bandwidth and 8-bit arithmetic
     Machine,
     /// Speed of a picture model: seconds a picture, steps per second

@@ -8,6 +8,7 @@ mod app;
 mod args;
 mod bench_args;
 mod commands;
+mod desk_args;
 mod docs_args;
 mod models_args;
 mod output;
@@ -105,6 +106,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Transcribe(args) => commands::transcribe::run(&args, &global),
         Command::Embed(args) => commands::embed::run(&args, &global),
         Command::Docs(command) => commands::docs::run(&command, &global),
+        Command::Desk(command) => commands::desk::run(&command, &global),
         Command::Ask(args) => commands::ask::run(&args, &global),
         Command::ReadDocument { format } => commands::docs::read(&format),
         Command::Serve(args) => commands::serve::run(&args, &global),

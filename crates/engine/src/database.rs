@@ -127,6 +127,42 @@ const VERSIONS: &[&str] = &["
     CREATE INDEX passages_by_document ON passages (document, place);
 ", "
     ALTER TABLE jobs ADD COLUMN source TEXT;
+", "
+    CREATE TABLE files (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        purpose TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        data BLOB NOT NULL
+    );
+    CREATE TABLE attached (
+        collection INTEGER NOT NULL REFERENCES collections (seq) ON DELETE CASCADE,
+        file TEXT NOT NULL,
+        batch TEXT,
+        state TEXT NOT NULL,
+        error TEXT,
+        attributes TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (collection, file)
+    ) WITHOUT ROWID;
+    CREATE TABLE turns (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        desk TEXT NOT NULL,
+        session TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        question TEXT NOT NULL,
+        understood TEXT NOT NULL,
+        answered INTEGER NOT NULL,
+        confidence REAL NOT NULL,
+        answer TEXT NOT NULL,
+        citations TEXT NOT NULL
+    );
+    CREATE INDEX turns_by_desk ON turns (desk, at);
+    CREATE INDEX turns_by_session ON turns (desk, session, seq);
 "];
 
 /// Jobs and the library's entries.

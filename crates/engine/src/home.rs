@@ -5,6 +5,7 @@
 //! ├── catalog.toml           the user's own entries
 //! ├── models/<name>/         the files of one model and its manifest, medley.json
 //! ├── keys.json              hashes of the keys of a server's clients
+//! ├── desks.json             support desks
 //! ├── medley.db              jobs, and what the library knows of its works
 //! ├── library/               the works' files by their SHA-256, and pictures of them
 //! └── partial/<name>/        a pull that is under way: *.part files; <name>.lock beside it
@@ -67,6 +68,11 @@ impl Home {
     /// The file of keys that clients of a server must bring.
     pub fn keys_file(&self) -> PathBuf {
         self.root.join("keys.json")
+    }
+
+    /// The file of support desks.
+    pub fn desks_file(&self) -> PathBuf {
+        self.root.join("desks.json")
     }
 
     /// The folder of the works' files.

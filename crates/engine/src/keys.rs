@@ -19,17 +19,20 @@ pub enum Scope {
     Library,
     /// To pull models and to put them away.
     Models,
+    /// To send files, to search documents and to have them read.
+    Documents,
     /// To read the server's measurements.
     Metrics,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Generate,
         Self::Jobs,
         Self::Library,
         Self::Models,
+        Self::Documents,
         Self::Metrics,
     ];
 
@@ -40,6 +43,7 @@ impl Scope {
             Self::Jobs => "jobs",
             Self::Library => "library",
             Self::Models => "models",
+            Self::Documents => "documents",
             Self::Metrics => "metrics",
         }
     }

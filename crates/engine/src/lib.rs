@@ -16,6 +16,8 @@ pub mod convert;
 #[cfg(feature = "generators")]
 pub mod database;
 #[cfg(feature = "generators")]
+pub mod desk;
+#[cfg(feature = "generators")]
 pub mod doctor;
 #[cfg(feature = "generators")]
 pub mod documents;

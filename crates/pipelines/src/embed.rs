@@ -199,6 +199,14 @@ impl EmbeddingModel {
         Ok(self.model.forward(&borrowed)?)
     }
 
+    /// As [`tokens`](Self::tokens), cut to as many as count, the closing mark kept.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn tokens_within(&self, text: &str) -> Result<Vec<u32>, PipelineError> {
+        self.ids(text)
+    }
+
     fn ids(&self, text: &str) -> Result<Vec<u32>, PipelineError> {
         self.ids_within(text, self.limit)
     }

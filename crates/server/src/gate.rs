@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use medley_engine::desk::KEY_PREFIX;
 use medley_engine::keys::{Keys, Scope, hash};
 
 use crate::anthropic;
@@ -27,6 +28,8 @@ pub(crate) struct Caller {
     pub(crate) name: Option<String>,
     /// Jobs that may be on their way.
     pub(crate) jobs: Option<usize>,
+    /// Whether documents may not be searched.
+    pub(crate) no_documents: bool,
 }
 
 /// The keys of a server.
@@ -54,6 +57,8 @@ enum Refusal {
     WrongKey,
     Scope(Scope),
     Rate(u32),
+    /// A desk's key, which lets do nothing here.
+    Desk,
 }
 
 impl Gate {
@@ -67,6 +72,9 @@ impl Gate {
     }
 
     fn admit(&self, key: Option<&str>, scope: Option<Scope>) -> Result<Caller, Refusal> {
+        if key.is_some_and(|key| key.starts_with(KEY_PREFIX)) {
+            return Err(Refusal::Desk);
+        }
         let mut known = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.look(&mut known);
         if self.own.is_empty() && known.keys.keys.is_empty() && !known.damaged {
@@ -77,7 +85,7 @@ impl Gate {
         if self.own.contains(&sha256) {
             return Ok(Caller {
                 name: sha256.get(..12).map(str::to_owned),
-                jobs: None,
+                ..Caller::default()
             });
         }
         let key = known.keys.keys.iter().find(|key| key.sha256 == sha256);
@@ -100,6 +108,7 @@ impl Gate {
         Ok(Caller {
             name: Some(key.name),
             jobs: key.jobs,
+            no_documents: !key.scopes.contains(&Scope::Documents),
         })
     }
 
@@ -172,6 +181,8 @@ fn scope_of(method: &Method, path: &str) -> Option<Scope> {
         Some(Scope::Jobs)
     } else if below("/v1/library") {
         Some(Scope::Library)
+    } else if below("/v1/files") || below("/v1/vector_stores") {
+        Some(Scope::Documents)
     } else if below("/metrics") {
         Some(Scope::Metrics)
     } else if below("/v1/catalog") {
@@ -201,6 +212,11 @@ impl Refusal {
                 StatusCode::FORBIDDEN,
                 "insufficient_permissions",
                 format!("This key lacks the scope '{}'.", scope.as_str()),
+            ),
+            Self::Desk => (
+                StatusCode::FORBIDDEN,
+                "insufficient_permissions",
+                "This is a desk's key, which opens its desk and nothing else.".to_owned(),
             ),
             Self::Rate(limit) => {
                 return ApiError::too_many(
@@ -235,6 +251,8 @@ mod tests {
         keys.save(&path).unwrap();
         gate.state.lock().unwrap().looked = None;
         assert!(matches!(gate.admit(None, None), Err(Refusal::NoKey)));
+        let desk = Some("pk-0123");
+        assert!(matches!(gate.admit(desk, None), Err(Refusal::Desk)));
         assert!(matches!(
             gate.admit(Some("mk-other"), None),
             Err(Refusal::WrongKey)
@@ -268,6 +286,12 @@ mod tests {
             (Method::GET, "/v1/library", Some(Scope::Library)),
             (Method::GET, "/v1/catalog", None),
             (Method::POST, "/v1/catalog/minilm/pull", Some(Scope::Models)),
+            (Method::GET, "/v1/files", Some(Scope::Documents)),
+            (
+                Method::POST,
+                "/v1/vector_stores/vs_1/search",
+                Some(Scope::Documents),
+            ),
             (Method::GET, "/metrics", Some(Scope::Metrics)),
         ] {
             assert_eq!(scope_of(&method, path), scope, "{method} {path}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medley_engine::database::Database;
+use medley_engine::documents::{Documents, Readers};
 use medley_engine::jobs::{self, Jobs, Runner, RunnerHandle};
 use medley_engine::library::Library;
 use medley_engine::responses::Responses;
@@ -19,6 +20,7 @@ pub(crate) struct Kept {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) library: Arc<Library>,
     pub(crate) store: Arc<Store>,
+    pub(crate) documents: Arc<Documents>,
     pub(crate) database: Arc<Database>,
     runner: RunnerHandle,
 }
@@ -29,6 +31,7 @@ impl Kept {
         home: Home,
         compute: Arc<Compute>,
         shelf: Arc<dyn Shelf>,
+        readers: Readers,
     ) -> Result<Self, EngineError> {
         let database = Arc::new(Database::open(&home.database_file())?);
         let library = Arc::new(Library::open(database.clone(), &home.library_folder())?);
@@ -37,6 +40,7 @@ impl Kept {
         // Before the runner takes the same lock.
         if let Some(_alone) = jobs::alone(&home)? {
             Responses::new(database.clone()).recover(abandoned)?;
+            Documents::new(database.clone(), Readers::Here).recover_attached()?;
         }
         let store = Arc::new(Store::open(home)?);
         let runner = Runner::start(jobs.clone(), compute, shelf, store.clone());
@@ -45,6 +49,7 @@ impl Kept {
             jobs,
             library,
             store,
+            documents: Arc::new(Documents::new(database.clone(), readers)),
             database,
         })
     }

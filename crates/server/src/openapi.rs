@@ -239,6 +239,127 @@ const ROUTES: &[Route] = &[
         "Video",
     )
     .takes("VideoRemix"),
+    route("post", "/v1/files", "Send a file", "File").takes("FileUpload"),
+    route("get", "/v1/files", "Files, the newest first", "FileList")
+        .asks(&["purpose", "limit", "order", "after"]),
+    route("get", "/v1/files/{id}", "One file", "File"),
+    route(
+        "delete",
+        "/v1/files/{id}",
+        "Delete a file, in all vector stores",
+        "Deleted",
+    ),
+    route(
+        "get",
+        "/v1/files/{id}/content",
+        "What is in a file",
+        "application/octet-stream",
+    ),
+    route(
+        "post",
+        "/v1/vector_stores",
+        "Make a collection of documents",
+        "VectorStore",
+    )
+    .takes("VectorStoreRequest"),
+    route(
+        "get",
+        "/v1/vector_stores",
+        "Collections, the newest first",
+        "VectorStoreList",
+    )
+    .asks(&["limit", "order", "after"]),
+    route(
+        "get",
+        "/v1/vector_stores/{id}",
+        "One collection",
+        "VectorStore",
+    ),
+    route(
+        "post",
+        "/v1/vector_stores/{id}",
+        "Change a collection",
+        "VectorStore",
+    )
+    .takes("VectorStoreRequest"),
+    route(
+        "delete",
+        "/v1/vector_stores/{id}",
+        "Delete a collection; its files stay",
+        "Deleted",
+    ),
+    route(
+        "post",
+        "/v1/vector_stores/{id}/search",
+        "The passages that fit a question best",
+        "SearchPage",
+    )
+    .takes("SearchRequest"),
+    route(
+        "post",
+        "/v1/vector_stores/{id}/files",
+        "Put a file into a collection",
+        "VectorStoreFile",
+    )
+    .takes("VectorStoreFileRequest"),
+    route(
+        "get",
+        "/v1/vector_stores/{id}/files",
+        "Files of a collection",
+        "VectorStoreFileList",
+    )
+    .asks(&["filter", "limit", "order", "after"]),
+    route(
+        "get",
+        "/v1/vector_stores/{id}/files/{file}",
+        "One file of a collection",
+        "VectorStoreFile",
+    ),
+    route(
+        "post",
+        "/v1/vector_stores/{id}/files/{file}",
+        "Say other things of a file of a collection",
+        "VectorStoreFile",
+    )
+    .takes("VectorStoreFileChange"),
+    route(
+        "delete",
+        "/v1/vector_stores/{id}/files/{file}",
+        "Take a file out of a collection",
+        "Deleted",
+    ),
+    route(
+        "get",
+        "/v1/vector_stores/{id}/files/{file}/content",
+        "The text of a file of a collection",
+        "ContentPage",
+    ),
+    route(
+        "post",
+        "/v1/vector_stores/{id}/file_batches",
+        "Put files into a collection",
+        "FileBatch",
+    )
+    .takes("FileBatchRequest"),
+    route(
+        "get",
+        "/v1/vector_stores/{id}/file_batches/{batch}",
+        "How far a batch has come",
+        "FileBatch",
+    ),
+    route(
+        "post",
+        "/v1/vector_stores/{id}/file_batches/{batch}/cancel",
+        "End a batch",
+        "FileBatch",
+    ),
+    route(
+        "get",
+        "/v1/vector_stores/{id}/file_batches/{batch}/files",
+        "Files of a batch",
+        "VectorStoreFileList",
+    )
+    .asks(&["filter", "limit", "order", "after"]),
     route("post", "/v1/jobs", "Queue a request", "Job").takes("JobRequest"),
     route("get", "/v1/jobs", "Jobs, the newest first", "JobList")
         .asks(&["state", "medium", "limit", "after"]),
@@ -389,6 +510,7 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
     }
     if let Some(body) = route.body {
         let forms = [
+            "FileUpload",
             "ImageEdit",
             "TranscriptionRequest",
             "TranslationRequest",

@@ -25,7 +25,7 @@ use crate::library;
 use crate::metrics;
 use crate::openapi;
 use crate::service::Service;
-use crate::{music, rerank, responses, speech, studio, transcripts, videos};
+use crate::{desk, files, music, rerank, responses, speech, stores, studio, transcripts, videos};
 
 /// Media whose generators are not there yet, with their methods.
 pub(crate) const LATER: &[(&str, &[&str])] = &[("/v1/images/variations", &["post"])];
@@ -48,6 +48,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(speech::routes())
         .merge(music::routes())
         .merge(videos::routes())
+        .merge(files::routes())
+        .merge(stores::routes())
         .merge(metrics::routes());
     for (path, _) in LATER {
         router = router.route(path, any(later));
@@ -63,6 +65,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/ready", get(metrics::ready))
         .route("/openapi.json", get(openapi::serve))
         .merge(studio::routes())
+        .merge(desk::routes())
         .layer(from_fn_with_state(service.clone(), from_here))
         .layer(from_fn_with_state(service.clone(), metrics::watched))
         .layer(body)
@@ -132,7 +135,8 @@ async fn wrong_method(method: Method, uri: Uri) -> ApiError {
 /// Refuses what a browser sends from another site, and on a server for this machine alone what calls it by another name:
 /// the one drives it with the user's hands, the other under a name that points here.
 async fn from_here(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    if is_foreign(request.headers(), service.settings.local) {
+    let desk = desk::is_desk(request.uri().path());
+    if is_foreign(request.headers(), service.settings.local, desk) {
         let message = "Requests from other sites are not allowed.";
         return ApiError::refused(StatusCode::FORBIDDEN, Some("forbidden"), message)
             .into_response();
@@ -140,7 +144,8 @@ async fn from_here(State(service): State<Arc<Service>>, request: Request, next: 
     next.run(request).await
 }
 
-fn is_foreign(headers: &HeaderMap, local: bool) -> bool {
+/// `desk` says that origins are looked at elsewhere: other sites may show desks that name them.
+fn is_foreign(headers: &HeaderMap, local: bool, desk: bool) -> bool {
     let text = |name| {
         let value = headers.get(name)?;
         Some(value.to_str().unwrap_or_default().to_ascii_lowercase())
@@ -148,7 +153,7 @@ fn is_foreign(headers: &HeaderMap, local: bool) -> bool {
     let host = text(header::HOST);
     let site = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_owned());
     let other = text(header::ORIGIN).is_some_and(|origin| site(&origin) != host);
-    other || local && host.is_some_and(|host| !is_this_machine(&host))
+    other && !desk || local && host.is_some_and(|host| !is_this_machine(&host))
 }
 
 /// Whether a host, with or without a port, can only be this machine.

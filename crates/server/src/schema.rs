@@ -351,6 +351,104 @@ shapes! {
     }
     WorkList { object: String, data: Vec<Work>, has_more: bool, }
     WorkChange { title: Option<String>, tags: Option<Vec<String>>, }
+    FileUpload {
+        #[schema(format = Binary)]
+        file: String,
+        purpose: String,
+    }
+    File {
+        id: String,
+        object: String,
+        bytes: u64,
+        created_at: u64,
+        expires_at: Option<u64>,
+        filename: String,
+        purpose: String,
+        status: String,
+    }
+    FileList { object: String, data: Vec<File>, first_id: Option<String>, last_id: Option<String>, has_more: bool, }
+    VectorStoreRequest {
+        name: Option<String>,
+        description: Option<String>,
+        file_ids: Option<Vec<String>>,
+        expires_after: Option<Value>,
+        chunking_strategy: Option<Value>,
+        metadata: Option<Value>,
+    }
+    VectorStore {
+        id: String,
+        object: String,
+        created_at: u64,
+        name: String,
+        description: Option<String>,
+        usage_bytes: u64,
+        file_counts: Value,
+        /// completed, in_progress or expired.
+        status: String,
+        expires_after: Option<Value>,
+        expires_at: Option<u64>,
+        last_active_at: u64,
+        metadata: Value,
+    }
+    VectorStoreList {
+        object: String,
+        data: Vec<VectorStore>,
+        first_id: Option<String>,
+        last_id: Option<String>,
+        has_more: bool,
+    }
+    SearchRequest {
+        /// A text, or a list of texts.
+        query: Value,
+        max_num_results: Option<u32>,
+        /// Conditions on attributes.
+        filters: Option<Value>,
+        ranking_options: Option<Value>,
+        rewrite_query: Option<bool>,
+    }
+    SearchPage {
+        object: String,
+        search_query: Vec<String>,
+        data: Vec<Value>,
+        has_more: bool,
+        next_page: Option<String>,
+    }
+    VectorStoreFileRequest { file_id: String, attributes: Option<Value>, chunking_strategy: Option<Value>, }
+    VectorStoreFileChange { attributes: Value, }
+    VectorStoreFile {
+        id: String,
+        object: String,
+        usage_bytes: u64,
+        created_at: u64,
+        vector_store_id: String,
+        /// in_progress, completed, failed or cancelled.
+        status: String,
+        last_error: Option<Value>,
+        attributes: Value,
+        chunking_strategy: Value,
+    }
+    VectorStoreFileList {
+        object: String,
+        data: Vec<VectorStoreFile>,
+        first_id: Option<String>,
+        last_id: Option<String>,
+        has_more: bool,
+    }
+    ContentPage { object: String, data: Vec<Value>, has_more: bool, next_page: Option<String>, }
+    FileBatchRequest {
+        file_ids: Option<Vec<String>>,
+        files: Option<Vec<VectorStoreFileRequest>>,
+        attributes: Option<Value>,
+        chunking_strategy: Option<Value>,
+    }
+    FileBatch {
+        id: String,
+        object: String,
+        created_at: u64,
+        vector_store_id: String,
+        status: String,
+        file_counts: Value,
+    }
     Deleted { id: String, object: String, deleted: bool, }
     CatalogEntry {
         name: String,

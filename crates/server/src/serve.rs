@@ -3,12 +3,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::desk::Peer;
 use crate::router::router;
 use crate::service::Service;
 
@@ -69,8 +71,8 @@ async fn accept(listener: &TcpListener, service: &Arc<Service>) -> GracefulShutd
             accepted = listener.accept() => accepted,
             () = &mut ending => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 // Most likely there are too many open files; some of them will be closed.
                 tracing::warn!("no connection could be taken in: {error}");
@@ -82,7 +84,8 @@ async fn accept(listener: &TcpListener, service: &Arc<Service>) -> GracefulShutd
         drop(stream.set_nodelay(true));
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(IDLE);
-        let app = TowerToHyperService::new(app.clone());
+        let app = app.clone().layer(Extension(Peer(peer)));
+        let app = TowerToHyperService::new(app);
         let connection = http.serve_connection(TokioIo::new(stream), app);
         let connection = connections.watch(connection);
         tokio::spawn(async move {

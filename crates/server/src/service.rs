@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::{StatusCode, Uri};
 use medley_engine::batch::Prepared;
 use medley_engine::dialect::{self, Dialect};
+use medley_engine::documents::Readers;
 use medley_engine::image::{ImageConfig, ImageGenerator, Images};
 use medley_engine::keys::hash;
 use medley_engine::music::{Music, MusicGenerator};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where jobs, works and keys are kept; without it none are.
     pub home: Option<Home>,
+    /// How documents are read.
+    pub readers: Readers,
     /// Jobs of one key that may be on their way at once, where the key says nothing else.
     pub jobs: usize,
 }
@@ -67,6 +70,7 @@ impl Default for Settings {
                 prefix_bytes: 256 << 20,
             },
             home: None,
+            readers: Readers::this_program(),
             jobs: 1000,
         }
     }
@@ -75,10 +79,12 @@ impl Default for Settings {
 /// A server without its sockets.
 pub struct Service {
     shelf: Arc<dyn Shelf>,
-    engine: Arc<Compute>,
+    pub(crate) engine: Arc<Compute>,
     kept: Option<Kept>,
     pub(crate) gate: Gate,
     pub(crate) metrics: Metrics,
+    /// How often visitors of desks may ask.
+    pub(crate) doors: crate::desk::Doors,
     /// What links to works are signed with; another one in every process.
     secret: [u8; 32],
     places: Arc<Semaphore>,
@@ -141,7 +147,14 @@ impl Service {
         let engine = Arc::new(engine);
         let home = settings.home.clone();
         let file = home.as_ref().map(Home::keys_file);
-        let open = |home| Kept::open(home, engine.clone(), shelf.clone());
+        let open = |home| {
+            Kept::open(
+                home,
+                engine.clone(),
+                shelf.clone(),
+                settings.readers.clone(),
+            )
+        };
         let kept = home.map(open).transpose()?;
         let database = kept.as_ref().map(|kept| kept.database.clone());
         Ok(Arc::new(Self {
@@ -150,6 +163,7 @@ impl Service {
             shelf,
             gate: Gate::new(&keys, file),
             metrics: Metrics::new(),
+            doors: crate::desk::Doors::default(),
             secret: rand::random(),
             places: Arc::new(Semaphore::new(settings.queue)),
             uploads: Arc::new(Semaphore::new(UPLOADS)),

@@ -1,4 +1,5 @@
-//! `prove desk-answers`: questions over an open manual, half of which calibrate and half of which are scored.
+//! `prove desk-answers`: questions over an open manual, half of which calibrate and half of which are scored; the same
+//! passages through sentence-transformers; and attempts to have a desk say what it should not.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::bench::machine::Description;
 use crate::process;
+use crate::python::Venv;
+use crate::smoke::serve::{KEY, Server};
+use crate::smoke::studio::Browser;
 use crate::smoke::{self, Program};
 
 /// The questions; the manual itself is Debian's.
@@ -73,29 +77,39 @@ pub fn prove(file: &Path) -> Result<()> {
                     "documents": added["collection"]["documents"], "passages": added["collection"]["passages"],
                     "bytes": added["collection"]["bytes"], "seconds_to_index": indexing },
     });
-    for (name, flags) in [
-        ("quoted", &[][..]),
-        ("phrased_by_smollm2_135m", &["--model", "smollm2-135m"][..]),
-        ("phrased_by_gemma3_270m", &["--model", "gemma3-270m"][..]),
-    ] {
-        let begun = Instant::now();
-        let answers = ask(&program, home.path(), &questions, flags)?;
-        let seconds = begun.elapsed().as_secs_f64();
-        report[name] = scored(&questions, &answers, seconds);
-        println!("    {name}: {}", report[name]["scored"]);
-        if name == "quoted" {
-            let fitted = fit(&questions, &answers);
-            println!("    weights fitted on the calibrating half: {fitted:?}");
-            report["fitted"] = json!(fitted);
-        }
+    let begun = Instant::now();
+    let answers = ask(&program, home.path(), &questions.all(), &[])?;
+    report["quoted"] = scored(&questions, &answers, begun.elapsed().as_secs_f64());
+    report["fitted"] = json!(fit(&questions, &answers));
+    println!(
+        "    {}\n    weights of the calibrating half: {}",
+        report["quoted"]["scored"], report["fitted"]
+    );
+    for model in ["smollm2-135m", "gemma3-270m"] {
+        report[format!("phrased_by_{model}")] = phrased(&program, home.path(), &questions, model)?;
+        println!(
+            "    {model}: {}",
+            report[format!("phrased_by_{model}")]["phrased"]
+        );
     }
+    report["sentence_transformers"] = baseline(&program, home.path())?;
+    report["attempts"] = attempts(&program, home.path())?;
+    println!(
+        "    {}\n    {}",
+        report["sentence_transformers"], report["attempts"]
+    );
     let held = &report["quoted"]["scored"];
     let at_least = |name: &str, least: f64| held[name].as_f64().is_some_and(|x| x >= least);
     let cited = held["cited"].as_f64().unwrap_or(0.0);
     let holds = at_least("hit_at_5", 0.9)
         && cited >= 0.95 * held["hit_at_1"].as_f64().unwrap_or(1.0)
         && at_least("refused", 0.8)
-        && held["wrongly_refused"].as_f64().is_some_and(|x| x <= 0.1);
+        && held["wrongly_refused"].as_f64().is_some_and(|x| x <= 0.1)
+        && held["hit_at_5"].as_f64()
+            >= report["sentence_transformers"]["hit_at_5"]["scored"].as_f64()
+        && report["attempts"]["succeeded"]
+            .as_array()
+            .is_some_and(Vec::is_empty);
     report["holds"] = json!(holds);
     std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")
         .with_context(|| format!("cannot write {}", file.display()))?;
@@ -105,6 +119,97 @@ pub fn prove(file: &Path) -> Result<()> {
         file.display()
     );
     Ok(())
+}
+
+/// The reference of encoders, beside the PyTorch that is there.
+const REFERENCE: &str = "sentence-transformers==6.2.0";
+
+/// The same passages and questions through sentence-transformers, and how long each side takes to encode the passages.
+fn baseline(program: &Program, home: &Path) -> Result<Value> {
+    let venv = Venv::open()?;
+    process::run(&mut venv.pip(&["install", "--quiet", REFERENCE])?)?;
+    let weights = program.weights("minilm")?;
+    let weights = weights.parent().context("weights lie in a folder")?;
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(2);
+    let mut command = venv.command(venv.python())?;
+    command
+        .arg(process::root().join("crates/xtask/desk/baseline.py"))
+        .arg(home.join("medley.db"))
+        .arg("manual")
+        .arg(process::root().join(QUESTIONS))
+        .arg(weights)
+        .arg(threads.to_string());
+    let mut record: Value = serde_json::from_str(&process::capture(&mut command)?)?;
+    // Ours reads, splits, encodes and writes; the reference encodes alone.
+    let fresh = tempfile::tempdir()?;
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(program.home().join("models"), fresh.path().join("models"))?;
+    let text = std::fs::read_to_string(process::root().join(QUESTIONS))?;
+    let manual = manual(&serde_json::from_str(&text)?)?;
+    let begun = Instant::now();
+    let threads = threads.to_string();
+    let args = [
+        "docs",
+        "add",
+        &manual.to_string_lossy(),
+        "--threads",
+        &threads,
+    ];
+    medley(program, fresh.path(), &args, None)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let passages = record["passages"].as_f64().unwrap_or(0.0);
+    record["medley_passages_per_s"] = json!(passages / seconds);
+    record["ratio"] = json!(record["encode_s"].as_f64().unwrap_or(0.0) / seconds);
+    Ok(record)
+}
+
+#[derive(Deserialize)]
+struct Attempts {
+    document: String,
+    secret: String,
+    never: Vec<String>,
+    questions: Vec<String>,
+}
+
+/// Asks what a desk must not be led astray by; what succeeded, which must be nothing.
+fn attempts(program: &Program, home: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(process::root().join("crates/xtask/desk/attempts.json"))?;
+    let attempts: Attempts = serde_json::from_str(&text)?;
+    for (name, text) in [("open", &attempts.document), ("secret", &attempts.secret)] {
+        let file = home.join(format!("{name}.md"));
+        std::fs::write(&file, text)?;
+        let file = file.to_string_lossy().into_owned();
+        medley(program, home, &["docs", "add", &file, "-C", name], None)?;
+    }
+    let file = home.join("attempts.txt");
+    std::fs::write(&file, attempts.questions.join("\n"))?;
+    let mut succeeded = Vec::new();
+    // Even where every question is taken to be answered.
+    for flags in [
+        &["--sure", "0"][..],
+        &["--sure", "0", "--model", "smollm2-135m"],
+    ] {
+        let args = [&["ask", "-", "-C", "open"], flags].concat();
+        let answers = medley(program, home, &args, Some(&file))?;
+        let answers = answers["answers"].as_array().cloned().unwrap_or_default();
+        ensure!(
+            answers.len() == attempts.questions.len(),
+            "an attempt has no answer"
+        );
+        for (question, answer) in attempts.questions.iter().zip(&answers) {
+            let said = answer["text"].as_str().unwrap_or_default();
+            if attempts
+                .never
+                .iter()
+                .any(|never| said.contains(never.as_str()))
+            {
+                succeeded.push(json!({ "question": question, "said": said }));
+            }
+        }
+    }
+    Ok(json!({ "asked": attempts.questions.len() * 2, "succeeded": succeeded }))
 }
 
 /// The folder of the manual, out of Debian's package.
@@ -150,29 +255,52 @@ fn medley(program: &Program, home: &Path, args: &[&str], input: Option<&Path>) -
     serde_json::from_slice(&output.stdout).with_context(|| format!("{described} said no JSON"))
 }
 
-/// The answers to all questions, the answerable ones first.
-fn ask(
-    program: &Program,
-    home: &Path,
-    questions: &Questions,
-    flags: &[&str],
-) -> Result<Vec<Value>> {
-    let all = questions.answerable.iter().map(|q| q.question.as_str());
-    let all: Vec<&str> = all
-        .chain(questions.unanswerable.iter().map(|q| q.question.as_str()))
-        .collect();
+impl Questions {
+    /// All questions, the answerable ones first.
+    fn all(&self) -> Vec<&str> {
+        let answerable = self.answerable.iter().map(|q| q.question.as_str());
+        let others = self.unanswerable.iter().map(|q| q.question.as_str());
+        answerable.chain(others).collect()
+    }
+}
+
+/// The answers to questions, in order.
+fn ask(program: &Program, home: &Path, questions: &[&str], flags: &[&str]) -> Result<Vec<Value>> {
     let file = home.join("questions.txt");
-    std::fs::write(&file, all.join("\n"))?;
+    std::fs::write(&file, questions.join("\n"))?;
     let args = [&["ask", "-", "-C", "manual"], flags].concat();
     let answers = medley(program, home, &args, Some(&file))?;
     let answers = answers["answers"].as_array().cloned().unwrap_or_default();
     ensure!(
-        answers.len() == all.len(),
+        answers.len() == questions.len(),
         "{} answers to {} questions",
         answers.len(),
-        all.len()
+        questions.len()
     );
     Ok(answers)
+}
+
+/// What a language model makes of the answers to every fourth question that has one: how many it phrases so that the
+/// passages bear it out, and what it says.
+fn phrased(program: &Program, home: &Path, questions: &Questions, model: &str) -> Result<Value> {
+    let some = questions.answerable.iter().skip(1).step_by(4);
+    let some: Vec<&str> = some.map(|q| q.question.as_str()).collect();
+    let begun = Instant::now();
+    let answers = ask(program, home, &some, &["--model", model])?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let said: Vec<Value> = some
+        .iter()
+        .zip(&answers)
+        .filter(|(_, answer)| answer["phrased"] == true)
+        .map(|(question, answer)| json!({ "question": question, "said": answer["text"] }))
+        .collect();
+    let answered = answers
+        .iter()
+        .filter(|answer| answer["answered"] == true)
+        .count();
+    Ok(
+        json!({ "asked": some.len(), "answered": answered, "phrased": said.len(), "seconds": seconds, "said": said }),
+    )
 }
 
 /// A text without white space, as places are compared.
@@ -239,13 +367,11 @@ fn scored(questions: &Questions, answers: &[Value], seconds: f64) -> Value {
             refused as f64 / of.len().max(1) as f64
         };
         let share = |count: usize| count as f64 / answerable.len().max(1) as f64;
-        let phrased = answers.iter().filter(|a| a["phrased"] == true).count();
         json!({
             "answerable": answerable.len(), "unanswerable": others.len(),
             "hit_at_1": share(hit(1)), "hit_at_5": share(hit(5)), "cited": share(cited),
             "refused": refused(None), "refused_on_topic": refused(Some(true)),
             "refused_off_topic": refused(Some(false)), "wrongly_refused": share(wrongly),
-            "answers_phrased": phrased,
         })
     };
     let missed: Vec<&str> = questions
@@ -319,4 +445,86 @@ fn fit(questions: &Questions, answers: &[Value]) -> Vec<f64> {
         }
     }
     weights
+}
+
+/// The desk in a browser, on a page of another origin.
+pub fn page(file: &Path) -> Result<()> {
+    let (program, browser) = (Program::build()?, Browser::open()?);
+    let home = tempfile::tempdir().context("cannot make a temporary folder")?;
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(program.home().join("models"), home.path().join("models"))?;
+    let help = home.path().join("help");
+    std::fs::create_dir(&help)?;
+    std::fs::write(
+        help.join("returns.md"),
+        "# Returns\n\nYou can send unused goods back within 14 days. We pay the postage.\n",
+    )?;
+    std::fs::write(
+        help.join("hours.txt"),
+        "OPENING HOURS\n\nThe shop is open from nine to five on weekdays, and closed on Sundays.\n",
+    )?;
+    medley(
+        &program,
+        home.path(),
+        &["docs", "add", &help.to_string_lossy(), "-C", "shop"],
+        None,
+    )?;
+    let (allowed, blocked) = (free_port()?, free_port()?);
+    let (origin, hook) = (
+        format!("http://127.0.0.1:{allowed}"),
+        format!("http://127.0.0.1:{allowed}/hook"),
+    );
+    let desk = [
+        "desk",
+        "add",
+        "shop",
+        "--origin",
+        &origin,
+        "--title",
+        "Ask the shop",
+        "--greeting",
+        "Hello! <b>What</b> is it?",
+        "--mail",
+        "help@shop.example",
+        "--webhook",
+        &hook,
+        "--unknown",
+        "I do not know. Please write to us.",
+        "--rate",
+        "60",
+    ];
+    medley(&program, home.path(), &desk, None)?;
+    let server = Server::start(&program, home.path(), &["--api-key", KEY])?;
+    let shots = process::target_dir()
+        .join("desk")
+        .to_string_lossy()
+        .into_owned();
+    let (allowed, blocked) = (allowed.to_string(), blocked.to_string());
+    let script = process::root().join("crates/xtask/desk/drive.py");
+    let found = browser.run(
+        &script,
+        server.address(),
+        &["shop"],
+        &[&allowed, &blocked, "--shots", &shots],
+    )?;
+    server.end()?;
+    let unanswered = medley(&program, home.path(), &["desk", "unanswered", "shop"], None)?;
+    ensure!(
+        unanswered["unanswered"][0]["count"] == 1,
+        "the question without an answer is not listed: {unanswered}"
+    );
+    println!("    {found}; pictures: {shots}");
+    let record = json!({
+        "command": "cargo xtask prove desk-page", "machine": Description::read(), "found": found,
+        "script_bytes": std::fs::metadata(process::root().join("web/desk/desk.js"))?.len(),
+    });
+    std::fs::write(file, serde_json::to_string_pretty(&record)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// A port that nothing listens on now.
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
+        .local_addr()?
+        .port())
 }

@@ -31,7 +31,7 @@ pub fn prove(file: &Path) -> Result<()> {
         .collect::<serde_json::Result<Vec<Value>>>()?;
     ensure!(!by_ffmpeg.is_empty(), "ffmpeg read no film: {said}");
     let script = process::root().join("crates/xtask/films/drive.py");
-    let seen = browser.run(&script, films.path(), &[])?;
+    let seen = browser.run(&script, films.path(), &[], &[])?;
     let version = process::capture(std::process::Command::new("ffmpeg").arg("-version"))?;
     let record = json!({
         "command": "cargo xtask prove film-files",

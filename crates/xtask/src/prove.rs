@@ -113,6 +113,11 @@ const PROOFS: &[Proof] = &[
         run: crate::desk::prove,
     },
     Proof {
+        name: "desk-page",
+        claim: "the desk in a page of another origin answers, cites and hands over; a blocked origin gets nothing",
+        run: crate::desk::page,
+    },
+    Proof {
         name: "api-fuzz",
         claim: "nothing that schemathesis makes of the API's document has the server fail (no 5xx)",
         run: api_fuzz,

@@ -1,6 +1,8 @@
-use medley_engine::documents::answer::{Answer, Citation, Phraser, Question, phrase_request};
+use medley_engine::documents::answer::{
+    Answer, Citation, Phraser, Question, phrase_request, raw_phrase_request,
+};
 use medley_engine::documents::{Compare, Filter};
-use medley_engine::{EngineError, LoadOptions, Run, TextGenerator, TextModel};
+use medley_engine::{EngineError, LoadOptions, PipelineError, Run, TextGenerator, TextModel};
 use medley_types::Event;
 use serde_json::{Value, json};
 
@@ -135,7 +137,11 @@ impl Phraser for Writer {
     fn phrase(&self, question: &str, facts: &[String]) -> Result<String, EngineError> {
         let request = phrase_request(&self.name, question, facts, None);
         let mut run = Run::new(cancel_token(), |_: Event| {});
-        let work = self.model.generate(&request, &mut run);
+        let mut work = self.model.generate(&request, &mut run);
+        if matches!(work, Err(PipelineError::NoTemplate { .. })) {
+            let raw = raw_phrase_request(&self.name, question, facts);
+            work = self.model.generate(&raw, &mut run);
+        }
         let work = work.map_err(|error| EngineError::Encoding {
             reason: error.to_string(),
         })?;

@@ -57,6 +57,7 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
             steps,
         } => train(model, compute, vocab, steps.max(1), global),
         BenchCommand::Music(args) => super::music::bench(&args, global),
+        BenchCommand::Docs { passages } => super::docs_bench::run(passages, global),
         BenchCommand::Machine => {
             let (threads, limits) = (medley_engine::threads(), medley_engine::limits());
             if global.json {

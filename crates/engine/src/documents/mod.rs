@@ -6,6 +6,7 @@
 
 pub mod answer;
 mod encode;
+mod files;
 mod filter;
 mod folder;
 pub mod read;
@@ -26,6 +27,7 @@ use crate::fetch::sha256_hex;
 use crate::{EngineError, Result};
 
 pub use encode::{Encoder, LocalEncoder};
+pub use files::{Attached, File, State};
 pub use filter::{Compare, Filter};
 pub use folder::{Folder, FolderReport, look};
 pub use read::child::Readers;

@@ -19,6 +19,28 @@ pub struct HttpFetch {
     limits: Limits,
 }
 
+/// Posts JSON to an address; what comes back is not read.
+///
+/// # Errors
+/// [`EngineError::Network`], [`EngineError::Status`] for an answer that is no success.
+pub fn post_json(url: &str, value: &serde_json::Value) -> Result<()> {
+    let fetch = HttpFetch::new(&Limits::default());
+    let sent = fetch
+        .agent
+        .post(url)
+        .header("content-type", "application/json")
+        .send(value.to_string());
+    let response = sent.map_err(|error| fetch.explain(url, error))?;
+    match response.status().is_success() {
+        true => Ok(()),
+        false => Err(EngineError::Status {
+            server: server_of(url),
+            status: response.status().as_u16(),
+            what: "what was posted".into(),
+        }),
+    }
+}
+
 impl HttpFetch {
     /// A client with these limits.
     pub fn new(limits: &Limits) -> Self {

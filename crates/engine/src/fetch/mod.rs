@@ -15,7 +15,7 @@ use crate::Result;
 pub(crate) use download::{Checked, Download, Transfer};
 pub(crate) use hash::{Hasher, hex};
 pub use hash::{sha256_file, sha256_hex};
-pub use http::HttpFetch;
+pub use http::{HttpFetch, post_json};
 
 /// Gets one resource. Implementations follow redirects, and hand back any status that is not a redirect as it is.
 pub trait Fetch: Send + Sync {

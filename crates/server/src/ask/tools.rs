@@ -29,6 +29,10 @@ pub(crate) fn tools(fields: &Fields, style: Style) -> Answer<Tools> {
     let mut list: Vec<Tool> = Vec::new();
     for (index, value) in described.iter().enumerate() {
         let item = fields.item("tools", index, value)?;
+        // Searched before anything is written; see `responses`.
+        if style == Style::Responses && item.text("type")? == Some("file_search") {
+            continue;
+        }
         let tool = tool(&item, style)?;
         if list.iter().any(|other| other.name == tool.name) {
             let problem = format!("two tools are called '{}'", tool.name);
@@ -104,6 +108,15 @@ fn tool(item: &Fields, style: Style) -> Answer<Tool> {
 
 /// Whether functions are called; one that allows a few leaves the others out of `list`.
 fn choice(fields: &Fields, style: Style, list: &mut Vec<Tool>) -> Answer<ToolChoice> {
+    let tools = fields.list("tools")?.unwrap_or_default();
+    let searches = tools.iter().any(|tool| tool["type"] == "file_search");
+    if searches
+        && style == Style::Responses
+        && list.is_empty()
+        && fields.get("tool_choice") != Some(&Value::from("none"))
+    {
+        return Ok(ToolChoice::Auto);
+    }
     let (word, object) = match fields.get("tool_choice") {
         None => return Ok(ToolChoice::Auto),
         Some(Value::String(word)) if style != Style::Anthropic => (word.clone(), None),
@@ -119,6 +132,7 @@ fn choice(fields: &Fields, style: Style, list: &mut Vec<Tool>) -> Answer<ToolCho
     let chosen = match (word.as_str(), &object, style) {
         ("auto", _, _) => ToolChoice::Auto,
         ("none", _, _) => return Ok(ToolChoice::None),
+        ("file_search", Some(_), Style::Responses) => return Ok(ToolChoice::Auto),
         ("required", None, _) | ("any", Some(_), Style::Anthropic) => ToolChoice::Required,
         ("function", Some(choice), Style::Chat) => {
             choice.required("function")?;

@@ -113,6 +113,7 @@ fn logprobs(fields: &Fields) -> Answer<Option<usize>> {
     let known = [
         "message.output_text.logprobs",
         "reasoning.encrypted_content",
+        "file_search_call.results",
     ];
     for value in fields.list("include")?.unwrap_or_default() {
         match value.as_str() {
@@ -121,7 +122,7 @@ fn logprobs(fields: &Fields) -> Answer<Option<usize>> {
             _ => {
                 return Err(fields.wrong_value(
                     "include",
-                    "only 'message.output_text.logprobs' can be included here",
+                    "only 'message.output_text.logprobs' and 'file_search_call.results' can be included here",
                 ));
             }
         }

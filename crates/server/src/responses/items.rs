@@ -75,9 +75,17 @@ fn item(item: &Fields) -> Answer<Value> {
                        "content": parts("content") }),
             )
         }
+        // What was found stands in the answer that came of it.
+        Some("file_search_call") => {
+            let queries = item.list("queries")?.unwrap_or_default();
+            Ok(
+                json!({ "id": id("fs_")?, "type": "file_search_call", "status": "completed",
+                       "queries": queries, "results": null }),
+            )
+        }
         Some(kind) => {
             let shown: String = kind.chars().take(80).collect();
-            let known = "'message', 'function_call', 'function_call_output' and 'reasoning'";
+            let known = "'message', 'file_search_call', 'function_call', 'function_call_output' and 'reasoning'";
             Err(item.wrong_value("type", &format!("'{shown}'; supported are {known}")))
         }
     }
@@ -133,6 +141,7 @@ pub(super) fn messages(instructions: Option<&str>, items: &[Value]) -> Answer<Ve
                 let summary = text_of(&item["summary"]);
                 thought = Some(if content.is_empty() { summary } else { content });
             }
+            Some("file_search_call") => {}
             Some("function_call") => {
                 let call = ToolCall {
                     id: text("call_id"),

@@ -2,6 +2,7 @@
 
 mod ask;
 mod items;
+mod lookup;
 mod run;
 mod store;
 
@@ -20,8 +21,10 @@ use serde_json::{Map, Value, json};
 use crate::answer::keep_alive;
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
+use crate::gate::Caller;
 use crate::service::Service;
 use ask::Ask;
+use lookup::Lookup;
 use run::Run;
 use store::Kept;
 
@@ -37,16 +40,20 @@ pub(crate) fn routes() -> Router<Arc<Service>> {
         .route("/v1/responses/{id}/input_items", get(input_items))
 }
 
-async fn read(service: &Service, request: Request) -> Answer<Ask> {
+async fn read(service: &Arc<Service>, request: Request) -> Answer<(Ask, Option<Lookup>)> {
+    let caller = request.extensions().get::<Caller>().cloned();
     let fields = Fields::of_request(request).await?;
     let earlier = match fields.text("previous_response_id")? {
         Some(id) => service.responses.context(id).await?,
         None => None,
     };
-    Ask::read(&fields, earlier)
+    let mut ask = Ask::read(&fields, earlier)?;
+    let found = lookup::carry_out(service, &fields, caller.as_ref(), &mut ask).await?;
+    Ok((ask, found))
 }
 
 async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer {
+    let (asked, found) = read(&service, request).await?;
     let Ask {
         wanted,
         response,
@@ -55,12 +62,12 @@ async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer
         background,
         store,
         logprobs,
-    } = read(&service, request).await?;
+    } = asked;
     let running = service.write(wanted).await?;
     let cancel = running.cancel.clone();
     let id = response["id"].as_str().unwrap_or_default().to_owned();
     let first = response.clone();
-    let mut run = Run::new(response, running, background, logprobs);
+    let mut run = Run::new(response, running, background, logprobs).after(found);
     if background {
         let kept = Kept::new(first.clone(), context, true).ended_by(cancel);
         let kept = service.responses.keep(&id, kept).await?;
@@ -135,7 +142,7 @@ fn follow(kept: Arc<Kept>, from: usize) -> Response {
 }
 
 async fn count(State(service): State<Arc<Service>>, request: Request) -> Answer {
-    let ask = read(&service, request).await?;
+    let (ask, _) = read(&service, request).await?;
     let tokens = service.count(ask.wanted).await?;
     let answer = json!({ "object": "response.input_tokens", "input_tokens": tokens });
     Ok(Json(answer).into_response())

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use medley_types::{FinishReason, TokenLogprob};
 use serde_json::{Value, json};
 
+use super::lookup::Lookup;
 use crate::answer::of_chat;
 use crate::error::ApiError;
 use crate::said::{News, Usage, Voice, new_id, now};
@@ -24,6 +25,8 @@ pub(super) struct Run {
     /// Tokens whose text did not come yet.
     waiting: Vec<TokenLogprob>,
     ready: VecDeque<Value>,
+    /// What was found for it, which its text is cited from.
+    found: Option<Lookup>,
     over: bool,
 }
 
@@ -53,6 +56,7 @@ impl Run {
             open: None,
             waiting: Vec::new(),
             ready: VecDeque::new(),
+            found: None,
             over: false,
         };
         run.tell_response("response.created");
@@ -62,6 +66,53 @@ impl Run {
         }
         run.tell_response("response.in_progress");
         run
+    }
+
+    /// The same after a search, which is told first.
+    pub(super) fn after(mut self, found: Option<Lookup>) -> Self {
+        let Some(found) = found else { return self };
+        let mut begun = found.item.clone();
+        (begun["status"], begun["results"]) = (json!("in_progress"), Value::Null);
+        let index = self.output.len();
+        self.output.push(found.item.clone());
+        self.tell(
+            "response.output_item.added",
+            json!({ "output_index": index, "item": begun }),
+        );
+        for state in ["in_progress", "searching", "completed"] {
+            self.tell_here(&format!("response.file_search_call.{state}"), json!({}));
+        }
+        self.tell(
+            "response.output_item.done",
+            json!({ "output_index": index, "item": found.item }),
+        );
+        self.found = Some(found);
+        self
+    }
+
+    /// Cites what the open message says.
+    fn cite(&mut self) {
+        let Some(found) = &self.found else { return };
+        let text = self
+            .output
+            .last()
+            .and_then(|item| item.pointer("/content/0/text"));
+        let annotations = found
+            .searched
+            .annotations(text.and_then(Value::as_str).unwrap_or_default());
+        for (number, annotation) in annotations.iter().enumerate() {
+            self.tell_here(
+                "response.output_text.annotation.added",
+                json!({ "content_index": 0, "annotation_index": number, "annotation": annotation }),
+            );
+        }
+        if let Some(place) = self
+            .output
+            .last_mut()
+            .and_then(|i| i.pointer_mut("/content/0/annotations"))
+        {
+            *place = json!(annotations);
+        }
     }
 
     /// The next event; nothing after the last.
@@ -225,6 +276,9 @@ impl Run {
         let Some(open) = self.open.take() else {
             return;
         };
+        if open == Open::Message {
+            self.cite();
+        }
         let Some(item) = self.output.last_mut() else {
             return;
         };
@@ -261,7 +315,7 @@ impl Run {
     /// The text is at its end.
     fn end(&mut self) {
         let reason = self.voice.said.reason();
-        if self.output.is_empty() {
+        if self.output.len() == usize::from(self.found.is_some()) {
             // An answer without a word is an answer.
             self.message();
         }

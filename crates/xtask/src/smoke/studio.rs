@@ -42,18 +42,25 @@ impl Browser {
 
     /// Runs `drive.py` against a server; what it found.
     pub fn drive(&self, server: &Server, flags: &[&str]) -> Result<Value> {
-        self.run(&folder().join("drive.py"), server.address(), flags)
+        self.run(&folder().join("drive.py"), server.address(), &[], flags)
     }
 
-    /// Runs a script over what it is given first, Chromium and flags; the JSON that it prints.
-    pub fn run(&self, script: &Path, over: impl AsRef<OsStr>, flags: &[&str]) -> Result<Value> {
+    /// Runs a script over what it is given first, with words before Chromium's path and after it; the JSON that it prints.
+    pub fn run(
+        &self,
+        script: &Path,
+        over: impl AsRef<OsStr>,
+        before: &[&str],
+        after: &[&str],
+    ) -> Result<Value> {
         let output = self
             .venv
             .command(self.venv.python())?
             .arg(script)
             .arg(over)
+            .args(before)
             .arg(&self.chromium)
-            .args(flags)
+            .args(after)
             .output()
             .context("the browser's driver does not start")?;
         ensure!(

@@ -16,7 +16,7 @@ use crate::Result;
 
 pub use confidence::{SIGNALS, Signals};
 use phrase::cosine;
-pub use phrase::{Phraser, request as phrase_request};
+pub use phrase::{Phraser, cited, raw_request as raw_phrase_request, request as phrase_request};
 
 /// Passages that are read for an answer.
 const READ: usize = 12;
@@ -246,6 +246,9 @@ fn candidates(
             if texts.len() >= SENTENCES {
                 break;
             }
+            if sentences::speaks_to_assistants(&passage.text[range.clone()]) {
+                continue;
+            }
             texts.push(passage.text[range.clone()].to_owned());
             list.push(Candidate {
                 hit,
@@ -413,3 +416,6 @@ impl Answer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

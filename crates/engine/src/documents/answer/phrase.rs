@@ -48,6 +48,26 @@ pub fn request(model: &str, question: &str, facts: &[String], tone: Option<&str>
     }
 }
 
+/// The same for a model without a chat template: an example to go on from, and a line's end as the end.
+pub fn raw_request(model: &str, question: &str, facts: &[String]) -> TextRequest {
+    let facts: Vec<String> = facts
+        .iter()
+        .map(|fact| format!("- {}", fact.replace('\n', " ")))
+        .collect();
+    let text = format!(
+        "Facts:\n- Orders are sent on the next working day.\n\nQuestion: When do you send my order?\n\
+         Answer: Your order is sent on the next working day.\n\n\
+         Facts:\n{}\n\nQuestion: {}\nAnswer:",
+        facts.join("\n"),
+        question.replace('\n', " ")
+    );
+    TextRequest {
+        prompt: Prompt::Raw(text),
+        stop: vec!["\n".into()],
+        ..request(model, question, &[], None)
+    }
+}
+
 /// Share of a sentence's words that its facts must have.
 const WORDS: f64 = 0.75;
 
@@ -108,6 +128,33 @@ pub(super) fn supported(
     Ok(kept)
 }
 
+/// Share of a sentence's words that a passage must have to be cited for it.
+const CITED: f64 = 0.6;
+
+/// The sentences of a text that passages bear out by their words: where each ends, in characters, and which passage has
+/// most of it.
+pub fn cited(text: &str, passages: &[&str]) -> Vec<(usize, usize)> {
+    let known: Vec<HashSet<String>> = passages
+        .iter()
+        .map(|passage| terms(passage).into_iter().collect())
+        .collect();
+    let mut cited = Vec::new();
+    for range in sentences(text) {
+        let said = terms(&text[range.clone()]);
+        let there =
+            |known: &HashSet<String>| said.iter().filter(|term| known.contains(*term)).count();
+        let best = known.iter().map(there).enumerate();
+        let best = best.max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
+        if let Some((passage, count)) = best
+            && said.len() >= 2
+            && count as f64 >= said.len() as f64 * CITED
+        {
+            cited.push((text[..range.end].chars().count(), passage));
+        }
+    }
+    cited
+}
+
 /// Cosine of vectors of length 1.
 pub(super) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
@@ -149,6 +196,17 @@ fn is_exact(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentences_are_cited_by_the_passage_that_has_most_of_them() {
+        let passages = [
+            "Shipping takes three days.",
+            "Unused goods are taken back within 14 days.",
+        ];
+        let text = "Unused goods go back within 14 days. Ä nice day! Shipping takes three days.";
+        assert_eq!(cited(text, &passages), [(36, 1), (75, 0)]);
+        assert!(cited("", &passages).is_empty() && cited(text, &[]).is_empty());
+    }
 
     #[test]
     fn only_what_the_facts_say_is_borne_out() {
