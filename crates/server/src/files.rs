@@ -11,7 +11,7 @@ use medley_engine::documents::File;
 use serde_json::{Value, json};
 
 use crate::error::{Answer, ApiError};
-use crate::form::{self, FIELDS, unreadable};
+use crate::form::{self, FIELDS};
 use crate::kept::with_kept;
 use crate::query::Parameters;
 use crate::said::now;
@@ -46,22 +46,21 @@ fn described(file: &File) -> Value {
 }
 
 async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer {
-    let mut form = form::open(request).await?;
+    let mut form = form::open(&service, request, service.settings.body).await?;
     let (mut file, mut purpose, mut seconds, mut fields) = (None, None, None, 0);
-    while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {
+    while let Some(field) = form.next().await? {
         fields += 1;
         if fields > FIELDS {
             return Err(ApiError::invalid(None, "The form has too many fields."));
         }
-        match field.name().unwrap_or_default() {
+        match field.name().as_str() {
             "file" => {
-                let name = field.file_name().unwrap_or("file").to_owned();
-                let bytes = field.bytes().await.map_err(|e| unreadable(&e))?;
-                file = Some((name, bytes.to_vec()));
+                let name = field.file_name().unwrap_or("file".into());
+                file = Some((name, field.bytes().await?));
             }
-            "purpose" => purpose = Some(field.text().await.map_err(|e| unreadable(&e))?),
+            "purpose" => purpose = Some(field.text().await?),
             "expires_after[seconds]" => {
-                let text = field.text().await.map_err(|e| unreadable(&e))?;
+                let text = field.text().await?;
                 let lasts = text.trim().parse().ok().filter(|n| LASTS.contains(n));
                 seconds = Some(lasts.ok_or_else(|| {
                     wrong("expires_after", "its seconds must be from 3600 to 2592000")

@@ -104,6 +104,11 @@ impl Part<'_> {
         self.field.name().unwrap_or_default().to_owned()
     }
 
+    /// The name that its file has with the client.
+    pub(crate) fn file_name(&self) -> Option<String> {
+        self.field.file_name().map(str::to_owned)
+    }
+
     pub(crate) async fn bytes(self) -> Answer<Vec<u8>> {
         let bytes = self.field.bytes().await;
         let bytes = bytes.map_err(|error| unreadable(&error, &self.late))?;
