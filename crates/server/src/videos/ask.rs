@@ -12,7 +12,7 @@ use medley_engine::image::{Format, ImageConfig};
 use medley_engine::library::Upload;
 use medley_engine::video;
 use medley_types::{ClipInit, InputFile, Medium, VideoRequest};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
