@@ -32,12 +32,12 @@ function sentences(words) {
 /** The request as the server keeps it. */
 const recipeOf = ({ model, text, voice, speed }) => ({ medium: 'speech', model, text, seed: 0, ...(voice && { voice }), ...(speed && { speed }) });
 
-async function save(kind, { request, url, words }) {
+async function save(kind, { request, samples, rate, words }) {
   const name = fileName(request.text.slice(0, 40), kind);
   if (kind === 'srt' || kind === 'vtt') {
     download(name, captions(sentences(words), kind), 'text/plain');
   } else if (kind === 'wav') {
-    download(name, await (await fetch(url)).blob());
+    download(name, wavOf(samples, rate));
   } else {
     const { model, text, voice, speed } = request;
     const body = { model, input: text, response_format: kind, ...(voice && { voice }), ...(speed && { speed }) };
