@@ -88,9 +88,11 @@ async (film) => {
     await happens('canplaythrough');
     [found.width, found.height, found.seconds] = [video.videoWidth, video.videoHeight, video.duration];
     for (let index = 0; index < film.frames; index++) {
+        // On a busy machine a frame may come a little after the word that it is there.
+        const painted = new Promise((done) => { video.requestVideoFrameCallback(done); setTimeout(done, 500); });
         const there = happens('seeked');
         video.currentTime = (index + 0.5) / film.rate;
-        await there;
+        await Promise.all([there, painted]);
         note(await compare(index, video));
     }
     // Played from its start to its end, as fast as it says.
