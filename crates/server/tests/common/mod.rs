@@ -117,7 +117,7 @@ pub struct Grey(ImageConfig);
 impl Default for Grey {
     fn default() -> Self {
         let config = json!({
-            "medium": "video", "architecture": "dit", "size": [32, 32],
+            "medium": "video", "architecture": "dit", "size": [32, 32], "text_encoder": "encoder",
             "clip": { "frames": 4, "rate": 4.0, "smooth": 2 },
             "sampler": { "steps": 4, "guidance": 2.0, "upscale": 2 },
         });
