@@ -191,12 +191,12 @@ async fn batches_are_polled_and_what_is_wrong_names_its_field() {
             "expires_after.anchor",
         ),
         (
-            &format!("{STORES}/{id}/search"),
+            format!("{STORES}/{id}/search").as_str(),
             json!({ "query": 1 }),
             "query",
         ),
         (
-            &format!("{STORES}/{id}/search"),
+            format!("{STORES}/{id}/search").as_str(),
             json!({ "query": "a", "filters": { "type": "x" } }),
             "filters",
         ),

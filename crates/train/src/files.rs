@@ -64,7 +64,8 @@ pub fn write_model(
         write_whole(&folder.join(name), format!("{value:#}\n").as_bytes())
     };
     json("config.json", config)?;
-    let recipe = json!({ "medium": config["medium"], "training": settings, "steps_made": trainer.steps() });
+    let recipe =
+        json!({ "medium": config["medium"], "training": settings, "steps_made": trainer.steps() });
     json("training.json", &recipe)
 }
 
