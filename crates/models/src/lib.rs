@@ -12,6 +12,7 @@ pub mod parameters;
 pub mod rrdb;
 pub mod stylegan2;
 pub mod vae;
+pub mod vae3d;
 pub mod vits;
 pub mod whisper;
 
