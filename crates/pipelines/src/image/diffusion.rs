@@ -52,7 +52,7 @@ struct Job<'a> {
     /// Which parts of the latents are made anew.
     mask: Option<Vec<f32>>,
     preview_every: Option<usize>,
-    /// Channels, frames, height and width of the sample; a picture has one frame.
+    /// Channels, frames, height and width of the sample; a picture has one frame, a clip those of its latents.
     shape: [usize; 4],
     /// Frames that are given.
     known: Known,
@@ -61,7 +61,7 @@ struct Job<'a> {
 /// Frames of a clip that are given; none of a picture.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
-    /// Which ones; empty for none.
+    /// Which of the sample's; empty for none.
     pub flags: Vec<bool>,
     /// Channels of the sample.
     pub channels: usize,
@@ -114,7 +114,7 @@ impl ImageGenerator for DiffusionGenerator {
         let frames = self.config.clip.map_or(1, |clip| clip.frames);
         let count = f64::from(request.count);
         let pictures = count * f64::from(frames);
-        let frames = frames as usize;
+        let frames = self.sample_frames();
         plan.pictures([width, height], request.upscale.unwrap_or(1), pictures);
         if let Ok((scheduler, guidance)) = self.run_of(request) {
             let total = scheduler.table().timesteps().len();
@@ -156,7 +156,7 @@ impl ImageGenerator for DiffusionGenerator {
             let seed = request.seed.wrapping_add(u64::from(index));
             let (sample, done) = self.sample(&job, seed, index as usize, run, &mut timings)?;
             let decoding = Instant::now();
-            let picture = self.frame(&job, &sample, 0)?;
+            let picture = self.frame(&job, &sample)?;
             let picture = match &job.fitted {
                 Some(fitted) => fitted.composite(&picture)?,
                 None => picture,
@@ -234,7 +234,7 @@ impl DiffusionGenerator {
             preview_every: inputs.preview_every.filter(|&every| every > 0),
             shape: [
                 channels,
-                self.config.clip.map_or(1, |clip| clip.frames as usize),
+                self.sample_frames(),
                 (height / factor) as usize,
                 (width / factor) as usize,
             ],
@@ -284,21 +284,43 @@ impl DiffusionGenerator {
             .max(1)
     }
 
+    /// Frames of a sample.
+    pub(crate) fn sample_frames(&self) -> usize {
+        let drawn = self.config.clip.map_or(1, |clip| clip.frames as usize);
+        let latent = self.autoencoder.as_ref().map(|a| a.latent_frames(drawn));
+        // One that makes no such clips was refused when the model was loaded.
+        latent.flatten().unwrap_or(drawn)
+    }
+
+    /// Which frames of a sample the first `given` frames of a clip say whole.
+    pub(crate) fn given(&self, given: usize) -> Vec<bool> {
+        let whole = |frames: usize| match &self.autoencoder {
+            Some(autoencoder) => autoencoder.latent_frames(frames),
+            None => Some(frames),
+        };
+        let said = (1..=given).rev().find_map(whole).unwrap_or(0);
+        (0..self.sample_frames()).map(|at| at < said).collect()
+    }
+
     /// Pictures of one size as one sample, `[channels, frames, height, width]`.
     pub(crate) fn sample_of(&self, pictures: &[Picture]) -> Result<Vec<f32>, PipelineError> {
-        let mut frames = Vec::with_capacity(pictures.len());
-        for picture in pictures {
-            frames.push(self.values_of(picture)?);
-        }
-        let each = frames.first().map_or(0, Vec::len);
-        let plane = each / self.config.channels.max(1);
-        let mut sample = Vec::with_capacity(each * frames.len());
-        for channel in 0..self.config.channels {
+        let Some(first) = pictures.first() else {
+            return Ok(Vec::new());
+        };
+        let plane = first.width() as usize * first.height() as usize;
+        let frames: Vec<Vec<f32>> = pictures.iter().map(Picture::to_planes).collect();
+        let mut pixels = Vec::with_capacity(3 * plane * frames.len());
+        for channel in 0..3 {
             for frame in &frames {
-                sample.extend_from_slice(&frame[channel * plane..][..plane]);
+                pixels.extend_from_slice(&frame[channel * plane..][..plane]);
             }
         }
-        Ok(sample)
+        let Some(autoencoder) = &self.autoencoder else {
+            return Ok(pixels);
+        };
+        let [width, height] = [first.width(), first.height()].map(|side| side as usize);
+        let pixels = tensor(pixels, &[1, 3, frames.len(), height, width], &self.device)?;
+        numbers(&autoencoder.encode_clip(&pixels)?)
     }
 
     /// What the network is told with and without the prompt, and with it alone. Without means the negative prompt, which
@@ -348,44 +370,46 @@ impl DiffusionGenerator {
         numbers(&autoencoder.encode(&pixels)?)
     }
 
-    /// The frames of a sample.
+    /// The frames of a clip out of its sample.
     fn frames(&self, job: &Job, sample: &[f32]) -> Result<Vec<Picture>, PipelineError> {
-        (0..job.shape[1])
-            .map(|at| self.frame(job, sample, at))
-            .collect()
+        let [channels, frames, height, width] = job.shape;
+        let Some(autoencoder) = &self.autoencoder else {
+            return (0..frames)
+                .map(|at| picture(sample, job.shape, at))
+                .collect();
+        };
+        let shape = [1, channels, frames, height, width];
+        let latents = tensor(sample.to_vec(), &shape, &self.device)?;
+        let pixels = autoencoder.decode_clip(&latents)?;
+        let (_, channels, frames, height, width) =
+            pixels.dims5().map_err(medley_models::ConfigError::from)?;
+        let pixels = numbers(&pixels)?;
+        let shape = [channels, frames, height, width];
+        (0..frames).map(|at| picture(&pixels, shape, at)).collect()
     }
 
-    fn frame(&self, job: &Job, sample: &[f32], at: usize) -> Result<Picture, PipelineError> {
-        let [channels, frames, height, width] = job.shape;
-        let plane = height * width;
-        let values: Vec<f32> = sample
-            .chunks_exact(frames * plane)
-            .flat_map(|channel| &channel[at * plane..][..plane])
-            .copied()
-            .collect();
-        let factor = self.factor();
-        let (w, h) = (width as u32 * factor, height as u32 * factor);
+    /// The picture of a sample of one frame.
+    fn frame(&self, job: &Job, sample: &[f32]) -> Result<Picture, PipelineError> {
+        let [channels, _, height, width] = job.shape;
         let Some(autoencoder) = &self.autoencoder else {
-            return Ok(Picture::from_planes(&values, w, h)?);
+            return picture(sample, job.shape, 0);
         };
-        let latents = tensor(values, &[1, channels, height, width], &self.device)?;
+        let shape = [1, channels, height, width];
+        let latents = tensor(sample.to_vec(), &shape, &self.device)?;
         let pixels = numbers(&autoencoder.decode(&latents)?)?;
+        let [w, h] = [width, height].map(|side| side as u32 * self.factor());
         Ok(Picture::from_planes(&pixels, w, h)?)
     }
 
     /// What a sample looks like on the way: the picture, or the frames side by side.
     fn preview(&self, job: &Job, sample: &[f32]) -> Result<Picture, PipelineError> {
         if job.shape[1] == 1 {
-            return self.frame(job, sample, 0);
+            return self.frame(job, sample);
         }
         let mut sample = sample.to_vec();
         job.known.put(&mut sample);
-        Ok(grid(
-            &self.frames(job, &sample)?,
-            job.shape[1],
-            0,
-            [255; 3],
-        )?)
+        let frames = self.frames(job, &sample)?;
+        Ok(grid(&frames, frames.len(), 0, [255; 3])?)
     }
 
     /// The noise of a seed.
@@ -492,6 +516,18 @@ impl DiffusionGenerator {
         }
         Ok(with)
     }
+}
+
+/// One frame of pixels `[channels, frames, height, width]`.
+fn picture(values: &[f32], shape: [usize; 4], at: usize) -> Result<Picture, PipelineError> {
+    let [_, frames, height, width] = shape;
+    let plane = height * width;
+    let planes: Vec<f32> = values
+        .chunks_exact(frames * plane)
+        .flat_map(|channel| &channel[at * plane..][..plane])
+        .copied()
+        .collect();
+    Ok(Picture::from_planes(&planes, width as u32, height as u32)?)
 }
 
 /// Puts back what the mask keeps.

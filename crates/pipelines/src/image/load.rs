@@ -118,11 +118,11 @@ impl Parts {
         sources: &Sources,
         device: &Device,
     ) -> Result<DiffusionGenerator, PipelineError> {
-        let denoiser = networks::denoiser(&config, &self.weights)?;
         let autoencoder = match &sources.vae {
             Some(path) => Some(load_vae(path, &config, device)?),
             None => None,
         };
+        let denoiser = networks::denoiser(&config, &self.weights, autoencoder.as_deref())?;
         Ok(DiffusionGenerator {
             denoiser,
             encoder: self.encoder,

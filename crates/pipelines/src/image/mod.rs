@@ -5,6 +5,7 @@
 //! [`Autoencode`] and [`Enlarge`]; what they are is the business of `models`.
 
 mod check;
+mod clips;
 mod config;
 pub(crate) mod diffusion;
 mod gan;

@@ -8,13 +8,14 @@ use medley_models::vae::{Vae, VaeConfig};
 use medley_nn::{Tensor, Weights};
 use serde_json::{Value, json};
 
+use super::clips::ClipVae;
 use super::config::ImageConfig;
 use super::parts::{Autoencode, Conditioning, Cost, Denoise, Enlarge, Synthesize};
 use crate::PipelineError;
 
-const F32: u64 = 4;
+pub(super) const F32: u64 = 4;
 
-fn wrong<T>(text: impl Into<String>) -> Result<T, PipelineError> {
+pub(super) fn wrong<T>(text: impl Into<String>) -> Result<T, PipelineError> {
     Err(PipelineError::ModelConfig(text.into()))
 }
 
@@ -32,12 +33,12 @@ fn model(config: &ImageConfig) -> Value {
 }
 
 /// Bytes of parameters in `f32`.
-fn bytes_of(parameters: &[medley_models::parameters::Parameter]) -> u64 {
+pub(super) fn bytes_of(parameters: &[medley_models::parameters::Parameter]) -> u64 {
     let count = |p: &medley_models::parameters::Parameter| p.shape.iter().product::<usize>() as u64;
     F32 * parameters.iter().map(count).sum::<u64>()
 }
 
-fn error(error: medley_nn::TensorError) -> PipelineError {
+pub(super) fn error(error: medley_nn::TensorError) -> PipelineError {
     medley_models::ConfigError::from(error).into()
 }
 
@@ -62,6 +63,7 @@ pub(super) fn detect(weights: &Weights) -> Result<ImageConfig, PipelineError> {
 pub(super) fn denoiser(
     config: &ImageConfig,
     weights: &Weights,
+    autoencoder: Option<&dyn Autoencode>,
 ) -> Result<Box<dyn Denoise>, PipelineError> {
     let own = DitConfig::from_json(&model(config))?;
     if own.channels != config.channels {
@@ -70,10 +72,19 @@ pub(super) fn denoiser(
             config.channels, own.channels
         ));
     }
-    let frames = config.clip.map_or(1, |clip| clip.frames as usize);
+    let drawn = config.clip.map_or(1, |clip| clip.frames as usize);
+    let frames = match autoencoder {
+        Some(autoencoder) => autoencoder.latent_frames(drawn),
+        None => Some(drawn),
+    };
+    let Some(frames) = frames else {
+        return wrong(format!(
+            "clip.frames is {drawn}, but the VAE makes no clips of so many"
+        ));
+    };
     if own.frames != frames {
         return wrong(format!(
-            "clip.frames is {frames}, but the transformer has {}",
+            "clip.frames is {drawn}, which takes {frames} of the transformer, but it has {}",
             own.frames
         ));
     }
@@ -378,6 +389,9 @@ pub(super) fn autoencoder(
     config: &ImageConfig,
     weights: &Weights,
 ) -> Result<Box<dyn Autoencode>, PipelineError> {
+    if json["model_type"] == "vae3d" || json["_class_name"] == "AutoencoderKLWan" {
+        return Ok(Box::new(ClipVae::new(json, config, weights)?));
+    }
     let own = VaeConfig::from_json(json)?;
     if own.latent_channels != config.channels || own.in_channels != 3 || own.out_channels != 3 {
         return wrong(format!(

@@ -153,11 +153,48 @@ pub trait Autoencode: Send + Sync {
     /// [`PipelineError::Model`].
     fn decode(&self, latents: &Tensor) -> Result<Tensor, PipelineError>;
 
+    /// Frames of latents of a clip of so many frames, or none where it makes no such clips.
+    fn latent_frames(&self, frames: usize) -> Option<usize> {
+        Some(frames)
+    }
+
+    /// Clips `[batch, 3, frames, height, width]` to latents `[batch, channels, latent_frames, ..]`, as
+    /// [`encode`](Self::encode) does pictures. Latents of the first frames do not depend on later ones.
+    ///
+    /// # Errors
+    /// [`PipelineError::Model`].
+    fn encode_clip(&self, pixels: &Tensor) -> Result<Tensor, PipelineError> {
+        frame_by_frame(pixels, |frame| self.encode(frame))
+    }
+
+    /// The way back.
+    ///
+    /// # Errors
+    /// [`PipelineError::Model`].
+    fn decode_clip(&self, latents: &Tensor) -> Result<Tensor, PipelineError> {
+        frame_by_frame(latents, |frame| self.decode(frame))
+    }
+
     /// What decoding one picture of `width` × `height` pixels takes.
     fn cost(&self, width: usize, height: usize) -> Cost;
 
     /// Bytes that the weights hold in memory.
     fn weight_bytes(&self) -> u64;
+}
+
+/// A clip `[batch, channels, frames, height, width]` of what `change` makes of each frame.
+fn frame_by_frame(
+    clip: &Tensor,
+    change: impl Fn(&Tensor) -> Result<Tensor, PipelineError>,
+) -> Result<Tensor, PipelineError> {
+    let error = medley_models::ConfigError::from;
+    let frames: Result<Vec<Tensor>, PipelineError> = (0..clip.dim(2).map_err(error)?)
+        .map(|at| {
+            let frame = clip.narrow(2, at, 1).and_then(|frame| frame.squeeze(2));
+            change(&frame.map_err(error)?)
+        })
+        .collect();
+    Ok(Tensor::stack(&frames?, 2).map_err(error)?)
 }
 
 /// A network that enlarges pictures.

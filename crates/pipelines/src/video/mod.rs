@@ -221,7 +221,7 @@ impl VideoModel {
             .chain(std::iter::repeat_n(blank, frames - given.len()))
             .collect();
         Ok(Known {
-            flags: (0..frames).map(|frame| frame < given.len()).collect(),
+            flags: self.network.given(given.len()),
             channels: config.channels,
             sample: self.network.sample_of(&all)?,
         })
