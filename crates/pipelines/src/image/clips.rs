@@ -46,12 +46,12 @@ impl Autoencode for ClipVae {
 
     fn encode(&self, pixels: &Tensor) -> Result<Tensor, PipelineError> {
         let latents = self.encode_clip(&pixels.unsqueeze(2).map_err(error)?)?;
-        Ok(latents.squeeze(2).map_err(error)?)
+        latents.squeeze(2).map_err(error)
     }
 
     fn decode(&self, latents: &Tensor) -> Result<Tensor, PipelineError> {
         let pixels = self.decode_clip(&latents.unsqueeze(2).map_err(error)?)?;
-        Ok(pixels.squeeze(2).map_err(error)?)
+        pixels.squeeze(2).map_err(error)
     }
 
     fn latent_frames(&self, frames: usize) -> Option<usize> {
