@@ -286,6 +286,8 @@ fn refusal(error: &PipelineError, fields: &Fields) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn fields(value: Value) -> Fields {
