@@ -64,6 +64,8 @@ pub enum BenchCommand {
     Video(BenchImageArgs),
     /// How good drawn pictures are: near to real ones, what captions say, no copies
     Fidelity(BenchFidelityArgs),
+    /// Speed of a voice: seconds a text, and until its first sound
+    Speech(BenchSpeechArgs),
     /// Music: seconds for a minute of it; with --data what the model has learned, beside its data
     Music(BenchMusicArgs),
     /// Speed of an encoder: texts per second
@@ -176,3 +178,25 @@ pub struct BenchMusicArgs {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub rounds: u16,
 }
+
+/// `medley bench speech`
+#[derive(Args, Debug)]
+pub struct BenchSpeechArgs {
+    /// Name in the catalog, file or folder [default: hibari]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// Name of one of its voices [default: the first]
+    #[arg(long, value_name = "V")]
+    pub voice: Option<String>,
+    /// What is said
+    #[arg(long, value_name = "TEXT", default_value = BENCH_TEXT)]
+    pub text: String,
+    /// How often it is timed, after once that is not; the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+}
+
+/// A quarter of a minute of speech.
+const BENCH_TEXT: &str = "The quick brown fox jumps over the lazy dog, and nine people paid for it at half past seven. \
+    She sells sea shells by the sea shore. Our first ferry leaves at eight o'clock from the northern pier. \
+    Please keep your ticket ready, and remember that bicycles travel free on weekdays.";

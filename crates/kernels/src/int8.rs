@@ -12,7 +12,9 @@ use crate::activation::apply;
 use crate::onnx::{Bounds, joined};
 use crate::pool::{self, SharedMut};
 use crate::rowwise::{rows, same_len};
-use crate::simd::simd_fn;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Avx512;
+use crate::simd::{Simd, simd_fn};
 use crate::{Activation, Isa, KernelError, isa};
 
 /// So many products of bytes fit into 32 bits, whatever they are.
@@ -194,21 +196,8 @@ impl Int8Matrix {
                 let finishes: Vec<Finish<'_>> = finishes.collect();
                 for tile in strip.clone() {
                     let rows = tile * TILE..((tile + 1) * TILE).min(n);
-                    let mut sums = [[[0i32; PANEL]; TILE]; 2];
-                    self.tile(isa, &x.bytes, rows.clone(), pair.clone(), &mut sums);
-                    for (finish, sums) in finishes.iter().zip(&sums) {
-                        for (row, sums) in rows.clone().zip(sums) {
-                            let at = row * self.rows + finish.outs.start;
-                            let span = at..at + finish.outs.len();
-                            // SAFETY: each panel of a row is written by one task.
-                            let out = unsafe { out.slice(span.clone()) };
-                            let to = match then {
-                                Then::Add { to, .. } => &to[span],
-                                _ => &[],
-                            };
-                            all = joined(&[all, finished(isa, finish, sums, to, out)]);
-                        }
-                    }
+                    let bounds = self.tile(isa, &x.bytes, rows, &finishes, pair.clone(), &out);
+                    all = joined(&[all, bounds]);
                 }
             }
             // SAFETY: each task has its own element.
@@ -217,43 +206,67 @@ impl Int8Matrix {
         joined(&bounds)
     }
 
-    /// Sums of products of a tile of rows with one panel of outputs, or with two.
+    /// A tile of rows with one panel of outputs, or with two; the bounds of what is stored.
     fn tile(
         &self,
         isa: Isa,
         bytes: &[u8],
         rows: Range<usize>,
+        finishes: &[Finish<'_>],
         panels: Range<usize>,
-        sums: &mut [[[i32; PANEL]; TILE]; 2],
-    ) {
+        out: &SharedMut<'_, f32>,
+    ) -> Bounds {
         let width = self.groups() * GROUP;
         let weights = &self.data[panels.start * width * PANEL..panels.end * width * PANEL];
         let x = &bytes[rows.start * width..rows.end * width];
+        let ends = Ends {
+            finishes,
+            first: rows.start,
+            stride: self.rows,
+            out,
+        };
         #[cfg(target_arch = "x86_64")]
         if isa == Isa::Avx512 {
             // SAFETY: this set reaches a kernel only where the processor has VNNI; there are as many rows and panels.
             return unsafe {
                 match (panels.len(), rows.len()) {
-                    (2, 6) => vnni::<2, 6>(x, weights, width, sums),
-                    (2, 5) => vnni::<2, 5>(x, weights, width, sums),
-                    (2, 4) => vnni::<2, 4>(x, weights, width, sums),
-                    (2, 3) => vnni::<2, 3>(x, weights, width, sums),
-                    (2, 2) => vnni::<2, 2>(x, weights, width, sums),
-                    (2, _) => vnni::<2, 1>(x, weights, width, sums),
-                    (_, 6) => vnni::<1, 6>(x, weights, width, sums),
-                    (_, 5) => vnni::<1, 5>(x, weights, width, sums),
-                    (_, 4) => vnni::<1, 4>(x, weights, width, sums),
-                    (_, 3) => vnni::<1, 3>(x, weights, width, sums),
-                    (_, 2) => vnni::<1, 2>(x, weights, width, sums),
-                    _ => vnni::<1, 1>(x, weights, width, sums),
+                    (2, 6) => vnni::<2, 6>(x, weights, width, &ends),
+                    (2, 5) => vnni::<2, 5>(x, weights, width, &ends),
+                    (2, 4) => vnni::<2, 4>(x, weights, width, &ends),
+                    (2, 3) => vnni::<2, 3>(x, weights, width, &ends),
+                    (2, 2) => vnni::<2, 2>(x, weights, width, &ends),
+                    (2, _) => vnni::<2, 1>(x, weights, width, &ends),
+                    (_, 6) => vnni::<1, 6>(x, weights, width, &ends),
+                    (_, 5) => vnni::<1, 5>(x, weights, width, &ends),
+                    (_, 4) => vnni::<1, 4>(x, weights, width, &ends),
+                    (_, 3) => vnni::<1, 3>(x, weights, width, &ends),
+                    (_, 2) => vnni::<1, 2>(x, weights, width, &ends),
+                    _ => vnni::<1, 1>(x, weights, width, &ends),
                 }
             };
         }
-        let each = weights.chunks_exact((width * PANEL).max(1));
-        for (weights, sums) in each.zip(sums) {
-            plain(isa, x, weights, width, sums);
+        let mut all = [0.0f32; 2];
+        for (i, weights) in weights.chunks_exact((width * PANEL).max(1)).enumerate() {
+            let mut sums = [[0i32; PANEL]; TILE];
+            plain(isa, x, weights, width, &mut sums);
+            for (r, sums) in sums.iter().enumerate().take(rows.len()) {
+                all = joined(&[all, finished(isa, &ends, i, r, sums)]);
+            }
         }
+        all
     }
+}
+
+/// Where the sums of a tile go.
+struct Ends<'a> {
+    /// Of each panel.
+    finishes: &'a [Finish<'a>],
+    /// The first row.
+    first: usize,
+    /// Outputs of a row.
+    stride: usize,
+    /// All rows, of which a task writes its panels.
+    out: &'a SharedMut<'a, f32>,
 }
 
 /// How the sums of a panel become floats.
@@ -293,27 +306,38 @@ impl<'a> Finish<'a> {
     }
 }
 
+/// What is done with a vector of outputs of row `r`, panel `panel`, from lane `at` on, before it is stored.
+#[inline(always)]
+fn store<S: Simd>(s: S, ends: &Ends<'_>, [panel, r]: [usize; 2], at: usize, mut v: S::V) -> S::V {
+    let by = &ends.finishes[panel];
+    let start = (ends.first + r) * ends.stride + by.outs.start + at;
+    let span = start..start + S::LANES.min(by.outs.len().saturating_sub(at));
+    match by.then {
+        Then::Store => {}
+        Then::Gelu => v = apply(s, Activation::Gelu, v),
+        Then::Add { to, .. } => {
+            let scaled = s.mul(v, s.load(&by.gains[at..]));
+            v = s.add(s.load_part(&to[span.clone()], 0.0), scaled);
+        }
+    }
+    // SAFETY: each panel of a row is written by one task.
+    s.store_part(unsafe { ends.out.slice(span) }, v);
+    v
+}
+
 simd_fn! {
     /// Sums to floats, a row of a panel; their bounds.
-    fn finished(s, by: &Finish<'_>, sums: &[i32; PANEL], to: &[f32], out: &mut [f32]) -> Bounds {
+    fn finished(s, ends: &Ends<'_>, panel: usize, r: usize, sums: &[i32; PANEL]) -> Bounds {
+        let by = &ends.finishes[panel];
         let mut y = [0.0f32; PANEL];
         for (i, y) in y.iter_mut().enumerate() {
             *y = (sums[i] - by.shifts[i]) as f32 * by.scales[i] + by.bias[i];
         }
         let (mut low, mut high) = (s.zero(), s.zero());
-        for (at, out) in (0..).step_by(S::LANES).zip(out.chunks_mut(S::LANES)) {
-            let mut v = s.load(&y[at..]);
-            match by.then {
-                Then::Store => {}
-                Then::Gelu => v = apply(s, Activation::Gelu, v),
-                Then::Add { .. } => {
-                    let scaled = s.mul(v, s.load(&by.gains[at..]));
-                    v = s.add(s.load_part(&to[at..], 0.0), scaled);
-                }
-            }
+        for at in (0..by.outs.len()).step_by(S::LANES) {
+            let v = store(s, ends, [panel, r], at, s.load(&y[at..]));
             low = s.min(low, v);
             high = s.max(high, v);
-            s.store_part(out, v);
         }
         [-s.hmax(s.sub(s.zero(), low)), s.hmax(high)]
     }
@@ -338,19 +362,21 @@ simd_fn! {
     }
 }
 
+/// The bounds of what is stored.
+///
 /// # Safety
 /// The processor has AVX-512 F and VNNI; `x` holds `R` rows of `width` bytes, `weights` `P` panels.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn vnni<const P: usize, const R: usize>(
     x: &[u8],
     weights: &[i8],
     width: usize,
-    sums: &mut [[[i32; PANEL]; TILE]; 2],
-) {
+    ends: &Ends<'_>,
+) -> Bounds {
     use std::arch::x86_64::{
-        _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512,
-        _mm512_storeu_si512,
+        _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32,
+        _mm512_setzero_si512, _mm512_sub_epi32,
     };
     debug_assert!(x.len() >= R * width && weights.len() >= P * width * PANEL);
     let mut acc = [[_mm512_setzero_si512(); P]; R];
@@ -382,12 +408,21 @@ unsafe fn vnni<const P: usize, const R: usize>(
             }
         }
     }
-    for (r, acc) in acc.iter().enumerate() {
-        for (acc, sums) in acc.iter().zip(sums.iter_mut()) {
-            // SAFETY: sixteen numbers.
-            unsafe { _mm512_storeu_si512(sums[r].as_mut_ptr().cast(), *acc) };
+    // SAFETY: this function is compiled for, and so only called with, AVX-512.
+    let s = unsafe { Avx512::new() };
+    let (mut low, mut high) = (s.zero(), s.zero());
+    for (p, by) in ends.finishes.iter().enumerate().take(P) {
+        let (scale, bias) = (s.load(&by.scales), s.load(&by.bias));
+        // SAFETY: sixteen numbers.
+        let shift = unsafe { _mm512_loadu_si512(by.shifts.as_ptr().cast()) };
+        for (r, acc) in acc.iter().enumerate() {
+            let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(acc[p], shift));
+            let v = store(s, ends, [p, r], 0, s.add(s.mul(sum, scale), bias));
+            low = s.min(low, v);
+            high = s.max(high, v);
         }
     }
+    [-s.hmax(s.sub(s.zero(), low)), s.hmax(high)]
 }
 
 impl Bytes {

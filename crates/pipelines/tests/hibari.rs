@@ -16,7 +16,7 @@ use medley_nn::{Device, Weights};
 use medley_pipelines::speech::hibari::{HibariVoice, Noise, Synthesizer};
 use medley_pipelines::speech::{SpeechGenerator, loudness};
 use medley_pipelines::{PipelineError, Run};
-use medley_testkit::{Case, Tolerance, assert_close};
+use medley_testkit::{Case, Tolerance, assert_close, pulled};
 use medley_types::{SpeechRequest, SpeechTimings};
 use serde::Deserialize;
 
@@ -38,13 +38,7 @@ impl Noise for Silence {
 }
 
 fn folder() -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("MEDLEY_MODELS") else {
-        eprintln!("skipped: MEDLEY_MODELS names no folder with models");
-        return None;
-    };
-    let folder = PathBuf::from(folder).join("hibari");
-    assert!(folder.is_dir(), "{}: pull it first", folder.display());
-    Some(folder)
+    pulled("hibari", false)
 }
 
 fn request(text: &str) -> SpeechRequest {

@@ -12,17 +12,11 @@ use std::path::PathBuf;
 use medley_pipelines::speech::piper::{PiperVoice, Scales, find};
 use medley_pipelines::speech::{SpeechGenerator, load, loudness};
 use medley_pipelines::{PipelineError, Run};
-use medley_testkit::Case;
+use medley_testkit::{Case, pulled};
 use medley_types::{SpeechRequest, SpeechTimings};
 
 fn folders() -> Option<[PathBuf; 2]> {
-    let models = PathBuf::from(std::env::var_os("MEDLEY_MODELS")?);
-    let folders = [models.join("piper-joe"), models.join("hibari")];
-    if !folders[0].is_dir() {
-        eprintln!("skipped: {} is not there", folders[0].display());
-        return None;
-    }
-    Some(folders)
+    Some([pulled("piper-joe", true)?, pulled("hibari", false)?])
 }
 
 fn voice() -> Option<PiperVoice> {

@@ -17,6 +17,7 @@
 pub mod case;
 pub mod compare;
 pub mod fill;
+mod pulled;
 pub mod text;
 mod wordpiece;
 
@@ -25,4 +26,5 @@ pub use compare::{
     Difference, Mismatch, Tolerance, assert_close, check_close, cosine, difference, kl_divergence,
     log_softmax,
 };
+pub use pulled::pulled;
 pub use wordpiece::wordpiece;

@@ -4,11 +4,13 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::bench::audio::AudioReport;
 use crate::bench::image::ImageReport;
 use crate::bench::load::LoadReport;
 use crate::bench::report::Report;
+use crate::bench::table::table;
 use crate::bench::train::TrainReport;
 use crate::process;
 
@@ -23,6 +25,9 @@ pub const BENCH_IMAGE: &str = "docs/proof/bench-image.json";
 
 /// Where `cargo xtask prove bench-audio` leaves its figures.
 pub const BENCH_AUDIO: &str = "docs/proof/bench-audio.json";
+
+/// Where `cargo xtask prove listen` leaves its figures.
+const LISTEN: &str = "docs/proof/listen.json";
 
 /// Where `cargo xtask prove load` leaves its figures.
 pub const BENCH_LOAD: &str = "docs/proof/load.json";
@@ -63,6 +68,7 @@ fn benchmarks() -> Result<String> {
         report(BENCH_IMAGE)?.as_ref(),
         report(BENCH_LOAD)?.as_ref(),
         report(BENCH_AUDIO)?.as_ref(),
+        report(LISTEN)?.as_ref(),
     ))
 }
 
@@ -80,7 +86,7 @@ fn report<T: serde::de::DeserializeOwned>(file: &str) -> Result<Option<T>> {
 const BENCHMARKS_INTRODUCTION: &str = "\
 # Benchmarks
 
-<!-- Written by `cargo xtask docs` from bench-text.json, bench-train.json, bench-image.json, load.json and bench-audio.json in docs/proof; do not edit. -->
+<!-- Written by `cargo xtask docs` from bench-text.json, bench-train.json, bench-image.json, load.json, bench-audio.json and listen.json in docs/proof; do not edit. -->
 
 `cargo xtask bench text` builds llama.cpp from the source package of llama-cpp-python into a folder outside the
 repository (`MEDLEY_REF`, or `medley-dev` in the user's cache folder), then runs both engines in turn on the same file
@@ -105,9 +111,11 @@ const AUDIO_INTRODUCTION: &str = "
 ## Sound
 
 `cargo xtask bench audio` makes and hears sound with Medley and with the best peer of each kind, in turn and in fresh
-processes, with the same weights and number of threads; loading the model is not counted. Whisper is held against CTranslate2
-in int8 (`crates/xtask/peer/whisper.py`), both taking the likeliest token each time. Figures are medians over the rounds,
-memory the largest resident set, from `wait4`.
+processes, with the same weights and number of threads; loading the model is not counted. Voices are held against onnxruntime
+(`crates/xtask/peer/voice.py`): hibari from text to samples against its own package, Piper with the same graph, each after
+once that is not timed, in seconds for ten seconds of sound. Whisper is held against CTranslate2 in int8
+(`crates/xtask/peer/whisper.py`), both taking the likeliest token each time. A tune has no peer that writes and renders it.
+Figures are medians over the rounds, memory the largest resident set, from `wait4`.
 
 ";
 
@@ -146,6 +154,7 @@ fn benchmarks_page(
     images: Option<&ImageReport>,
     load: Option<&LoadReport>,
     audio: Option<&AudioReport>,
+    heard: Option<&Value>,
 ) -> String {
     let mut page = BENCHMARKS_INTRODUCTION.to_owned();
     page.push_str("\n## Text\n\n");
@@ -182,7 +191,35 @@ fn benchmarks_page(
             "`cargo xtask prove bench-audio` measures and keeps the figures that stand here.\n",
         ),
     }
+    page.push_str(&heard.map(heard_table).unwrap_or_default());
     page
+}
+
+/// How many words are heard wrong of what voices say.
+fn heard_table(report: &Value) -> String {
+    let percent = |voice: &Value, who: &str| {
+        let rate = voice[who]["word_error_rate"].as_f64();
+        rate.map_or_else(String::new, |rate| format!("{:.2} %", 100.0 * rate))
+    };
+    let voices = report["voices"].as_object().into_iter().flatten();
+    let rows: Vec<Vec<String>> = voices
+        .map(|(name, voice)| {
+            vec![
+                name.clone(),
+                percent(voice, "medley"),
+                percent(voice, "peer"),
+            ]
+        })
+        .collect();
+    let text = |key: &str| report[key].as_str().unwrap_or_default().to_owned();
+    format!(
+        "\n`{}` has voices say {} sentences, which {} hears here and on {}. Words that are heard wrong:\n\n{}",
+        text("command"),
+        report["sentences"],
+        text("model"),
+        text("peer"),
+        table(&["voice", "Medley", "peer"], &rows)
+    )
 }
 
 #[cfg(test)]
@@ -199,10 +236,19 @@ mod tests {
             None,
             None,
             None,
+            None,
         );
         assert!(page.starts_with("# Benchmarks\n"));
         assert!(page.contains("| 2.00× |") && page.contains("torch 1.2.3"));
-        let empty = benchmarks_page(None, None, None, None, None);
+        let empty = benchmarks_page(None, None, None, None, None, None);
         assert!(empty.ends_with("stand here.\n"));
+        let heard = serde_json::json!({
+            "sentences": 3, "voices": {"a": {"medley": {"word_error_rate": 0.015}, "peer": {"word_error_rate": 0.0}}}
+        });
+        let table = heard_table(&heard);
+        assert!(
+            table.contains("3 sentences") && table.contains("1.50 %"),
+            "{table}"
+        );
     }
 }

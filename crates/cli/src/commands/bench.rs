@@ -56,6 +56,7 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
             vocab,
             steps,
         } => train(model, compute, vocab, steps.max(1), global),
+        BenchCommand::Speech(args) => super::speech::bench(&args, global),
         BenchCommand::Music(args) => super::music::bench(&args, global),
         BenchCommand::Docs { passages } => super::docs_bench::run(passages, global),
         BenchCommand::Machine => {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::app::{self, DEFAULT_SPEECH, prompt_text, with_bar};
 use crate::args::Global;
-use crate::output::{Failure, Outcome, note, peak_rss, print_json};
+use crate::bench_args::BenchSpeechArgs;
+use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 use crate::sound_args::SpeechArgs;
 
 /// `medley speech`
@@ -66,6 +67,24 @@ pub struct Files<'a> {
     pub rate: Option<u32>,
 }
 
+/// A voice of a model, ready to speak.
+fn load(
+    model: &Resolved,
+    voice: Option<&str>,
+    global: &Global,
+) -> Outcome<Box<dyn speech::SpeechGenerator>> {
+    if global.device != "cpu" {
+        return Err(Failure::usage(format!(
+            "--device {}: voices are computed on the cpu",
+            global.device
+        )));
+    }
+    speech::load(&model.path, voice).map_err(|error| match error {
+        PipelineError::InvalidRequest(_) => Failure::Usage(error.report()),
+        other => other.into(),
+    })
+}
+
 /// Completes a request for this model, runs it and writes its files.
 pub fn finish(model: &Resolved, request: SpeechRequest, files: &Files, global: &Global) -> Outcome {
     let Files {
@@ -73,17 +92,7 @@ pub fn finish(model: &Resolved, request: SpeechRequest, files: &Files, global: &
         captions,
         rate,
     } = *files;
-    if global.device != "cpu" {
-        return Err(Failure::usage(format!(
-            "--device {}: voices are computed on the cpu",
-            global.device
-        )));
-    }
-    let voice = request.voice.as_deref();
-    let generator = speech::load(&model.path, voice).map_err(|error| match error {
-        PipelineError::InvalidRequest(_) => Failure::Usage(error.report()),
-        other => other.into(),
-    })?;
+    let generator = load(model, request.voice.as_deref(), global)?;
     let request = generator.complete(&SpeechRequest {
         model: image::recipe_name(model),
         ..request
@@ -137,4 +146,43 @@ fn tell(
         ),
     );
     Ok(())
+}
+
+/// `medley bench speech`
+pub fn bench(args: &BenchSpeechArgs, global: &Global) -> Outcome {
+    let model = find(args.model.as_deref().unwrap_or(DEFAULT_SPEECH), global)?;
+    let generator = load(&model, args.voice.as_deref(), global)?;
+    let request = generator.complete(&SpeechRequest {
+        model: image::recipe_name(&model),
+        text: args.text.trim().to_owned(),
+        voice: args.voice.clone(),
+        ..SpeechRequest::default()
+    })?;
+    let mut works = Vec::new();
+    for _ in 0..=args.rounds {
+        let mut run = Run::new(cancel_token(), |_| {});
+        works.push(generator.generate(&request, &mut run)?.work);
+    }
+    works.remove(0);
+    works.sort_by(|a, b| a.timings.total_s.total_cmp(&b.timings.total_s));
+    let work = &works[works.len() / 2];
+    let (sound, timings) = (work.seconds, work.timings);
+    if global.json {
+        return print_json(&json!({
+            "model": request.model,
+            "voice": request.voice,
+            "seconds": sound,
+            "rounds": args.rounds,
+            "timings": timings,
+            "peak_rss_bytes": peak_rss(),
+            "threads": medley_engine::threads(),
+        }));
+    }
+    Ok(print_now(&format!(
+        "{sound:.1} s of sound: {:.3} s, {:.0} times as fast as it sounds; the first after {:.3} s (median of {})\n",
+        timings.total_s,
+        sound / timings.total_s,
+        timings.first_s,
+        args.rounds
+    ))?)
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Cursor, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use symphonia::core::audio::SampleBuffer;
@@ -62,6 +63,34 @@ pub fn decode(bytes: Vec<u8>, limits: SoundLimits) -> Result<Audio, MediaError> 
     if opus::is_opus(&bytes) {
         return opus::decode(&bytes, limits);
     }
+    if no_rate(&bytes) {
+        return Err(MediaError::damaged_sound(
+            "it says that a second has no samples",
+        ));
+    }
+    // The decoders do arithmetic on what files say of themselves, and have been seen to panic on it.
+    catch_unwind(AssertUnwindSafe(|| decode_others(bytes, limits)))
+        .unwrap_or_else(|_| Err(MediaError::damaged_sound("its decoder gave up")))
+}
+
+/// Whether this is a WAV file of 0 samples a second.
+fn no_rate(bytes: &[u8]) -> bool {
+    if !bytes.starts_with(b"RIFF") || bytes.get(8..12) != Some(b"WAVE") {
+        return false;
+    }
+    let mut rest = &bytes[12..];
+    while let Some((head, body)) = rest.split_first_chunk::<8>() {
+        if head.starts_with(b"fmt ") {
+            return body.get(4..8) == Some(&[0u8; 4][..]);
+        }
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        // Chunks begin at even places.
+        rest = body.get(length.saturating_add(length % 2)..).unwrap_or(&[]);
+    }
+    false
+}
+
+fn decode_others(bytes: Vec<u8>, limits: SoundLimits) -> Result<Audio, MediaError> {
     let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     let options = FormatOptions {
         enable_gapless: true,

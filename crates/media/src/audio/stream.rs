@@ -1,7 +1,8 @@
 //! Sound files that are sent while they are made.
 
+use super::mp3::Mp3Writer;
 use super::opus::OpusWriter;
-use super::{Audio, SoundFormat, mp3};
+use super::{Audio, SoundFormat};
 use crate::error::MediaError;
 use crate::label::{Origin, mp3_label, wav_chunks};
 
@@ -16,7 +17,7 @@ enum Kind {
     Raw,
     /// The same, behind a head whose lengths say that nobody knows them.
     Wav,
-    Mp3,
+    Mp3(Mp3Writer),
     Opus(Box<OpusWriter>),
     /// Its head tells what is only known at the end.
     Flac {
@@ -39,7 +40,7 @@ impl SoundStream {
         let (kind, first) = match format {
             None => (Kind::Raw, Vec::new()),
             Some(SoundFormat::Wav) => (Kind::Wav, wav_head(rate, origin)?),
-            Some(SoundFormat::Mp3) => (Kind::Mp3, mp3_label(origin)?),
+            Some(SoundFormat::Mp3) => (Kind::Mp3(Mp3Writer::new(rate, 1)), mp3_label(origin)?),
             Some(SoundFormat::Opus) => {
                 let (writer, first) = OpusWriter::begin(rate, 1, origin)?;
                 (Kind::Opus(Box::new(writer)), first)
@@ -75,8 +76,7 @@ impl SoundStream {
                 let whole = piece.to_pcm16()?;
                 Ok(whole.into_iter().flat_map(i16::to_le_bytes).collect())
             }
-            // Every piece is a file of its own, which one behind the other are one.
-            Kind::Mp3 => mp3::frames(&piece, false),
+            Kind::Mp3(writer) => writer.push(&piece),
             Kind::Opus(writer) => writer.push(&piece),
             Kind::Flac { samples: all, .. } => {
                 all.extend_from_slice(samples);
@@ -91,7 +91,8 @@ impl SoundStream {
     /// As [`Audio::encode`].
     pub fn finish(self) -> Result<Vec<u8>, MediaError> {
         match self.kind {
-            Kind::Raw | Kind::Wav | Kind::Mp3 => Ok(Vec::new()),
+            Kind::Raw | Kind::Wav => Ok(Vec::new()),
+            Kind::Mp3(writer) => writer.finish(),
             Kind::Opus(writer) => writer.finish(),
             Kind::Flac {
                 samples,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use medley_kernels::onnx::{self, Bounds, Norm};
 use medley_kernels::{
-    Activation, Bytes, Conv1d, Conv1dParams, Int8Matrix, PackedMatrix, Then, activate,
+    Activation, Bytes, Conv1d, Conv1dParams, Int8Matrix, PackedMatrix, Then, activate, pool,
 };
 use medley_nn::{Linear, Weights};
 
@@ -15,6 +15,8 @@ use crate::{ConfigError, Result};
 const EPS: f32 = 1e-5;
 /// Blocks before the attention of an encoder.
 const CONVS: usize = 2;
+/// Rows that a task gathers.
+const SOME: usize = 32;
 /// Heads of an encoder's attention.
 const HEADS: usize = 2;
 
@@ -144,18 +146,20 @@ impl Conv {
         let mut seen = Vec::new();
         if self.taps > 1 {
             seen.resize(rows * width, 0.0);
-            for (t, row) in seen.chunks_exact_mut(width).enumerate() {
-                for k in 0..self.taps {
-                    let from = (t + k).checked_sub(self.taps / 2);
-                    let Some(from) = from.filter(|&from| from < rows) else {
-                        continue;
-                    };
-                    let x = &x[from * self.channels..(from + 1) * self.channels];
-                    for (to, x) in row[k..].iter_mut().step_by(self.taps).zip(x) {
-                        *to = *x;
+            pool::parallel_chunks(&mut seen, SOME * width, |i, seen| {
+                for (t, row) in (i * SOME..).zip(seen.chunks_exact_mut(width)) {
+                    for k in 0..self.taps {
+                        let from = (t + k).checked_sub(self.taps / 2);
+                        let Some(from) = from.filter(|&from| from < rows) else {
+                            continue;
+                        };
+                        let x = &x[from * self.channels..(from + 1) * self.channels];
+                        for (to, x) in row[k..].iter_mut().step_by(self.taps).zip(x) {
+                            *to = *x;
+                        }
                     }
                 }
-            }
+            });
         }
         let params = Conv1dParams {
             bias: Some(&self.bias),
@@ -298,26 +302,28 @@ fn beside(to: &[f32]) -> Then<'_> {
 /// Queries, keys and values `[rows, 3 · width]` to mixed values `[rows, width]`.
 fn attention(qkv: &[f32], width: usize, heads: usize) -> Vec<f32> {
     let (rows, dim) = (qkv.len() / (3 * width), width / heads);
-    let mut mixed = vec![0.0; rows * width];
-    let (mut scores, mut head_out) = (vec![0.0; rows * rows], vec![0.0; rows * dim]);
-    for head in 0..heads {
+    let chained = |columns, depth| Conv1dParams {
+        chain: onnx::chain(columns, depth),
+        ..Conv1dParams::default()
+    };
+    // One head behind the other, each of them a task.
+    let mut outs = vec![0.0; rows * width];
+    pool::parallel_chunks(&mut outs, (rows * dim).max(1), |head, out| {
         let at = |row: usize, part: usize, i: usize| {
             qkv[row * 3 * width + part * width + head * dim + i]
         };
         let queries: Vec<f32> = (0..rows * dim).map(|i| at(i / dim, 0, i % dim)).collect();
         let keys = Conv1d::pack([rows, dim, 1], |row, i, _| at(row, 1, i));
-        let chained = |columns, depth| Conv1dParams {
-            chain: onnx::chain(columns, depth),
-            ..Conv1dParams::default()
-        };
+        let mut scores = vec![0.0; rows * rows];
         keys.forward(&queries, &chained(rows, dim), &mut scores);
         onnx::softmax(&mut scores, rows, (dim as f32).sqrt());
         let values = Conv1d::pack([dim, rows, 1], |i, row, _| at(row, 2, i));
-        values.forward(&scores, &chained(dim, rows), &mut head_out);
-        for (mixed, out) in mixed
-            .chunks_exact_mut(width)
-            .zip(head_out.chunks_exact(dim))
-        {
+        values.forward(&scores, &chained(dim, rows), out);
+    });
+    let mut mixed = vec![0.0; rows * width];
+    for (head, out) in outs.chunks_exact((rows * dim).max(1)).enumerate() {
+        let rows = mixed.chunks_exact_mut(width);
+        for (mixed, out) in rows.zip(out.chunks_exact(dim)) {
             mixed[head * dim..(head + 1) * dim].copy_from_slice(out);
         }
     }

@@ -220,23 +220,28 @@ fn each_breath(
     }
 }
 
-/// What [`SpeechGenerator::complete`] does for every voice.
+/// What [`SpeechGenerator::complete`] does for every voice, of which `loaded` is the one that is in memory.
 fn complete(
     generator: &dyn SpeechGenerator,
     request: &SpeechRequest,
+    loaded: &str,
 ) -> Result<SpeechRequest, PipelineError> {
     validate(request)?;
     let voices = generator.voices();
-    if let Some(voice) = &request.voice
-        && !voices.contains(voice)
-    {
+    let voice = request.voice.as_deref().unwrap_or(loaded);
+    if !voices.iter().any(|known| known == voice) {
         return Err(PipelineError::InvalidRequest(format!(
             "there is no voice {voice:?}; there are: {}",
             voices.join(", ")
         )));
     }
+    if voice != loaded {
+        return Err(PipelineError::InvalidRequest(format!(
+            "the voice {loaded} was loaded, not {voice}"
+        )));
+    }
     Ok(SpeechRequest {
-        voice: request.voice.clone().or_else(|| voices.first().cloned()),
+        voice: Some(voice.to_owned()),
         speed: Some(request.speed.unwrap_or(1.0)),
         loudness: Some(request.loudness.unwrap_or(TARGET)),
         ..request.clone()

@@ -11,7 +11,7 @@ pub mod perplexity;
 mod prepare;
 pub mod report;
 mod rounds;
-mod table;
+pub mod table;
 pub mod text;
 pub mod train;
 pub mod video;

@@ -303,19 +303,7 @@ impl SpeechGenerator for HibariVoice {
     }
 
     fn complete(&self, request: &SpeechRequest) -> Result<SpeechRequest, PipelineError> {
-        let named = SpeechRequest {
-            voice: request.voice.clone().or_else(|| Some(self.voice.clone())),
-            ..request.clone()
-        };
-        let request = super::complete(self, &named)?;
-        match request.voice.as_ref() == Some(&self.voice) {
-            true => Ok(request),
-            false => Err(PipelineError::InvalidRequest(format!(
-                "the voice {} was loaded, not {}",
-                self.voice,
-                request.voice.unwrap_or_default()
-            ))),
-        }
+        super::complete(self, request, &self.voice)
     }
 
     fn stream(

@@ -167,27 +167,29 @@ impl Synthesizer {
         }
     }
 
-    /// Windows, one hop apart, summed and divided by the sum of the squared windows.
+    /// Windows, one hop apart, summed and divided by the sum of the squared windows. The first window's middle is the
+    /// first sample.
     fn overlapped(&self, windows: &[f32], frames: usize) -> Vec<f32> {
-        let length = (frames - 1) * HOP + WINDOW;
-        let (mut sum, mut weight) = (vec![0.0f32; length], vec![0.0f32; length]);
-        for (i, window) in windows.chunks_exact(WINDOW).enumerate() {
-            let at = i * HOP..i * HOP + WINDOW;
-            for (sum, x) in sum[at.clone()].iter_mut().zip(window) {
-                *sum += x;
+        let mut out = vec![0.0; frames * HOP];
+        pool::parallel_chunks(&mut out, BLOCK * HOP, |block, out| {
+            for (i, out) in out.chunks_exact_mut(HOP).enumerate() {
+                // A hop of the samples sees up to four windows, the earliest first.
+                let hop = block * BLOCK + i + WINDOW / HOP / 2;
+                let mut weight = [0.0f32; HOP];
+                for frame in (hop + 1).saturating_sub(WINDOW / HOP)..=hop.min(frames - 1) {
+                    let part = (hop - frame) * HOP..(hop - frame + 1) * HOP;
+                    let window = &windows[frame * WINDOW..(frame + 1) * WINDOW];
+                    let both = window[part.clone()].iter().zip(&self.window[part]);
+                    for ((sum, weight), (x, w)) in out.iter_mut().zip(&mut weight).zip(both) {
+                        *sum += x;
+                        *weight += w * w;
+                    }
+                }
+                for (sum, weight) in out.iter_mut().zip(&weight) {
+                    *sum /= weight.max(1e-11);
+                }
             }
-            for (weight, w) in weight[at].iter_mut().zip(&self.window) {
-                *weight += w * w;
-            }
-        }
-        // The first window's middle is the first sample.
-        let middle = WINDOW / 2;
-        let mut out: Vec<f32> = sum[middle..]
-            .iter()
-            .zip(&weight[middle..])
-            .map(|(sum, weight)| sum / weight.max(1e-11))
-            .collect();
-        out.resize(frames * HOP, 0.0);
+        });
         out
     }
 }
@@ -226,45 +228,60 @@ impl Scratch {
 /// Pulses at the pitch: all harmonics below 11 kHz at size 1, by the closed form of their sum,
 /// `Σ cos(h t) = sin((H + 1/2) t) / (2 sin(t / 2)) - 1/2`. Frames without voice are silent.
 fn pulses(pitch: &[f32]) -> Vec<f32> {
-    let length = pitch.len() * HOP;
-    // Of each sample half the angle, the angle times the harmonics and a half, and those; no angle without voice.
-    let (mut halves, mut wholes) = (Vec::with_capacity(length), Vec::with_capacity(length));
-    let mut harmonics = Vec::with_capacity(length);
-    let mut phase = 0.0f64;
     let last = pitch.len() - 1;
-    for frame in 0..pitch.len() {
-        for j in 0..HOP {
-            // The pitch stands in the middle of its frame, and goes straight from one to the next.
-            let at = (j as f64 + 0.5) / HOP as f64 - 0.5;
-            let (share, from, to) = match at < 0.0 {
-                true => (at + 1.0, frame.saturating_sub(1), frame),
-                false => (at, frame, (frame + 1).min(last)),
+    // The pitch stands in the middle of its frame, and goes straight from one to the next.
+    let shares: [(bool, f32); HOP] = std::array::from_fn(|j| {
+        let at = (j as f64 + 0.5) / HOP as f64 - 0.5;
+        match at < 0.0 {
+            true => (true, (at + 1.0) as f32),
+            false => (false, at as f32),
+        }
+    });
+    let mut phases = Vec::with_capacity(pitch.len() * HOP);
+    let mut heights = vec![0.0f32; pitch.len() * HOP];
+    let mut phase = 0.0f64;
+    for (frame, heights) in heights.chunks_exact_mut(HOP).enumerate() {
+        let near = [frame.saturating_sub(1), frame, (frame + 1).min(last)].map(|i| pitch[i]);
+        for (height, (before, share)) in heights.iter_mut().zip(shares) {
+            let [from, to] = match before {
+                true => [near[0], near[1]],
+                false => [near[1], near[2]],
             };
-            let share = share as f32;
-            let hz = pitch[from] * (1.0 - share) + pitch[to] * share;
-            let most = match hz > VOICED {
-                true => (HIGHEST / hz).floor() + 0.5,
-                false => 0.0,
-            };
-            phase += f64::from(hz.max(VOICED));
-            let t = ((phase / f64::from(RATE)).fract() * std::f64::consts::TAU) as f32;
-            halves.push(t * 0.5);
-            wholes.push(most * t);
-            harmonics.push(most);
+            *height = from * (1.0 - share) + to * share;
+            phase += f64::from(height.max(VOICED));
+            phases.push(phase);
         }
     }
-    pool::parallel_chunks(&mut halves, BLOCK * HOP, |_, part| sin(part));
-    pool::parallel_chunks(&mut wholes, BLOCK * HOP, |_, part| sin(part));
-    let sums = halves.iter().zip(&wholes).zip(&harmonics);
-    sums.map(|((half, whole), most)| {
+    pool::parallel_chunks(&mut heights, BLOCK * HOP, |block, heights| {
+        sum_harmonics(heights, &phases[block * BLOCK * HOP..]);
+    });
+    heights
+}
+
+/// From pitches in Hz to samples. `phases` are turns times the rate.
+fn sum_harmonics(heights: &mut [f32], phases: &[f64]) {
+    // Of each sample half the angle, and the angle times the harmonics and a half; no harmonics without voice.
+    let (mut halves, mut wholes) = (Vec::new(), Vec::new());
+    for (height, phase) in heights.iter_mut().zip(phases) {
+        let hz = *height;
+        *height = match hz > VOICED {
+            true => (HIGHEST / hz).floor() + 0.5,
+            false => 0.0,
+        };
+        let t = ((phase / f64::from(RATE)).fract() * std::f64::consts::TAU) as f32;
+        halves.push(t * 0.5);
+        wholes.push(*height * t);
+    }
+    sin(&mut halves);
+    sin(&mut wholes);
+    for (most, (half, whole)) in heights.iter_mut().zip(halves.iter().zip(&wholes)) {
         let below = half * 2.0;
-        match () {
+        *most = match () {
             () if *most == 0.0 => 0.0,
-            () if below.abs() <= 2e-3 => most - 0.5,
+            () if below.abs() <= 2e-3 => *most - 0.5,
             () => whole / below - 0.5,
-        }
-    })
-    .collect()
+        };
+    }
 }
 
 /// With half a window before and behind, mirrored at the first and last sample.

@@ -1,7 +1,10 @@
 //! Phonemes of other languages, by the program [espeak-ng](https://github.com/espeak-ng/espeak-ng) where it is installed.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -88,7 +91,7 @@ fn parts(sentence: &str) -> Vec<&str> {
 fn phonemes(text: &str, voice: &str) -> Result<String, PipelineError> {
     let program = std::env::var_os(VARIABLE).unwrap_or_else(|| PROGRAM.into());
     let failed = |what: String| PipelineError::InvalidRequest(what);
-    let mut child = Command::new(&program)
+    let child = Command::new(&program)
         .args(["-q", "--ipa", "-b", "1", "-v", voice])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -100,21 +103,62 @@ fn phonemes(text: &str, voice: &str) -> Result<String, PipelineError> {
                  install it (`apt install espeak-ng`, `brew install espeak-ng`) or name it in {VARIABLE}"
             ))
         })?;
+    let said = said_within(child, text, PATIENCE)
+        .map_err(|problem| failed(format!("{PROGRAM} for the language {voice}: {problem}")))?;
+    Ok(plain(&said))
+}
+
+/// How long the program may take for one part of a sentence.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Most bytes that it may say of one.
+const MOST: u64 = 1 << 20;
+
+/// What a program prints of a text; or why it prints nothing. One that takes too long is ended.
+fn said_within(mut child: Child, text: &str, patience: Duration) -> Result<String, String> {
+    let until = Instant::now() + patience;
     if let Some(mut input) = child.stdin.take() {
         // A program that ended early says why below.
         let _ = input.write_all(text.as_bytes());
     }
-    let output = child
-        .wait_with_output()
-        .map_err(|e| failed(format!("{PROGRAM}: {e}")))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next().unwrap_or("it gave no reason");
-        return Err(failed(format!(
-            "{PROGRAM} for the language {voice}: {said}"
-        )));
+    let (out, problems) = (
+        read_aside(child.stdout.take()),
+        read_aside(child.stderr.take()),
+    );
+    let left = || until.saturating_duration_since(Instant::now());
+    let said = out.recv_timeout(left());
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if left().is_zero() || said.is_err() => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("it took longer than {} s", patience.as_secs()));
+            }
+            Ok(None) => thread::sleep(Duration::from_millis(1)),
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    match status.success() {
+        true => Ok(text(said.unwrap_or_default())),
+        false => {
+            let why = text(problems.recv_timeout(left()).unwrap_or_default());
+            Err(why.lines().next().unwrap_or("it gave no reason").to_owned())
+        }
     }
-    Ok(plain(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// All that comes out of a pipe, read by a thread of its own.
+fn read_aside(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        if let Some(pipe) = pipe {
+            let _ = pipe.take(MOST).read_to_end(&mut all);
+        }
+        let _ = sender.send(all);
+    });
+    receiver
 }
 
 /// Without the signs that the program puts between and around phonemes, and where it changes the language.
@@ -144,6 +188,33 @@ mod tests {
         assert_eq!(plain("(en)həlˈoʊ(de)\nvˈɛlt\n"), "həlˈoʊ vˈɛlt");
         assert_eq!(plain("t\u{200d}ʃ"), "tʃ");
         assert_eq!(plain("ɪç"), "ɪc\u{327}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn programs_that_never_end_are_ended() {
+        let run = |script: &str| {
+            let child = Command::new("sh")
+                .args(["-c", script])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn();
+            let Ok(child) = child else {
+                panic!("there is a shell")
+            };
+            said_within(child, "text", Duration::from_secs(1))
+        };
+        assert_eq!(run("cat").as_deref(), Ok("text"));
+        assert_eq!(run("echo so >&2; exit 3"), Err("so".into()));
+        let start = Instant::now();
+        for script in ["sleep 60", "exec 1>&-; sleep 60"] {
+            let Err(problem) = run(script) else {
+                panic!("it never ends")
+            };
+            assert!(problem.contains("longer than 1 s"), "{problem}");
+        }
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 
     #[test]

@@ -124,7 +124,9 @@ pub(super) fn settings(file: &Path) -> Result<Settings, PipelineError> {
 /// The network; `None` where the file is a graph of another kind.
 pub(super) fn network(file: &Path) -> Result<Option<Vits>, PipelineError> {
     let graph = Graph::open(file)?;
-    let mut state = graph.state().map_err(|p| p.at(file))?;
+    let Ok(mut state) = graph.state() else {
+        return Ok(None);
+    };
     let tables = [("enc_p.emb.weight", "input"), ("emb_g.weight", "sid")];
     for (name, input) in tables {
         // Exporters give the tables of numbers other names.

@@ -1,10 +1,12 @@
 //! Voices of [Piper](https://github.com/rhasspy/piper): an `.onnx` file with its settings in `.onnx.json` beside it.
+//! Graphs of other architectures with the same settings speak too, as they stand ([`graph`]).
 //!
 //! English is read by our own reader, whose phonemes are rewritten as the voice learned them; other languages by the
 //! program espeak-ng where it is installed.
 
 mod external;
 mod files;
+mod graph;
 mod symbols;
 
 use std::collections::HashMap;
@@ -20,6 +22,7 @@ use super::timing::{Said, written};
 use super::{PhonemeTime, Piece, SpeechGenerator, each_breath};
 use crate::{PipelineError, Run};
 use files::Settings;
+use graph::GraphVoice;
 
 pub use files::find;
 
@@ -38,9 +41,37 @@ enum Reader {
     External(String),
 }
 
+/// What makes samples.
+enum Network {
+    Vits(Box<Vits>),
+    Graph(GraphVoice),
+}
+
+impl Network {
+    fn load(file: &Path) -> Result<Self, PipelineError> {
+        Ok(match files::network(file)? {
+            Some(vits) => Self::Vits(Box::new(vits)),
+            None => Self::Graph(GraphVoice::load(file)?),
+        })
+    }
+}
+
+/// The numbers of an utterance.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Numbers {
+    /// All of them.
+    pub ids: Vec<u32>,
+    /// How many stand before the first word.
+    pub before: usize,
+    /// How many each of the words has.
+    pub counts: Vec<usize>,
+    /// Symbols that the voice has no number for.
+    pub unknown: Vec<char>,
+}
+
 /// One voice, ready to speak.
 pub struct PiperVoice {
-    network: Vits,
+    network: Network,
     settings: Settings,
     reader: Reader,
     /// Names of the speakers, or of the voice.
@@ -78,11 +109,7 @@ impl PiperVoice {
             None => 0,
             Some(name) => number(name, &voices)?,
         };
-        let network = || {
-            files::network(file)?.ok_or_else(|| {
-                PipelineError::ModelConfig(format!("{} is no voice that is known", file.display()))
-            })
-        };
+        let network = || Network::load(file);
         let (reader, network) = match (language(&settings)?, english) {
             (Language::Other(voice), _) => (Reader::External(voice), network()?),
             (Language::English { .. }, None) => {
@@ -98,6 +125,16 @@ impl PiperVoice {
                 (Reader::English { reader, british }, network)
             }
         };
+        if let Network::Graph(graph) = &network
+            && speaker > 0
+            && !graph.has_speakers()
+        {
+            return Err(PipelineError::ModelConfig(format!(
+                "{} is told of {} speakers, but its graph takes none",
+                file.display(),
+                voices.len()
+            )));
+        }
         Ok(Self {
             network,
             settings,
@@ -136,13 +173,20 @@ impl PiperVoice {
         Ok(breaths(spoken))
     }
 
-    /// The numbers of an utterance, and how many of them each of its words has.
-    pub fn ids(&self, utterance: &Utterance) -> (Vec<u32>, Vec<usize>) {
+    /// The numbers of an utterance.
+    pub fn numbers(&self, utterance: &Utterance) -> Numbers {
         let map = &self.settings.phoneme_id_map;
         let of = |symbol: &str| map.get(symbol).map_or(&[][..], Vec::as_slice);
         let between = of(BETWEEN);
-        let mut ids: Vec<u32> = [of(BEGINNING), between].concat();
-        let mut counts = Vec::with_capacity(utterance.words.len());
+        let mut ids: Vec<u32> = of(BEGINNING).to_vec();
+        // The empty symbol stands between numbers, of which the beginning is one where the voice has it.
+        if !ids.is_empty() {
+            ids.extend_from_slice(between);
+        }
+        let mut all = Numbers {
+            before: ids.len(),
+            ..Numbers::default()
+        };
         let mut buffer = [0; 4];
         for (i, word) in utterance.words.iter().enumerate() {
             let before = ids.len();
@@ -153,12 +197,15 @@ impl PiperVoice {
                 if !numbers.is_empty() {
                     ids.extend_from_slice(numbers);
                     ids.extend_from_slice(between);
+                } else if !symbol.is_whitespace() && !all.unknown.contains(&symbol) {
+                    all.unknown.push(symbol);
                 }
             }
-            counts.push(ids.len() - before);
+            all.counts.push(ids.len() - before);
         }
         ids.extend_from_slice(of(END));
-        (ids, counts)
+        all.ids = ids;
+        all
     }
 
     /// Samples, and the frames of each number, of phonemes by number.
@@ -173,15 +220,22 @@ impl PiperVoice {
         timings: &mut SpeechTimings,
     ) -> Result<(Vec<f32>, Vec<usize>), PipelineError> {
         let start = Instant::now();
-        let params = VitsParams {
-            noise: scales.noise,
-            duration_noise: scales.duration_noise,
-            length: scales.length,
-            speaker: self.speaker,
+        let said = match &self.network {
+            Network::Vits(network) => {
+                let params = VitsParams {
+                    noise: scales.noise,
+                    duration_noise: scales.duration_noise,
+                    length: scales.length,
+                    speaker: self.speaker,
+                };
+                let sound = network.forward(ids, &params, &mut normal(seed))?;
+                (sound.samples, sound.durations)
+            }
+            // How long each number is nobody knows: as long as the others.
+            Network::Graph(graph) => (graph.say(ids, scales, self.speaker)?, vec![1; ids.len()]),
         };
-        let sound = self.network.forward(ids, &params, &mut normal(seed))?;
         timings.model_s += start.elapsed().as_secs_f64();
-        Ok((sound.samples, sound.durations))
+        Ok(said)
     }
 
     /// Phonemes with their times, the empty symbol behind each counted to it.
@@ -223,19 +277,20 @@ impl PiperVoice {
         seed: u64,
         timings: &mut SpeechTimings,
     ) -> Result<Option<Piece>, PipelineError> {
-        let (ids, counts) = self.ids(utterance);
-        if counts.iter().all(|&count| count == 0) {
+        let numbers = self.numbers(utterance);
+        if numbers.counts.iter().all(|&count| count == 0) {
             return Ok(None);
         }
-        let (samples, durations) = self.say(&ids, scales, seed, timings)?;
+        let (samples, durations) = self.say(&numbers.ids, scales, seed, timings)?;
         let frames: usize = durations.iter().sum();
         let rate = f64::from(self.settings.audio.sample_rate);
         let frame = samples.len() as f64 / frames.max(1) as f64 / rate;
+        let skipped = utterance.skipped.iter().chain(&numbers.unknown).copied();
         Ok(Some(Piece {
             samples,
-            words: words(utterance, &counts, &durations, frame),
-            phonemes: self.phonemes(&ids, &durations, frame),
-            skipped: utterance.skipped.clone(),
+            words: words(utterance, &numbers, &durations, frame),
+            phonemes: self.phonemes(&numbers.ids, &durations, frame),
+            skipped: skipped.collect(),
         }))
     }
 }
@@ -243,17 +298,16 @@ impl PiperVoice {
 /// Words of the written text with their times.
 fn words(
     utterance: &Utterance,
-    counts: &[usize],
+    numbers: &Numbers,
     durations: &[usize],
     frame: f64,
 ) -> Vec<WordTime> {
     let mut rest = durations.iter();
     let mut take =
         |count: usize| -> f64 { rest.by_ref().take(count).sum::<usize>() as f64 * frame };
-    // The beginning and the empty symbol behind it.
-    let mut at = take(2);
+    let mut at = take(numbers.before);
     let mut said = Vec::new();
-    for (spoken, &count) in utterance.words.iter().zip(counts) {
+    for (spoken, &count) in utterance.words.iter().zip(&numbers.counts) {
         let start = at;
         at += take(count);
         said.push(Said {
@@ -359,24 +413,22 @@ impl SpeechGenerator for PiperVoice {
 
     fn complete(&self, request: &SpeechRequest) -> Result<SpeechRequest, PipelineError> {
         let voice = match &request.voice {
-            None => self.voices.get(self.speaker).cloned(),
+            None => None,
             Some(name) => Some(self.voices[number(name, &self.voices)?].clone()),
         };
-        let request = super::complete(
-            self,
-            &SpeechRequest {
-                voice,
-                ..request.clone()
-            },
-        )?;
-        match request.voice.as_ref() == self.voices.get(self.speaker) {
-            true => Ok(request),
-            false => Err(PipelineError::InvalidRequest(format!(
-                "the voice {} was loaded, not {}",
-                self.voices[self.speaker],
-                request.voice.unwrap_or_default()
-            ))),
+        let named = SpeechRequest {
+            voice,
+            ..request.clone()
+        };
+        if let Network::Graph(graph) = &self.network
+            && !graph.has_speed()
+            && request.speed.is_some_and(|speed| speed != 1.0)
+        {
+            return Err(PipelineError::InvalidRequest(
+                "speed: this voice's graph is not told how fast to speak; leave it at 1".into(),
+            ));
         }
+        super::complete(self, &named, &self.voices[self.speaker])
     }
 
     fn stream(

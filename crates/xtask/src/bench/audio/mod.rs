@@ -2,6 +2,10 @@
 //!
 //! A part is a file of this folder and a line of [`PARTS`].
 
+mod hibari;
+mod music;
+mod piper;
+mod voice;
 mod whisper;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +24,7 @@ use crate::smoke::Program;
 
 #[derive(Args)]
 pub struct AudioArgs {
-    /// Parts to measure: whisper; all of them when none is named
+    /// Parts to measure: hibari, piper, music, whisper; all of them when none is named
     parts: Vec<String>,
     /// Threads of both programs
     #[arg(long, default_value_t = 2)]
@@ -70,7 +74,12 @@ trait Part {
 
 type Make = fn(&Setup) -> Result<Box<dyn Part>>;
 
-const PARTS: &[(&str, Make)] = &[("whisper", whisper::make)];
+const PARTS: &[(&str, Make)] = &[
+    ("hibari", hibari::make),
+    ("piper", piper::make),
+    ("music", music::make),
+    ("whisper", whisper::make),
+];
 
 /// What is asked of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
