@@ -1,10 +1,10 @@
 use std::path::Path;
 
-use medley_engine::{PipelineError, Resolved, image, speech};
+use medley_engine::{PipelineError, Resolved, Run, image, speech};
 use medley_types::{Request, SpeechRequest};
 use serde_json::{Value, json};
 
-use crate::app::{self, DEFAULT_SPEECH, prompt_text, with_bar};
+use crate::app::{self, DEFAULT_SPEECH, cancel_token, prompt_text, with_bar};
 use crate::args::Global;
 use crate::bench_args::BenchSpeechArgs;
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
