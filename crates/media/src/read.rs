@@ -218,7 +218,7 @@ pub fn decode_frames(bytes: &[u8], limits: &Limits) -> Result<Vec<Frame>, MediaE
             collect(frames, format, limits)
         }
         Format::WebP => {
-            let decoder = WebPDecoder::new(source).map_err(damaged)?;
+            let mut decoder = WebPDecoder::new(source).map_err(damaged)?;
             limits.check_sides(decoder.dimensions())?;
             if !decoder.has_animation() {
                 return Ok(vec![still_frame(still(
@@ -227,6 +227,11 @@ pub fn decode_frames(bytes: &[u8], limits: &Limits) -> Result<Vec<Frame>, MediaE
                     limits,
                     bytes.len(),
                 )?)]);
+            }
+            if decoder.color_type().has_alpha() {
+                // The decoder takes frames away that ask for it only if it is told what is then seen.
+                let nothing = image::Rgba([0; 4]);
+                decoder.set_background_color(nothing).map_err(damaged)?;
             }
             collect(decoder.into_frames(), format, limits)
         }

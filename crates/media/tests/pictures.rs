@@ -441,3 +441,50 @@ fn planes_are_what_models_give_and_take() {
     );
     assert!(Picture::from_planes(&[0.0; 4], 1, 1).is_err());
 }
+
+/// An animated WebP of frames at even offsets, each taken away before the next.
+fn disposing_webp(side: u32, frames: &[(u32, u32, &Picture)]) -> Vec<u8> {
+    let three = |value: u32| value.to_le_bytes()[..3].to_vec();
+    let chunk =
+        |name: &[u8], body: &[u8]| [name, &(body.len() as u32).to_le_bytes(), body].concat();
+    let (animated, with_opacity, take_away) = (0x02, 0x10, 0x01);
+    let head = [
+        vec![animated | with_opacity, 0, 0, 0],
+        three(side - 1),
+        three(side - 1),
+    ]
+    .concat();
+    let mut body = [
+        b"WEBP".to_vec(),
+        chunk(b"VP8X", &head),
+        chunk(b"ANIM", &[0; 6]),
+    ]
+    .concat();
+    for &(x, y, picture) in frames {
+        let coded = encode(picture, Format::WebP, Origin::Collected).unwrap();
+        let start = coded.windows(4).position(|w| w == b"VP8L").unwrap();
+        let length = u32::from_le_bytes(coded[start + 4..start + 8].try_into().unwrap());
+        let coded = &coded[start..start + 8 + length.next_multiple_of(2) as usize];
+        let (w, h) = (picture.width() - 1, picture.height() - 1);
+        let place = [x / 2, y / 2, w, h, 100].map(three).concat();
+        body.extend(chunk(b"ANMF", &[&place, &[take_away][..], coded].concat()));
+    }
+    chunk(b"RIFF", &body)
+}
+
+#[test]
+fn frames_of_webp_that_are_taken_away_leave_nothing() {
+    let red = Picture::filled(8, 6, [220, 10, 10]).unwrap().to_rgba();
+    let blue = Picture::filled(4, 4, [10, 10, 220]).unwrap().to_rgba();
+    let bytes = disposing_webp(16, &[(0, 0, &red), (6, 4, &blue), (10, 10, &blue)]);
+    let frames = decode_frames(&bytes, &Limits::default()).unwrap();
+    let shown = |i: usize, x: u32, y: u32| {
+        let frame = frames[i].picture.crop(x, y, 1, 1).unwrap();
+        frame.pixels().to_vec()
+    };
+    assert_eq!(shown(0, 2, 2), [220, 10, 10, 255]);
+    assert_eq!(shown(1, 2, 2)[3], 0);
+    assert_eq!(shown(1, 8, 6), [10, 10, 220, 255]);
+    assert_eq!(shown(2, 8, 6)[3], 0);
+    assert_eq!(shown(2, 12, 12), [10, 10, 220, 255]);
+}
