@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 #[derive(Subcommand, Debug, Clone)]
 pub enum DeskCommand {
     /// Make a desk, or set up one anew, and print what puts it into a page
-    Add(DeskAddArgs),
+    Add(Box<DeskAddArgs>),
     /// List the desks
     List,
     /// Take a desk away; what was asked there goes too

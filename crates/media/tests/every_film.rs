@@ -178,7 +178,7 @@ fn found_by_ffmpeg(case: &Case, path: &Path, clip: &Clip) -> Option<Value> {
         assert!((seconds - clip.seconds()).abs() < 0.002, "{said}");
     }
     let raw = by_ffmpeg(path)?;
-    let want: Vec<u8> = clip.frames().iter().flat_map(|frame| even(frame)).collect();
+    let want: Vec<u8> = clip.frames().iter().flat_map(even).collect();
     let gap = mean_gap(&raw, &want);
     let allowed = if case.name.ends_with(".gif") {
         8.0

@@ -25,7 +25,7 @@ async fn models_are_listed_and_found() {
     let tiny =
         json!({ "id": "tiny", "object": "model", "created": 1_700_000_000, "owned_by": "medley" });
     assert_eq!(list["data"][0], tiny);
-    assert_eq!(list["data"].as_array().unwrap().len(), 9);
+    assert_eq!(list["data"].as_array().unwrap().len(), 10);
     assert_eq!(ask(&app, get("/v1/models/tiny")).await.1, tiny);
     let (status, error) = ask(&app, get("/v1/models/hf:none/none")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);

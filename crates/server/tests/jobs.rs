@@ -341,7 +341,7 @@ async fn what_cannot_be_a_job_is_refused_by_its_field() {
     for (body, status, param) in [
         (json!({}), 400, "request"),
         (
-            json!({ "request": { "medium": "video" } }),
+            json!({ "request": { "medium": "smell" } }),
             400,
             "request.medium",
         ),

@@ -317,7 +317,7 @@ async fn functions_and_formats_hold() {
         ),
         (json!({ "input": null }), "input"),
         (
-            json!({ "include": ["file_search_call.results"] }),
+            json!({ "include": ["computer_call_output.output.image_url"] }),
             "include",
         ),
         (json!({ "background": true, "store": false }), "background"),

@@ -210,6 +210,8 @@ fn sized(fields: &Fields, config: &ImageConfig, request: VideoRequest) -> Answer
     }
     Ok(VideoRequest {
         size: Some(sides.map(|side| side / times)),
+        // A size that is drawn would stay as it is.
+        upscale: Some(times),
         ..request
     })
 }

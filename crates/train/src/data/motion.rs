@@ -93,8 +93,8 @@ impl Motion {
                 pose.centre = [0.0, 0.8];
             }
             Self::Shake => {
-                pose.shift = [0.12 * (4.0 * turn).sin(), 0.0];
-                pose.angle = 0.06 * (4.0 * turn).sin();
+                pose.shift = [0.12 * (3.0 * turn).sin(), 0.0];
+                pose.angle = 0.06 * (3.0 * turn).sin();
                 pose.scale = [0.88; 2];
             }
             Self::Float => {
@@ -167,22 +167,20 @@ fn between(picture: &Picture, at: [f64; 2]) -> [f64; 3] {
 
 /// A caption with the word of a motion before what moves: `a red heart` becomes `a beating red heart`.
 pub(super) fn moving_caption(caption: &str, word: &str) -> String {
+    for article in [" icon of a ", " icon of an "] {
+        if let Some((before, after)) = caption.split_once(article) {
+            return format!("{before} icon of a {word} {after}");
+        }
+    }
+    if let Some((before, after)) = caption.split_once(" icon of ") {
+        return format!("{before} icon of {word} {after}");
+    }
     for article in ["a ", "an "] {
-        if let Some(rest) = caption.strip_prefix(article)
-            && !rest.contains(" of a")
-        {
+        if let Some(rest) = caption.strip_prefix(article) {
             return format!("a {word} {rest}");
         }
     }
-    for article in [" of a ", " of an "] {
-        if let Some((before, after)) = caption.split_once(article) {
-            return format!("{before} of a {word} {after}");
-        }
-    }
-    match caption.split_once(" of ") {
-        Some((before, after)) if before.ends_with("icon") => format!("{before} of {word} {after}"),
-        _ => format!("{word} {caption}"),
-    }
+    format!("{word} {caption}")
 }
 
 #[cfg(test)]

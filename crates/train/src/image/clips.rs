@@ -81,7 +81,7 @@ impl ClipSettings {
                                 .next_multiple_of(self.frame_patch)
                                 .min(self.frames - self.frame_patch)
                     }
-                    _ => frame / self.frame_patch % 2 == 0,
+                    _ => (frame / self.frame_patch).is_multiple_of(2),
                 }
             }));
         }

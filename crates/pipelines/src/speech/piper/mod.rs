@@ -44,14 +44,14 @@ enum Reader {
 /// What makes samples.
 enum Network {
     Vits(Box<Vits>),
-    Graph(GraphVoice),
+    Graph(Box<GraphVoice>),
 }
 
 impl Network {
     fn load(file: &Path) -> Result<Self, PipelineError> {
         Ok(match files::network(file)? {
             Some(vits) => Self::Vits(Box::new(vits)),
-            None => Self::Graph(GraphVoice::load(file)?),
+            None => Self::Graph(Box::new(GraphVoice::load(file)?)),
         })
     }
 }
