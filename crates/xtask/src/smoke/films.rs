@@ -64,9 +64,9 @@ pub fn draws(program: &Program) -> Result<()> {
 
 /// What no film can be, in one line each.
 fn refusals(program: &Program, film: &str) -> Result<()> {
-    program.refuses(&["video", "x", "--frames", "17"], 2, &["16 or 32"])?;
-    program.refuses(&["video", "x", "-o", "x.mov"], 2, &["mov"])?;
-    program.refuses(&["video", "x", "--size", "33x33"], 2, &["33x33", "32x32"])?;
+    program.refuses(&["video", "x", "--frames", "17"], 1, &["16 or 32"])?;
+    program.refuses(&["video", "x", "-o", "x.mov"], 1, &["mov"])?;
+    program.refuses(&["video", "x", "--size", "33x33"], 1, &["33x33", "32x32"])?;
     program.refuses(
         &["video", "--init", film],
         2,
