@@ -42,7 +42,7 @@ pub struct DeskAddArgs {
     /// The collection that it answers from [default: the one of its name]
     #[arg(long, short = 'C', value_name = "C")]
     pub collection: Option<String>,
-    /// A site that may show it, such as https://shop.example; may be given several times
+    /// A site that may show it, such as `https://shop.example`; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     pub origin: Vec<String>,
     /// What visitors call it

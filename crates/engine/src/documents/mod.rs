@@ -2,7 +2,7 @@
 //!
 //! Every collection has a table of words of its own (`words_N`, FTS5), so that neither texts nor how often words occur
 //! pass from one to another. Vectors lie beside their passages and are held in memory from the first question on
-//! ([`search`]).
+//! (`search`).
 
 pub mod answer;
 mod encode;

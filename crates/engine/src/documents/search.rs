@@ -83,8 +83,8 @@ impl Documents {
     /// The passages that fit a question best, the best first.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`] where the collection is gone, [`EngineError::BadRequest`] for an encoder that is not its,
-    /// [`EngineError::Encoding`], [`EngineError::Database`].
+    /// [`EngineError::NotFound`](crate::EngineError::NotFound) where the collection is gone, [`EngineError::BadRequest`](crate::EngineError::BadRequest) for an encoder that is not its,
+    /// [`EngineError::Encoding`](crate::EngineError::Encoding), [`EngineError::Database`](crate::EngineError::Database).
     pub fn search(
         &self,
         collection: &Collection,
@@ -185,7 +185,7 @@ impl Documents {
     /// How many passages are held in memory of a collection, which are read where they are not.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`], [`EngineError::Database`].
+    /// [`EngineError::NotFound`](crate::EngineError::NotFound), [`EngineError::Database`](crate::EngineError::Database).
     pub fn warm(&self, collection: &Collection) -> Result<usize> {
         Ok(self.resident(collection)?.len())
     }

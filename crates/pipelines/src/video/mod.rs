@@ -2,7 +2,7 @@
 //!
 //! A model is a folder as pictures have it ([`ImageConfig`]) whose `config.json` says `"medium": "video"` and has a `clip`.
 //! Its frames are drawn together by the loop of pictures; then each is enlarged, and optical flow makes those between
-//! ([`medley_media::film::interpolate`]).
+//! ([`interpolate`](fn@medley_media::film::interpolate)).
 
 mod check;
 

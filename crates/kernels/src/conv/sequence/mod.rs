@@ -103,7 +103,7 @@ impl Conv1d {
         }
     }
 
-    /// Packs the same for the least work: kernels of two to seven taps at points ([`points`]), few outputs as sums over
+    /// Packs the same for the least work: kernels of two to seven taps at points (`points`), few outputs as sums over
     /// lanes. Results are rounded otherwise, by at most −112 dB where those of [`pack`](Self::pack) are by −137 dB, and
     /// an output's last bits depend on where it stands in the sequence.
     pub fn pack_for_speed(

@@ -1,5 +1,5 @@
 //! Voices of [Piper](https://github.com/rhasspy/piper): an `.onnx` file with its settings in `.onnx.json` beside it.
-//! Graphs of other architectures with the same settings speak too, as they stand ([`graph`]).
+//! Graphs of other architectures with the same settings speak too, as they stand (`graph`).
 //!
 //! English is read by our own reader, whose phonemes are rewritten as the voice learned them; other languages by the
 //! program espeak-ng where it is installed.
