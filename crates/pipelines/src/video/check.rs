@@ -22,7 +22,7 @@ pub(super) fn no_clips(config: &ImageConfig) -> PipelineError {
 }
 
 /// As a request for a picture.
-fn still(request: &VideoRequest) -> ImageRequest {
+pub(super) fn still(request: &VideoRequest) -> ImageRequest {
     ImageRequest {
         model: request.model.clone(),
         prompt: request.prompt.clone(),

@@ -149,28 +149,12 @@ impl VideoModel {
 
     /// The request for the frames that are drawn, as that of a picture.
     fn still(&self, request: &VideoRequest) -> ImageRequest {
-        let said = self.clip.rate_in_prompt && !request.prompt.is_empty();
-        let prompt = match said {
-            true => format!(
-                "{}, {}",
-                request.prompt,
-                rate_words(self.drawn_rate(request))
-            ),
-            false => request.prompt.clone(),
-        };
-        ImageRequest {
-            model: request.model.clone(),
-            prompt,
-            negative: request.negative.clone(),
-            size: request.size,
-            steps: request.steps,
-            guidance: request.guidance,
-            sampler: request.sampler.clone(),
-            seed: request.seed,
-            count: 1,
-            upscale: request.upscale,
-            ..ImageRequest::default()
+        let mut still = check::still(request);
+        if self.clip.rate_in_prompt && !still.prompt.is_empty() {
+            let rate = rate_words(self.drawn_rate(request));
+            still.prompt = format!("{}, {rate}", still.prompt);
         }
+        still
     }
 
     /// Drawn frames a second.
