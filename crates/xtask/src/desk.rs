@@ -21,8 +21,14 @@ use crate::smoke::{self, Program};
 /// The questions; the manual itself is Debian's.
 const QUESTIONS: &str = "crates/xtask/desk/questions.json";
 
-/// Files of the manual that are no part of it: what Sphinx adds.
-const LEFT_OUT: [&str; 4] = ["search.html", "genindex.html", "searchindex.js", "_static"];
+/// Files of the manual that are no part of it: what Sphinx adds, and the sources of the same pages.
+const LEFT_OUT: [&str; 5] = [
+    "search.html",
+    "genindex.html",
+    "searchindex.js",
+    "_static",
+    "_sources",
+];
 
 #[derive(Deserialize)]
 struct Questions {
@@ -128,7 +134,7 @@ const REFERENCE: &str = "sentence-transformers==6.2.0";
 fn baseline(program: &Program, home: &Path) -> Result<Value> {
     let venv = Venv::open()?;
     process::run(&mut venv.pip(&["install", "--quiet", REFERENCE])?)?;
-    let weights = program.weights("minilm")?;
+    let weights = program.file_of("minilm", &|path| path.ends_with("model.safetensors"))?;
     let weights = weights.parent().context("weights lie in a folder")?;
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
@@ -228,13 +234,13 @@ fn manual(questions: &Questions) -> Result<PathBuf> {
             .find(|path| path.extension().is_some_and(|e| e == "deb"));
         let deb = deb.context("apt-get left no package")?;
         process::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&folder))?;
-        for name in LEFT_OUT {
-            let path = pages.join(name);
-            if path.is_dir() {
-                std::fs::remove_dir_all(path)?;
-            } else if path.is_file() {
-                std::fs::remove_file(path)?;
-            }
+    }
+    for name in LEFT_OUT {
+        let path = pages.join(name);
+        if path.is_dir() {
+            std::fs::remove_dir_all(path)?;
+        } else if path.is_file() {
+            std::fs::remove_file(path)?;
         }
     }
     Ok(pages)
