@@ -289,7 +289,8 @@ impl Bar {
         }
     }
 
-    fn say(&mut self, text: &str) {
+    /// A line that stays.
+    pub fn say(&mut self, text: &str) {
         match &self.bar {
             Some(bar) if !self.global.quiet => bar.suspend(|| eprintln!("{text}")),
             _ => note(&self.global, text),

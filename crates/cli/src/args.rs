@@ -47,6 +47,8 @@ pub struct Global {
 pub enum Command {
     /// Write text from a prompt
     Text(TextArgs),
+    /// Make every medium from one brief: texts, pictures, music, a voice, a film and a page
+    Create(crate::create_args::CreateArgs),
     /// Talk with a model
     Chat(ChatArgs),
     /// Write, explain, fix or test code
@@ -418,8 +420,8 @@ pub struct ImageArgs {
     /// An adapter for the model's weights; may be given several times
     #[arg(long, value_name = "FILE[:WEIGHT]")]
     pub lora: Vec<String>,
-    /// Make the picture 2 or 4 times as large; 1 leaves it as it was drawn [default: the model's]
-    #[arg(long, value_name = "2|4", allow_negative_numbers = true)]
+    /// Make the picture 2, 4, 8 or 16 times as large; 1 leaves it as it was drawn [default: the model's]
+    #[arg(long, value_name = "2|4|8|16", allow_negative_numbers = true)]
     pub upscale: Option<u32>,
     /// Truncation of a GAN: 1 as trained, 0 its average picture [default: the model's]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]

@@ -64,6 +64,8 @@ pub enum BenchCommand {
     Video(BenchImageArgs),
     /// How good drawn pictures are: near to real ones, what captions say, no copies
     Fidelity(BenchFidelityArgs),
+    /// Which of some captions a picture model draws so that they are recognised
+    Subjects(BenchSubjectsArgs),
     /// Speed of a voice: seconds a text, and until its first sound
     Speech(BenchSpeechArgs),
     /// Music: seconds for a minute of it; with --data what the model has learned, beside its data
@@ -91,6 +93,26 @@ pub enum BenchCommand {
         )]
         context: usize,
     },
+}
+
+/// `medley bench subjects`
+#[derive(Args, Debug, Clone)]
+pub struct BenchSubjectsArgs {
+    /// A text with one caption a line
+    #[arg(long, value_name = "F")]
+    pub file: PathBuf,
+    /// Name in the catalog, file or folder [default: icons]
+    #[arg(long, value_name = "M")]
+    pub model: Option<String>,
+    /// What scores: a name of the catalog or a folder that medley train scorer made
+    #[arg(long, value_name = "M", default_value = "icon-scorer")]
+    pub scorer: String,
+    /// Pictures that are drawn of each
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub count: u32,
+    /// Seed of the first picture of each
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// `medley bench fidelity`

@@ -8,6 +8,7 @@ mod app;
 mod args;
 mod bench_args;
 mod commands;
+mod create_args;
 mod desk_args;
 mod docs_args;
 mod models_args;
@@ -97,6 +98,7 @@ fn run(cli: Cli) -> Outcome {
     app::prepare(&global)?;
     match cli.command {
         Command::Text(args) => commands::text::run(&args, &global),
+        Command::Create(args) => commands::create::run(&args, &global),
         Command::Chat(args) => commands::chat::run(&args, &global),
         Command::Code(args) => commands::code::run(&args, &global),
         Command::Image(args) => commands::image::run(&args, &global),

@@ -181,7 +181,7 @@ fn sizes_and_upscaling() {
         (&["--size", "999999x4"], 2, &["999999x4", "8192"]),
         (&["--size", "0x8"], 2, &["0x8"]),
         (&["--size", "big"], 2, &["WxH"]),
-        (&["--upscale", "3"], 2, &["2 or 4"]),
+        (&["--upscale", "3"], 2, &["2, 4, 8 or 16"]),
     ] {
         desk.refuses(&[&base[..], flags].concat(), code, words);
     }

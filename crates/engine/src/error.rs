@@ -57,6 +57,14 @@ pub enum EngineError {
         /// So many may be.
         limit: usize,
     },
+    /// A brief, a kit or a plan that nothing can be made of.
+    #[error("{field}: {reason}")]
+    Plan {
+        /// The field, work or file.
+        field: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// A request that cannot be kept as a job.
     #[error("{field}: {reason}")]
     BadRequest {
@@ -348,7 +356,9 @@ impl EngineError {
             Self::Database { .. } => ErrorCode::File,
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::TooManyJobs { .. } => ErrorCode::Busy,
-            Self::JobState { .. } | Self::BadRequest { .. } => ErrorCode::InvalidRequest,
+            Self::JobState { .. } | Self::BadRequest { .. } | Self::Plan { .. } => {
+                ErrorCode::InvalidRequest
+            }
             Self::NoHome | Self::Io { .. } | Self::FolderSource { .. } | Self::Document { .. } => {
                 ErrorCode::File
             }

@@ -186,7 +186,7 @@ pub fn default_output(request: &ImageRequest) -> PathBuf {
 }
 
 /// The first words of a text as the stem of a file's name; none where it has no letters.
-pub(crate) fn words_of(text: &str) -> Option<String> {
+pub fn words_of(text: &str) -> Option<String> {
     let mut name = String::new();
     for word in text.split(|c: char| !c.is_alphanumeric()) {
         if word.is_empty() || name.chars().count() + word.chars().count() >= NAME_LENGTH {

@@ -18,6 +18,8 @@ pub mod database;
 #[cfg(feature = "generators")]
 pub mod desk;
 #[cfg(feature = "generators")]
+pub mod director;
+#[cfg(feature = "generators")]
 pub mod doctor;
 #[cfg(feature = "generators")]
 pub mod documents;

@@ -20,6 +20,9 @@ pub const SYNTHETIC: &str =
 
 const COMMENT: &str = "<!-- medley ";
 
+/// What stands before the recipe of a page.
+pub(crate) const SCRIPT: &str = "<script type=\"application/json\" id=\"medley-recipe\">";
+
 /// Writes a file whole or not at all: to a temporary name in the same folder, then renamed.
 ///
 /// # Errors
@@ -80,6 +83,17 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Mark and recipe as the comment at the end of a Markdown file, with an empty line before it.
+pub(crate) fn comment(recipe: Option<&Request>) -> String {
+    let mut mark = json!({ "digitalSourceType": SYNTHETIC });
+    if let Some(recipe) = recipe {
+        mark["recipe"] = json!(recipe);
+    }
+    // `--` would end the comment; JSON can spell it otherwise.
+    let mark = mark.to_string().replace("--", "-\\u002d");
+    format!("\n{COMMENT}{mark} -->\n")
+}
+
 /// Writes a text, with its recipe where one is given, and describes the file.
 ///
 /// # Errors
@@ -95,14 +109,9 @@ pub fn write_text(path: &Path, work: &TextWork, recipe: Option<&Request>) -> Res
             mark["finish_reason"] = json!(work.finish_reason);
             ("application/json", format!("{mark:#}\n"))
         }
-        // `--` would end the comment; JSON can spell it otherwise.
         Some("md") => (
             "text/markdown",
-            format!(
-                "{}\n\n{COMMENT}{} -->\n",
-                work.text,
-                mark.to_string().replace("--", "-\\u002d")
-            ),
+            format!("{}\n{}", work.text, comment(recipe)),
         ),
         _ => ("text/plain", format!("{}\n", work.text)),
     };
@@ -147,6 +156,11 @@ pub(crate) fn mark(path: &Path) -> Result<Option<Value>> {
     let Ok(text) = String::from_utf8(bytes) else {
         return Ok(None);
     };
+    if let Some(at) = text.rfind(SCRIPT) {
+        let inside = text[at + SCRIPT.len()..].split("</script>").next();
+        let recipe: Option<Value> = inside.and_then(|text| serde_json::from_str(text).ok());
+        return Ok(recipe.map(|recipe| json!({ "recipe": recipe, "digitalSourceType": SYNTHETIC })));
+    }
     let inside = match text.rfind(COMMENT) {
         Some(at) => text[at + COMMENT.len()..]
             .trim_end()

@@ -14,6 +14,7 @@
 
 pub mod abc;
 pub mod audio;
+pub mod design;
 mod error;
 mod file;
 pub mod film;

@@ -1,6 +1,7 @@
 //! Requests, events, job states and error codes: what the command line, HTTP, recipes and job rows have in common.
 //! No behaviour lives here.
 
+mod create;
 mod error;
 mod image;
 mod job;
@@ -13,6 +14,7 @@ mod video;
 
 use serde::{Deserialize, Serialize};
 
+pub use create::CreateRequest;
 pub use error::{ErrorCode, ErrorReport};
 pub use image::{
     ImagePlan, ImageRequest, ImageTimings, ImageWork, InitPicture, InputFile, LatentShare, LoraUse,
@@ -43,6 +45,8 @@ pub enum Request {
     Speech(SpeechRequest),
     /// Film.
     Video(VideoRequest),
+    /// One of the works of a brief.
+    Create(CreateRequest),
 }
 
 /// A kind of work, and of model.

@@ -76,6 +76,7 @@ pub fn run(command: BenchCommand, global: &Global) -> Outcome {
         }
         BenchCommand::Image(args) => super::image::bench(&args, global),
         BenchCommand::Video(args) => super::video::bench(&args, global),
+        BenchCommand::Subjects(args) => super::fidelity::subjects(&args, global),
         BenchCommand::Fidelity(args) => super::fidelity::run(&args, global),
         BenchCommand::Embed { model } => {
             let start = Instant::now();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use medley_engine::fidelity::{
-    ClipFidelity, Fidelity, FidelityError, FidelitySettings, Row, measure, measure_clips,
+    ClipFidelity, Fidelity, FidelityError, FidelitySettings, Row, measure, measure_clips, ranks,
 };
 use medley_engine::image::{self, ImageConfig};
 use medley_engine::train::data::Dataset;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::image::{Files, load};
 use crate::app::{Bar, DEFAULT_IMAGE, cancel_token, resolve, store};
 use crate::args::Global;
-use crate::bench_args::BenchFidelityArgs;
+use crate::bench_args::{BenchFidelityArgs, BenchSubjectsArgs};
 use crate::output::{Failure, Outcome, peak_rss, print_json, print_now};
 
 /// Share of groups that the trainers hold out where nothing is said.
@@ -42,6 +42,54 @@ fn held_out(model: &Path) -> Option<f64> {
     let text = std::fs::read_to_string(model.join("training.json")).ok()?;
     let json: Value = serde_json::from_str(&text).ok()?;
     json["training"]["hold_out"].as_f64()
+}
+
+/// `medley bench subjects`
+pub fn subjects(args: &BenchSubjectsArgs, global: &Global) -> Outcome {
+    let scorer = Scorer::open(&resolve(&args.scorer, global)?.path).map_err(trained)?;
+    let text = std::fs::read_to_string(&args.file).map_err(|e| Failure::file(&args.file, e))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let prompts: Vec<String> = lines.map(str::to_owned).collect();
+    if prompts.is_empty() {
+        return Err(Failure::file(&args.file, "it has no captions"));
+    }
+    let model = resolve(args.model.as_deref().unwrap_or(DEFAULT_IMAGE), global)?;
+    let config = image::read_config(&model.path)?;
+    let request = ImageRequest {
+        model: image::recipe_name(&model),
+        prompt: prompts[0].clone(),
+        upscale: Some(1),
+        seed: args.seed,
+        count: 1,
+        ..ImageRequest::default()
+    };
+    let completed = config.complete(&request)?;
+    let generator = load(&model, config, &completed, &Files::default(), global)?;
+    let mut bar = Bar::new(global);
+    let found = ranks(
+        generator.as_ref(),
+        &request,
+        &prompts,
+        &scorer,
+        args.count,
+        &cancel_token(),
+        &mut |done, total| bar.show_steps("draw", done, total),
+    );
+    bar.close();
+    let ranks = found.map_err(failure)?;
+    if global.json {
+        let each = prompts.iter().zip(&ranks);
+        let each: Vec<Value> = each
+            .map(|(caption, rank)| json!({ "caption": caption, "rank": rank }))
+            .collect();
+        return print_json(&json!({ "model": request.model, "captions": each }));
+    }
+    let lines: Vec<String> = prompts
+        .iter()
+        .zip(&ranks)
+        .map(|(caption, rank)| format!("{rank:8.1} {caption}\n"))
+        .collect();
+    Ok(print_now(&lines.concat())?)
 }
 
 /// `medley bench fidelity`

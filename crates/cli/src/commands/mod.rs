@@ -4,6 +4,7 @@ pub mod ask;
 pub mod bench;
 pub mod chat;
 pub mod code;
+pub mod create;
 pub mod desk;
 pub mod docs;
 pub mod docs_bench;

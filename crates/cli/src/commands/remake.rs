@@ -1,19 +1,40 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use medley_engine::director::{self, Folder, Plan};
 use medley_engine::{EngineError, adapter_file, work_file};
 use medley_engine::{image, music, speech, video};
 use medley_types::{
-    ImageRequest, InputFile, LoraUse, MusicRequest, Request, SpeechRequest, TextRequest,
-    VideoRequest,
+    CreateRequest, ImageRequest, InputFile, LoraUse, MusicRequest, Request, SpeechRequest,
+    TextRequest, VideoRequest,
 };
 
 use super::image::{Files, find};
 use crate::app::{load_for, with_adapters};
 use crate::args::{Global, RemakeArgs};
-use crate::output::{Failure, Outcome};
+use crate::output::{Failure, Outcome, note, peak_rss, print_json};
+use serde_json::json;
 
 /// `medley remake`
 pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
+    make(args, global)?;
+    let output = args.output.clone().unwrap_or_else(|| remade(&args.file));
+    if output.extension() != args.file.extension() || !output.is_file() {
+        return Ok(());
+    }
+    let same = image::hash_file(&output)? == image::hash_file(&args.file)?;
+    let said = match same {
+        true => "the same, byte for byte",
+        false => "not the same bytes: another model, machine or version made it",
+    };
+    note(
+        global,
+        &format!("{} and {}: {said}", output.display(), args.file.display()),
+    );
+    Ok(())
+}
+
+fn make(args: &RemakeArgs, global: &Global) -> Outcome {
     match work_file::recipe(&args.file)? {
         Request::Text(request) => {
             if let Some(path) = &args.output {
@@ -35,10 +56,40 @@ pub fn run(args: &RemakeArgs, global: &Global) -> Outcome {
         Request::Music(request) => tune(args, request, global),
         Request::Speech(request) => spoken(args, request, global),
         Request::Video(request) => film(args, request, global),
+        Request::Create(request) => of_brief(args, &request, global),
         _ => Err(Failure::usage(
             "this build makes only texts, pictures, music, speech and films again",
         )),
     }
+}
+
+/// A work of a brief: made again with all that it is made of, in a folder that is gone afterwards.
+fn of_brief(args: &RemakeArgs, request: &CreateRequest, global: &Global) -> Outcome {
+    without_pictures(args, "a work of a brief")?;
+    let output = args.output.clone().unwrap_or_else(|| remade(&args.file));
+    let plan = Plan::read(request.plan.clone()).map_err(|e| Failure::Usage(e.report()))?;
+    let parent = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let folder = tempfile::Builder::new()
+        .prefix(".medley-")
+        .tempdir_in(parent)?;
+    let folder = Folder::open(folder.path()).map(|opened| (opened, folder))?;
+    let director = super::create::of_models(&plan.models, Arc::new(|_| {}), global)?;
+    let file =
+        director::now(director.remake(&folder.0, request)).map_err(super::create::failure)?;
+    let made = folder.0.file(&file);
+    std::fs::rename(&made, &output)?;
+    let mime = director::mime(&file);
+    if global.json {
+        return print_json(&json!({
+            "files": [{ "path": output, "mime": mime }], "model": plan.models,
+            "recipe": medley_types::Request::Create(request.clone()), "peak_rss_bytes": peak_rss(),
+        }));
+    }
+    note(global, &format!("{}", output.display()));
+    Ok(())
 }
 
 fn tune(args: &RemakeArgs, request: MusicRequest, global: &Global) -> Outcome {

@@ -3,6 +3,7 @@
 mod clips;
 mod copies;
 mod sets;
+mod subjects;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use serde::Serialize;
 pub use clips::{ClipFidelity, FrameCopies, Motion, measure_clips};
 pub use copies::{Copies, Nearness};
 use sets::{Set, draw, real};
+pub use subjects::ranks;
 
 /// Captions among which the right one is looked for.
 const AMONG: usize = 100;

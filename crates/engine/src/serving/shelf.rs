@@ -16,6 +16,12 @@ use crate::transcript::{self, Listener};
 use crate::video::{self, VideoGenerator};
 use crate::{Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store, TextModel};
 
+/// The file of a model's folder that lists what it can draw.
+const SUBJECTS: &str = "subjects.txt";
+
+/// Bytes of the largest such list.
+const MOST_SUBJECTS: u64 = 4 << 20;
+
 /// What a model is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -91,6 +97,12 @@ pub trait Shelf: Send + Sync + 'static {
     /// The configuration of a model that makes clips; none of another. May read a small file.
     fn clip_config(&self, _card: &Card) -> Option<ImageConfig> {
         None
+    }
+
+    /// What a model of pictures or clips can draw, as its file `subjects.txt` says: a name a line, words for it behind a tab; none
+    /// of one that does not say. May read a small file.
+    fn subjects(&self, _card: &Card) -> Vec<String> {
+        Vec::new()
     }
 
     /// Whether a language model has a chat template, without which it only goes on with texts; may read a file's head.
@@ -208,6 +220,16 @@ impl Shelf for StoreShelf {
     fn clip_config(&self, card: &Card) -> Option<ImageConfig> {
         let config = image::read_config(&self.path(card).ok()?).ok()?;
         config.clip.is_some().then_some(config)
+    }
+
+    fn subjects(&self, card: &Card) -> Vec<String> {
+        let path = self.path(card).ok().map(|path| path.join(SUBJECTS));
+        let text = path.and_then(|path| crate::image::read_limited(&path, MOST_SUBJECTS).ok());
+        let text = text
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .unwrap_or_default();
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.map(str::to_owned).collect()
     }
 
     fn voices(&self, card: &Card) -> Vec<String> {

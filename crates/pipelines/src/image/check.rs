@@ -74,10 +74,10 @@ pub fn validate(request: &ImageRequest) -> Result<(), PipelineError> {
         within("the weight of a LoRA", lora.weight, -10.0, 10.0)?;
     }
     if let Some(factor) = request.upscale
-        && ![1, 2, 4].contains(&factor)
+        && ![1, 2, 4, 8, 16].contains(&factor)
     {
         return refuse(format!(
-            "pictures are upscaled 2 or 4 times (1 leaves them), not {factor}"
+            "pictures are upscaled 2, 4, 8 or 16 times (1 leaves them), not {factor}"
         ));
     }
     if let Some(truncation) = request.truncation {

@@ -66,8 +66,8 @@ impl Upscaler {
         Ok(enlarged)
     }
 
-    /// A picture with `factor` times longer sides. A network of another factor makes the picture as large as it can, and it
-    /// is then scaled to the size that was asked for.
+    /// A picture with `factor` times longer sides. A network of a smaller factor enlarges again what it made, one of a larger
+    /// factor makes the picture as large as it can, and it is then scaled to the size that was asked for.
     ///
     /// # Errors
     /// [`PipelineError::Cancelled`], [`PipelineError::Model`], [`PipelineError::Media`].
@@ -78,6 +78,10 @@ impl Upscaler {
         run: &mut Run,
     ) -> Result<Picture, PipelineError> {
         let own = self.network.factor();
+        if factor > own && own > 1 {
+            let larger = self.enlarge(picture, own, run)?;
+            return self.enlarge(&larger, factor / own, run);
+        }
         let (width, height) = (picture.width() + 2 * RIM, picture.height() + 2 * RIM);
         let planes = with_rim(picture);
         let (w, h) = (width as usize, height as usize);
@@ -109,6 +113,11 @@ impl Upscaler {
     }
 
     pub(super) fn plan(&self, plan: &mut Plan, width: u32, height: u32, factor: u32, count: f64) {
+        let own = self.network.factor();
+        if factor > own && own > 1 {
+            self.plan(plan, width, height, own, count);
+            return self.plan(plan, width * own, height * own, factor / own, count);
+        }
         if factor == 1 {
             return;
         }

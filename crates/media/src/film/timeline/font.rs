@@ -22,7 +22,7 @@ pub struct Font {
 
 /// How much of each pixel a text covers; rows from top to bottom.
 #[derive(Clone, Debug)]
-pub(super) struct Mask {
+pub(crate) struct Mask {
     pub width: usize,
     pub height: usize,
     pub cover: Vec<u8>,
@@ -71,7 +71,7 @@ impl Font {
     }
 
     /// How wide a line is, in pixels, at `size` pixels a line.
-    pub(super) fn width(&self, text: &str, size: f32) -> f32 {
+    pub(crate) fn width(&self, text: &str, size: f32) -> f32 {
         let Some(face) = self.face() else {
             return 0.0;
         };
@@ -81,7 +81,7 @@ impl Font {
     }
 
     /// A line of text as a mask: as wide as the line, 1.4 times `size` high, the letters' foot at 1.05 times.
-    pub(super) fn line(&self, text: &str, size: f32) -> Mask {
+    pub(crate) fn line(&self, text: &str, size: f32) -> Mask {
         const FOOT: f32 = 1.05;
         const HEIGHT: f32 = 1.4;
         let width = (self.width(text, size).ceil() as usize).clamp(1, 16_384);
@@ -122,7 +122,7 @@ impl Font {
     }
 
     /// The text in lines that are at most `width` pixels wide, where words allow it.
-    pub(super) fn wrap(&self, text: &str, size: f32, width: f32) -> Vec<String> {
+    pub(crate) fn wrap(&self, text: &str, size: f32, width: f32) -> Vec<String> {
         let mut lines = Vec::new();
         for paragraph in text.lines() {
             let mut line = String::new();

@@ -22,9 +22,9 @@
 //! brought to `loudness` (LUFS, EBU R 128), and its peaks are kept below -1.5 dBFS.
 
 mod check;
-mod font;
+pub(crate) mod font;
 mod mix;
-mod paint;
+pub(crate) mod paint;
 mod render;
 mod scene;
 
@@ -123,6 +123,9 @@ pub struct Still {
     /// How another aspect comes to the film's.
     #[serde(default)]
     pub fit: Placing,
+    /// Whether its white becomes the background, as that of a drawing on coloured paper.
+    #[serde(default)]
+    pub multiply: bool,
 }
 
 /// A film within the film.
@@ -140,6 +143,9 @@ pub struct ClipScene {
     /// How another aspect comes to the film's.
     #[serde(default)]
     pub fit: Placing,
+    /// Whether its white becomes the background.
+    #[serde(default)]
+    pub multiply: bool,
     /// Decibels of its own sound; silent where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,

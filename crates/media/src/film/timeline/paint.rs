@@ -6,14 +6,14 @@ use crate::picture::{Layout, Picture};
 
 /// A frame that is painted on: height × width × red, green, blue.
 #[derive(Clone, Debug)]
-pub(super) struct Canvas {
+pub(crate) struct Canvas {
     pub width: usize,
     pub height: usize,
     pub pixels: Vec<u8>,
 }
 
 impl Canvas {
-    pub(super) fn filled(width: u32, height: u32, colour: [u8; 3]) -> Self {
+    pub(crate) fn filled(width: u32, height: u32, colour: [u8; 3]) -> Self {
         let (width, height) = (width as usize, height as usize);
         Self {
             width,
@@ -22,7 +22,7 @@ impl Canvas {
         }
     }
 
-    pub(super) fn into_picture(self) -> Result<Picture, MediaError> {
+    pub(crate) fn into_picture(self) -> Result<Picture, MediaError> {
         Picture::new(
             self.width as u32,
             self.height as u32,
@@ -32,7 +32,7 @@ impl Canvas {
     }
 
     /// Goes over into `other` by `part` of 256.
-    pub(super) fn blend(&mut self, other: &[u8], part: u16) {
+    pub(crate) fn blend(&mut self, other: &[u8], part: u16) {
         for (here, &there) in self.pixels.iter_mut().zip(other) {
             let sum = u16::from(*here) * (256 - part) + u16::from(there) * part;
             *here = ((sum + 128) >> 8) as u8;
@@ -40,7 +40,7 @@ impl Canvas {
     }
 
     /// Paints the mask at (`x`, `y`) in `colour`.
-    pub(super) fn stamp(&mut self, mask: &Mask, x: i64, y: i64, colour: [u8; 3]) {
+    pub(crate) fn stamp(&mut self, mask: &Mask, x: i64, y: i64, colour: [u8; 3]) {
         for (row, line) in mask.cover.chunks_exact(mask.width).enumerate() {
             let Some(y) = usize::try_from(y + row as i64)
                 .ok()
@@ -66,7 +66,7 @@ impl Canvas {
     }
 
     /// Darkens a rectangle to `keep` of 256, cut to the frame.
-    pub(super) fn darken(&mut self, x: i64, y: i64, width: i64, height: i64, keep: u16) {
+    pub(crate) fn darken(&mut self, x: i64, y: i64, width: i64, height: i64, keep: u16) {
         let clip = |from: i64, length: i64, side: usize| {
             let end = (from + length).clamp(0, side as i64) as usize;
             (from.clamp(0, side as i64) as usize).min(end)..end
@@ -82,7 +82,7 @@ impl Canvas {
 }
 
 /// The window (`left`, `top`, `width`, `height`) of `source` at the size of the canvas, between pixels by straight lines.
-pub(super) fn window(source: &Picture, [left, top, width, height]: [f64; 4], out: &mut Canvas) {
+pub(crate) fn window(source: &Picture, [left, top, width, height]: [f64; 4], out: &mut Canvas) {
     const ONE: f64 = 256.0;
     let taps = |start: f64, length: f64, count: usize, most: usize| -> Vec<(usize, usize, u32)> {
         let step = length / count as f64;

@@ -6,6 +6,7 @@ use super::check::{colour, place, wrong};
 use super::font::{Font, Mask};
 use super::paint::{Canvas, window};
 use super::{Captions, Placing, Scene, Still, Timeline, Title};
+use crate::design::multiply;
 use crate::error::MediaError;
 use crate::film::clip::Fit;
 use crate::film::read::{FilmReader, Shown, film_limits};
@@ -50,12 +51,22 @@ impl Style {
         Canvas::filled(self.size[0], self.size[1], self.background)
     }
 
-    fn fit(&self, placing: Placing) -> Fit {
+    /// What stands around a picture is white where white becomes the background.
+    fn fit(&self, placing: Placing, multiply: bool) -> Fit {
         match placing {
             Placing::Crop => Fit::Crop,
+            Placing::Pad if multiply => Fit::Pad([255; 3]),
             Placing::Pad => Fit::Pad(self.background),
         }
     }
+}
+
+/// The picture on paper of a colour.
+fn on_paper(picture: Picture, paper: [u8; 3]) -> Result<Picture, MediaError> {
+    let (width, height) = (picture.width(), picture.height());
+    let mut canvas = Canvas::filled(width, height, paper);
+    multiply(&mut canvas.pixels, picture.pixels());
+    canvas.into_picture()
 }
 
 /// What a scene is painted from.
@@ -77,6 +88,8 @@ pub(super) struct ClipPainter {
     repeat: bool,
     fit: Fit,
     size: [u32; 2],
+    /// Where its white becomes this colour.
+    paper: Option<[u8; 3]>,
     /// The frame that is shown, at the film's size, and the one that comes next.
     shown: Option<Picture>,
     next: Option<Shown>,
@@ -118,8 +131,9 @@ impl Painter {
             reader,
             start: clip.start,
             repeat: clip.repeat,
-            fit: style.fit(clip.fit),
+            fit: style.fit(clip.fit, clip.multiply),
             size: style.size,
+            paper: clip.multiply.then_some(style.background),
             shown: None,
             next: None,
             past: 0.0,
@@ -182,8 +196,11 @@ impl ClipPainter {
                     if let Some(picture) = next.filter(|_| !skipped || self.shown.is_none()) {
                         let picture = picture.over([255; 3]);
                         let [width, height] = self.size;
-                        self.shown =
-                            Some(self.fit.apply(&picture, width, height, Filter::Bicubic)?);
+                        let fitted = self.fit.apply(&picture, width, height, Filter::Bicubic)?;
+                        self.shown = Some(match self.paper {
+                            Some(paper) => on_paper(fitted, paper)?,
+                            None => fitted,
+                        });
                     }
                 }
                 None if self.repeat && position >= self.reader.seconds() - SLACK => {
@@ -212,7 +229,12 @@ impl ClipPainter {
 
 /// The picture at the size that the largest zoom asks for, but no larger than it is.
 fn open_still(still: &Still, base: &Path, style: &Style) -> Result<Painter, MediaError> {
-    let picture = read(&place(base, &still.file), &Limits::default())?.over(style.background);
+    let beneath = if still.multiply {
+        [255; 3]
+    } else {
+        style.background
+    };
+    let picture = read(&place(base, &still.file), &Limits::default())?.over(beneath);
     let most = still.zoom[0].max(still.zoom[1]);
     let [width, height] = style.size;
     let finer = f64::from(picture.width()) / f64::from(width);
@@ -220,13 +242,14 @@ fn open_still(still: &Still, base: &Path, style: &Style) -> Result<Painter, Medi
         .min(f64::from(picture.height()) / f64::from(height))
         .clamp(1.0, most);
     let side = |side: u32| (f64::from(side) * scale).round() as u32;
+    let fit = style.fit(still.fit, still.multiply);
+    let fitted = fit.apply(&picture, side(width), side(height), Filter::Lanczos)?;
     Ok(Painter::Still {
-        picture: style.fit(still.fit).apply(
-            &picture,
-            side(width),
-            side(height),
-            Filter::Lanczos,
-        )?,
+        picture: if still.multiply {
+            on_paper(fitted, style.background)?
+        } else {
+            fitted
+        },
         zoom: still.zoom,
         towards: still.towards,
     })

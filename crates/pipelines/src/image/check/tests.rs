@@ -208,7 +208,7 @@ fn what_cannot_be_is_refused_in_one_line() {
                 upscale: Some(3),
                 ..a()
             },
-            "2 or 4",
+            "2, 4, 8 or 16",
         ),
         (
             ImageRequest {
