@@ -253,7 +253,7 @@ mod tests {
     fn every_bundled_kit_makes_a_plan_that_can_be_carried_out() {
         let context = json!({
             "name": "Ember", "what": "a campfire", "thing": "campfire", "audience": "friends",
-            "tone": "warm", "message": "Fire for everyone.", "music": "a jig in D", "clip": "a fire",
+            "tone": "warm", "message": "Fire for everyone.", "music": "a jig in D", "moving": "a beating fire",
             "pictures": ["a fire", "a tent", "a star", "a moon", "a house", "a cat", "a dog", "a tree"],
         });
         for (name, text) in BUNDLED {

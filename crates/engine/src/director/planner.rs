@@ -12,6 +12,9 @@ use super::plan::{Models, Plan, VERSION, wrong};
 use super::stage::{Made, Stage};
 use super::words::dot;
 
+/// What each other thing that a picture is taken for counts beside a cosine.
+const DOUBT: f32 = 0.004;
+
 /// Plans that the language model is asked for; of each field the first that makes sense is taken.
 const ASKED: u64 = 4;
 
@@ -91,11 +94,10 @@ pub(super) async fn plan(
     let mut queries = vec![format!("{}, {what}", read.name), what.clone()];
     queries.extend(ideas.iter().flat_map(|i| i.things.iter().take(2).cloned()));
     let pictures = nearest(stage, &models.image, &queries, kit.pictures, &thing).await?;
-    let clip = nearest(stage, &models.video, &queries, 1, &thing).await?;
     let palette = swatch(stage, said).await?.palette();
     let context = json!({
         "name": read.name, "what": what, "thing": thing, "audience": audience, "tone": tone, "message": message,
-        "pictures": pictures, "clip": clip[0], "music": music(&tone, seed),
+        "pictures": pictures, "moving": moving(&pictures, &tone), "music": music(&tone, seed),
     });
     let works = kit.works(&context, seed).map_err(|error| error.report())?;
     let plan = Plan {
@@ -191,7 +193,8 @@ fn sound_audience(text: &str) -> bool {
 
 fn sound_message(text: &str) -> bool {
     let words: Vec<&str> = text.trim_end_matches('.').split(' ').collect();
-    (3..=14).contains(&words.len()) && distinct(&words)
+    let first = words.iter().any(|word| ["I", "My", "my", "me"].contains(word));
+    (3..=14).contains(&words.len()) && distinct(&words) && !first
 }
 
 /// Whether no longer word comes twice.
@@ -239,22 +242,27 @@ async fn nearest(
     if subjects.is_empty() || count == 0 {
         return Ok(usual());
     }
-    let described = |line: &String| line.replace('\t', ", ");
+    // By its name, and by its name with words for it.
+    let names = subjects.iter().map(|subject| subject.name.clone());
+    let described = subjects.iter().map(|s| format!("{}, {}", s.name, s.words));
     let texts: Vec<String> = queries
         .iter()
         .cloned()
-        .chain(subjects.iter().map(described))
+        .chain(names)
+        .chain(described)
         .collect();
     let Some(vectors) = stage.embed(&texts).await? else {
         return Ok(usual());
     };
     let (asked, known) = vectors.split_at(queries.len());
-    let near = |vector: &Vec<f32>| {
-        let own = dot(&asked[0], vector).max(dot(&asked[1], vector));
-        let others = asked[2..].iter().map(|query| dot(query, vector));
-        own.max(0.85 * others.fold(f32::MIN, f32::max))
+    let (known, with_words) = known.split_at(subjects.len());
+    let near = |at: usize| {
+        let meant = |query: &Vec<f32>| 0.5 * (dot(query, &known[at]) + dot(query, &with_words[at]));
+        let own = 0.5 * (meant(&asked[0]) + meant(&asked[1]));
+        let others = asked[2..].iter().map(meant);
+        own.max(0.6 * others.fold(f32::MIN, f32::max)) - DOUBT * subjects[at].doubt
     };
-    let scores: Vec<f32> = known.iter().map(near).collect();
+    let scores: Vec<f32> = (0..subjects.len()).map(near).collect();
     let mut chosen: Vec<usize> = Vec::new();
     while chosen.len() < count.min(subjects.len()) {
         // As near as can be, and not what is shown already.
@@ -268,7 +276,7 @@ async fn nearest(
         };
         chosen.push(best);
     }
-    let name = |at: &usize| article(subjects[*at].split('\t').next().unwrap_or(thing));
+    let name = |at: &usize| article(&subjects[*at].name);
     let names: Vec<String> = chosen.iter().map(name).collect();
     Ok(names.iter().cycle().take(count).cloned().collect())
 }
@@ -283,6 +291,20 @@ async fn swatch(stage: &Stage, brief: &str) -> Made<&'static Swatch> {
     let near = |at: &usize| dot(&vectors[0], &vectors[at + 1]);
     let best = (0..SWATCHES.len()).max_by(|a, b| near(a).total_cmp(&near(b)));
     Ok(&SWATCHES[best.unwrap_or(0)])
+}
+
+/// The first of the pictures in a movement that goes with a tone.
+fn moving(pictures: &[String], tone: &str) -> String {
+    let movement = match music(tone, 0).split(' ').nth(1) {
+        Some("gentle") => "floating",
+        Some("bold") => "beating",
+        Some("calm") => "swinging",
+        _ => "bouncing",
+    };
+    let thing = pictures
+        .first()
+        .map_or("", |picture| without_article(picture));
+    article(&format!("{movement} {thing}"))
 }
 
 /// Music that goes with a tone.
@@ -388,5 +410,6 @@ mod tests {
         assert_eq!(plural("bakery in Leeds"), "bakeries");
         assert_eq!(without_article("an owl"), "owl");
         assert_eq!(music("bold and calm", 1), "a bold march in G");
+        assert_eq!(moving(&["an owl".into()], "calm"), "a floating owl");
     }
 }

@@ -13,7 +13,7 @@ use crate::image::{ImageInputs, Images};
 use crate::music::{self, Music, MusicInputs};
 use crate::serving::{
     Card, Composing, Compute, Drawing, Filming, Mailbox, Model, Purpose, Reader, Shelf, Speaking,
-    Texts,
+    Subject, Texts,
 };
 use crate::speech::Speech;
 use crate::video::{self, Video, VideoInputs};
@@ -177,8 +177,8 @@ impl Stage {
         }
     }
 
-    /// What a picture or clip model says that it can draw, line by line; none where it does not say.
-    pub(super) async fn subjects(&self, name: &str) -> Made<Vec<String>> {
+    /// What a picture model says that it draws well; nothing where it does not say.
+    pub(super) async fn subjects(&self, name: &str) -> Made<Vec<Subject>> {
         let card = self.card(name).await?;
         let shelf = self.shelf.clone();
         let read = spawn_blocking(move || shelf.subjects(&card)).await;

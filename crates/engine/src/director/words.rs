@@ -515,7 +515,7 @@ fn repeats(words: &[&str]) -> bool {
     if words.windows(3).any(|run| !runs.insert(run.join(" "))) {
         return true;
     }
-    let long = words.iter().filter(|word| word.len() > 3);
+    let long = words.iter().filter(|word| word.len() > 4);
     let mut counts = std::collections::HashMap::new();
     for word in long {
         *counts.entry(*word).or_insert(0usize) += 1;

@@ -14,6 +14,6 @@ mod worker;
 pub use error::ServingError;
 pub use ledger::{Held, Memory, Totals};
 pub use mailbox::{Mailbox, Part, Reader};
-pub use shelf::{Card, Model, Purpose, Shelf, StoreShelf, load_clips, load_pictures};
+pub use shelf::{Card, Model, Purpose, Shelf, StoreShelf, Subject, load_clips, load_pictures};
 pub use sound::{Composing, Filming, Hear, Speaking};
 pub use worker::{Compute, Drawing, Limits, Listening, Texts};

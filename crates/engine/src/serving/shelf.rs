@@ -22,6 +22,31 @@ const SUBJECTS: &str = "subjects.txt";
 /// Bytes of the largest such list.
 const MOST_SUBJECTS: u64 = 4 << 20;
 
+/// A thing that a model draws well: a line of `subjects.txt`, its fields separated by tabs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// Its name, as captions had it.
+    pub name: String,
+    /// Words that go with it.
+    pub words: String,
+    /// How many of the other things its pictures are taken for first; 0 where it is always recognised.
+    pub doubt: f32,
+}
+
+impl Subject {
+    fn read(line: &str) -> Option<Self> {
+        let mut fields = line.trim().split('\t').map(str::trim);
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let words = fields.next().unwrap_or("");
+        let doubt = fields.next().and_then(|doubt| doubt.parse().ok());
+        Some(Self {
+            name: name.to_owned(),
+            words: words.to_owned(),
+            doubt: doubt.filter(|doubt: &f32| doubt.is_finite()).unwrap_or(0.0),
+        })
+    }
+}
+
 /// What a model is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -99,9 +124,8 @@ pub trait Shelf: Send + Sync + 'static {
         None
     }
 
-    /// What a model of pictures or clips can draw, as its file `subjects.txt` says: a name a line, words for it behind a tab; none
-    /// of one that does not say. May read a small file.
-    fn subjects(&self, _card: &Card) -> Vec<String> {
+    /// What a model of pictures draws well, as its file `subjects.txt` says; nothing where it does not say. May read a small file.
+    fn subjects(&self, _card: &Card) -> Vec<Subject> {
         Vec::new()
     }
 
@@ -222,14 +246,13 @@ impl Shelf for StoreShelf {
         config.clip.is_some().then_some(config)
     }
 
-    fn subjects(&self, card: &Card) -> Vec<String> {
+    fn subjects(&self, card: &Card) -> Vec<Subject> {
         let path = self.path(card).ok().map(|path| path.join(SUBJECTS));
         let text = path.and_then(|path| crate::image::read_limited(&path, MOST_SUBJECTS).ok());
         let text = text
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .unwrap_or_default();
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        lines.map(str::to_owned).collect()
+        text.lines().filter_map(Subject::read).collect()
     }
 
     fn voices(&self, card: &Card) -> Vec<String> {
