@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medley_engine::database::Database;
+use medley_engine::director::Creations;
 use medley_engine::documents::{Documents, Readers};
 use medley_engine::jobs::{self, Jobs, Runner, RunnerHandle};
 use medley_engine::library::Library;
@@ -22,6 +23,7 @@ pub(crate) struct Kept {
     pub(crate) store: Arc<Store>,
     pub(crate) documents: Arc<Documents>,
     pub(crate) database: Arc<Database>,
+    pub(crate) creations: Arc<Creations>,
     runner: RunnerHandle,
 }
 
@@ -42,8 +44,15 @@ impl Kept {
             Responses::new(database.clone()).recover(abandoned)?;
             Documents::new(database.clone(), Readers::Here).recover_attached()?;
         }
+        let creations = Arc::new(Creations::new(&home));
         let store = Arc::new(Store::open(home)?);
-        let runner = Runner::start(jobs.clone(), compute, shelf, store.clone());
+        let runner = Runner::start(
+            jobs.clone(),
+            compute,
+            shelf,
+            store.clone(),
+            creations.clone(),
+        );
         Ok(Self {
             runner: runner.map_err(EngineError::io("begin the jobs of", root))?,
             jobs,
@@ -51,6 +60,7 @@ impl Kept {
             store,
             documents: Arc::new(Documents::new(database.clone(), readers)),
             database,
+            creations,
         })
     }
 

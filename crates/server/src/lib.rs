@@ -8,6 +8,7 @@ mod answer;
 mod anthropic;
 mod ask;
 mod catalog;
+mod creations;
 mod desk;
 mod embeddings;
 mod error;

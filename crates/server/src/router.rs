@@ -25,7 +25,9 @@ use crate::library;
 use crate::metrics;
 use crate::openapi;
 use crate::service::Service;
-use crate::{desk, files, music, rerank, responses, speech, stores, studio, transcripts, videos};
+use crate::{
+    creations, desk, files, music, rerank, responses, speech, stores, studio, transcripts, videos,
+};
 
 /// Media whose generators are not there yet, with their methods.
 pub(crate) const LATER: &[(&str, &[&str])] = &[("/v1/images/variations", &["post"])];
@@ -48,6 +50,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(speech::routes())
         .merge(music::routes())
         .merge(videos::routes())
+        .merge(creations::routes())
         .merge(files::routes())
         .merge(stores::routes())
         .merge(metrics::routes());

@@ -60,6 +60,8 @@ pub enum JobKind {
     Generate,
     /// Fetches a model.
     Pull,
+    /// Makes the works of a brief.
+    Create,
 }
 
 /// How far what is being done is.

@@ -7,6 +7,7 @@
 mod archive;
 mod brief;
 mod captions;
+mod creations;
 mod folder;
 mod kit;
 mod make;
@@ -28,6 +29,7 @@ use tokio::task::JoinSet;
 
 pub use archive::zip;
 pub use brief::Brief;
+pub use creations::{Creation, Creations};
 pub use folder::{Folder, MadeWork, PLAN, Standing, State};
 pub use kit::{Kit, USUAL_KIT, kit_of, kits};
 pub use plan::{Block, BlockKind, FilmScene, Form, Make, Models, Palette, Part, Plan, WorkPlan};

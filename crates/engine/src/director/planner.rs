@@ -193,7 +193,9 @@ fn sound_audience(text: &str) -> bool {
 
 fn sound_message(text: &str) -> bool {
     let words: Vec<&str> = text.trim_end_matches('.').split(' ').collect();
-    let first = words.iter().any(|word| ["I", "My", "my", "me"].contains(word));
+    let first = words
+        .iter()
+        .any(|word| ["I", "My", "my", "me"].contains(word));
     (3..=14).contains(&words.len()) && distinct(&words) && !first
 }
 

@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 
 use super::{End, Jobs, Stop};
 use crate::batch::Prepared;
+use crate::director::Creations;
 use crate::image::{self, Format, ImageGenerator, ImageInputs, Images, Speed};
 use crate::library::NewWork;
 use crate::music::{self, Music, MusicInputs, Target};
@@ -36,10 +37,11 @@ pub(super) struct Tools {
     pub(super) compute: Arc<Compute>,
     pub(super) shelf: Arc<dyn Shelf>,
     pub(super) store: Arc<Store>,
+    pub(super) creations: Arc<Creations>,
 }
 
 /// Why a job came to no work.
-struct Failure(ErrorReport);
+pub(super) struct Failure(pub(super) ErrorReport);
 
 impl From<ErrorReport> for Failure {
     fn from(report: ErrorReport) -> Self {
@@ -88,6 +90,7 @@ impl Tools {
                 _ => Err(internal("the request cannot be read")),
             },
             JobKind::Pull => self.pull(job, stop).await,
+            JobKind::Create => self.create(job, stop).await,
             _ => Err(internal("no job of this kind can be carried out")),
         };
         match made {

@@ -5,6 +5,7 @@
 //! when the next process begins. [`Jobs`] is the one line of truth; a [`Runner`] carries jobs out.
 
 mod carry;
+mod create;
 mod live;
 mod request;
 mod rows;
@@ -45,6 +46,11 @@ pub enum Task {
         model: String,
         /// What it makes.
         medium: Medium,
+    },
+    /// To make the works of a brief.
+    Create {
+        /// The creation, which is kept.
+        id: String,
     },
 }
 
@@ -129,6 +135,10 @@ impl Jobs {
             Task::Pull { model, medium } => {
                 let request = serde_json::json!({ "model": model });
                 (JobKind::Pull, *medium, model.clone(), request)
+            }
+            Task::Create { id } => {
+                let request = serde_json::json!({ "creation": id });
+                (JobKind::Create, Medium::Video, String::new(), request)
             }
         };
         let job = Job {

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::carry::Tools;
 use super::{End, Jobs, Stop};
+use crate::director::Creations;
 use crate::serving::{Compute, Shelf};
 use crate::{Home, Store};
 
@@ -22,14 +23,15 @@ const LOOK: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is carried out beside what: so many texts, which are written in one batch, one picture, one text that is said, one
-/// tune, one clip, and one pull.
-const LANES: [(JobKind, Option<Medium>, usize); 6] = [
+/// tune, one clip, one pull, and the works of one brief.
+const LANES: [(JobKind, Option<Medium>, usize); 7] = [
     (JobKind::Generate, Some(Medium::Text), 4),
     (JobKind::Generate, Some(Medium::Image), 1),
     (JobKind::Generate, Some(Medium::Speech), 1),
     (JobKind::Generate, Some(Medium::Music), 1),
     (JobKind::Generate, Some(Medium::Video), 1),
     (JobKind::Pull, None, 1),
+    (JobKind::Create, None, 1),
 ];
 
 /// Carries jobs out.
@@ -57,6 +59,7 @@ impl Runner {
         compute: Arc<Compute>,
         shelf: Arc<dyn Shelf>,
         store: Arc<Store>,
+        creations: Arc<Creations>,
     ) -> std::io::Result<RunnerHandle> {
         let stopped = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -70,6 +73,7 @@ impl Runner {
                 compute,
                 shelf,
                 store,
+                creations,
             },
         };
         let thread = std::thread::Builder::new()
