@@ -189,6 +189,9 @@ PAST_ORIGINAL = ("llama_dynamic", "llama_yarn", "llama_yarn_tuned", "llama_llama
 # pass turns all of them by the final length: the two differ by design, and both are stored.
 LENGTH_DEPENDENT = ("llama_dynamic", "phi3_longrope")
 
+# Cases that also hold where the first sequence looks: grouped heads, norms on queries and keys, windows and soft caps.
+LOOKS = ("llama", "gemma2", "gemma3_text", "qwen3", "olmo2")
+
 # Settings that the stored logits must depend on: each change has to move some logit by FELT.
 FELT = 1e-2
 MATTERS = {
@@ -266,6 +269,15 @@ def activations(model, tokens, positions) -> dict:
     return seen
 
 
+def attention(model, tokens):
+    """Weights of attention of one sequence: layers, heads, queries, keys."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    seen = model(tokens, output_attentions=True).attentions
+    model.set_attn_implementation(before)
+    return torch.cat(seen).numpy()
+
+
 def check_settings(name: str, config: dict, tokens, expected) -> None:
     """Each setting of MATTERS must show in the logits."""
     for change in MATTERS.get(name, []):
@@ -284,6 +296,8 @@ def make(name: str, config: dict) -> None:
     logits = model(tokens).logits
     arrays = {"input_ids": tokens.numpy(), "logits": logits.numpy(), "positions": np.array(positions)}
     arrays |= activations(model, tokens, positions)
+    if name in LOOKS:
+        arrays["attention"] = attention(model, tokens[:1])
     worst = (cached(model, tokens, 5) - logits).abs().max().item()
     if worst > AGREE:
         raise SystemExit(f"{name}: cached decoding differs by {worst}")

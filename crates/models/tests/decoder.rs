@@ -208,6 +208,36 @@ fn the_plain_composition_that_training_uses_gives_the_same_logits() {
 }
 
 /// Loss and gradients of every parameter by name, after one token is predicted from another.
+/// What each head looks at, beside transformers' own weights; what is read without a cache is what is read with one.
+#[test]
+fn watched_attention_is_that_of_transformers() {
+    for name in ["llama", "gemma2", "gemma3_text", "qwen3", "olmo2"] {
+        let g = golden(name);
+        let tokens = &g.ids[..g.ids.len() / 2];
+        let (logits, layers) = g.model.forward_watched(tokens).unwrap();
+        let read = read(&g.model, &mut g.model.cache(KvType::F32, 64), tokens);
+        let last = &read[read.len() - logits.len()..];
+        assert_close(name, &logits, last, tolerance());
+        let config = g.model.config();
+        let sides = (config.heads, tokens.len(), tokens.len());
+        assert_eq!(layers.len(), config.layers.len(), "{name}");
+        let mut all: Vec<f32> = Vec::new();
+        for weights in &layers {
+            assert_eq!(weights.dims3().unwrap(), sides, "{name}");
+            all.extend(weights.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        }
+        assert_close(name, &all, g.case.f32s("attention").unwrap(), tolerance());
+        for (at, row) in all.chunks_exact(tokens.len()).enumerate() {
+            let later = &row[at % tokens.len() + 1..];
+            assert!(later.iter().all(|&weight| weight == 0.0), "{name}: {row:?}");
+            assert!(
+                (row.iter().sum::<f32>() - 1.0).abs() < 1e-5,
+                "{name}: {row:?}"
+            );
+        }
+    }
+}
+
 fn loss_and_gradients(name: &'static str, compute: Compute) -> (f32, Vec<(String, Vec<f32>)>) {
     let case = Case::open(&format!("decoder/{name}")).unwrap();
     let (config, ids) = (case.config().unwrap(), case.ids("input_ids").unwrap());

@@ -130,8 +130,7 @@ impl Attention {
         angles: &[(Tensor, Tensor)],
         memory: Option<&mut Option<(Tensor, Tensor)>>,
     ) -> Result<Tensor> {
-        let s = &self.spec;
-        let (batch, length, _) = x.dims3()?;
+        let (_, length, _) = x.dims3()?;
         let shape = match &memory {
             None => self.train_shape(length, angles)?,
             Some(_) => None,
@@ -145,6 +144,41 @@ impl Attention {
                 .o_proj
                 .forward(&train::joint_attention(shape, &projected)?);
         }
+        let (q, k, v) = self.projected(x)?;
+        if let Some(shape) = &shape
+            && train::serves(&[&q, &k, &v])
+        {
+            let (q, k) = (q.flatten_from(2)?, k.flatten_from(2)?);
+            return self.o_proj.forward(&train::attention(shape, &q, &k, &v)?);
+        }
+        let (q, mut k, mut v) = self.turned(&q, &k, v, angles)?;
+        if let Some(memory) = memory {
+            if let Some((pk, pv)) = memory.as_ref() {
+                (k, v) = (Tensor::cat(&[pk, &k], 2)?, Tensor::cat(&[pv, &v], 2)?);
+            }
+            *memory = Some((k.clone(), v.clone()));
+        }
+        let weights = self.weights(&q, &k)?;
+        self.mixed(&weights, &v)
+    }
+
+    /// As [`forward_plain`](Self::forward_plain) over a whole sequence, and the weights that it mixes values by: `[batch,
+    /// heads, length, length]`, each row a distribution over the positions that its token sees.
+    pub fn forward_watched(
+        &self,
+        x: &Tensor,
+        angles: &[(Tensor, Tensor)],
+    ) -> Result<(Tensor, Tensor)> {
+        let (q, k, v) = self.projected(x)?;
+        let (q, k, v) = self.turned(&q, &k, v, angles)?;
+        let weights = self.weights(&q, &k)?;
+        Ok((self.mixed(&weights, &v)?, weights))
+    }
+
+    /// Normed queries and keys `[batch, length, heads, head_dim]`, and values `[batch, length, kv_heads × head_dim]`.
+    fn projected(&self, x: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+        let s = &self.spec;
+        let (batch, length, _) = x.dims3()?;
         let split = |y: Tensor, heads: usize| y.reshape((batch, length, heads, s.head_dim));
         let (mut q, mut k) = (self.q_proj.forward(x)?, self.k_proj.forward(x)?);
         let v = self.v_proj.forward(x)?;
@@ -155,17 +189,24 @@ impl Attention {
         if let Some(QkNorm::PerHead(qn, kn)) = &self.qk_norm {
             (q, k) = (qn.forward(&q)?, kn.forward(&k)?);
         }
-        if let Some(shape) = &shape
-            && train::serves(&[&q, &k, &v])
-        {
-            let (q, k) = (q.flatten_from(2)?, k.flatten_from(2)?);
-            return self.o_proj.forward(&train::attention(shape, &q, &k, &v)?);
-        }
-        let v = split(v, s.kv_heads)?.transpose(1, 2)?;
-        (q, k) = (
+        Ok((q, k, v))
+    }
+
+    /// What [`projected`](Self::projected) gave with its rotations, each `[batch, heads, length, head_dim]`.
+    fn turned(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: Tensor,
+        angles: &[(Tensor, Tensor)],
+    ) -> Result<(Tensor, Tensor, Tensor)> {
+        let s = &self.spec;
+        let (batch, length, _) = v.dims3()?;
+        let v = v.reshape((batch, length, s.kv_heads, s.head_dim))?;
+        let [mut q, mut k] = [
             q.transpose(1, 2)?.contiguous()?,
             k.transpose(1, 2)?.contiguous()?,
-        );
+        ];
         if let Some((table, rot_dim, style)) = s.rope {
             let (cos, sin) = &angles[table];
             (q, k) = (
@@ -173,23 +214,26 @@ impl Attention {
                 rotate(&k, cos, sin, rot_dim, style)?,
             );
         }
-        let mut v = v.contiguous()?;
-        if let Some(memory) = memory {
-            if let Some((pk, pv)) = memory.as_ref() {
-                (k, v) = (Tensor::cat(&[pk, &k], 2)?, Tensor::cat(&[pv, &v], 2)?);
-            }
-            *memory = Some((k.clone(), v.clone()));
-        }
-        let total = k.dim(2)?;
+        Ok((q, k, v.transpose(1, 2)?.contiguous()?))
+    }
+
+    /// Keys or values `[batch, kv_heads, total, head_dim]`, once for every query head.
+    fn spread(&self, y: &Tensor) -> Result<Tensor> {
+        let s = &self.spec;
+        let (batch, _, total, _) = y.dims4()?;
         let groups = s.heads / s.kv_heads;
-        let spread = |y: Tensor| -> Result<Tensor> {
-            let y = y
-                .unsqueeze(2)?
-                .expand((batch, s.kv_heads, groups, total, s.head_dim))?;
-            Ok(y.reshape((batch, s.heads, total, s.head_dim))?)
-        };
-        let (k, v) = (spread(k)?, spread(v)?);
-        let mut scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? * f64::from(s.scale))?;
+        let y = y
+            .unsqueeze(2)?
+            .expand((batch, s.kv_heads, groups, total, s.head_dim))?;
+        Ok(y.reshape((batch, s.heads, total, s.head_dim))?)
+    }
+
+    /// `softmax(q kᵀ · scale)` over what each query sees: `[batch, heads, length, total]`.
+    fn weights(&self, q: &Tensor, k: &Tensor) -> Result<Tensor> {
+        let s = &self.spec;
+        let (length, total) = (q.dim(2)?, k.dim(2)?);
+        let k = self.spread(k)?.transpose(2, 3)?.contiguous()?;
+        let mut scores = (q.matmul(&k)? * f64::from(s.scale))?;
         if let Some(cap) = s.softcap {
             scores = ((scores / f64::from(cap))?.tanh()? * f64::from(cap))?;
         }
@@ -198,11 +242,16 @@ impl Attention {
         }
         let peak = scores.max_keepdim(D::Minus1)?.detach();
         let weights = scores.broadcast_sub(&peak)?.exp()?;
-        let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+        Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?)
+    }
+
+    /// The values mixed by their weights, through the output projection: `[batch, length, hidden]`.
+    fn mixed(&self, weights: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let (batch, heads, length, _) = weights.dims4()?;
         let mixed = weights
-            .matmul(&v.contiguous()?)?
+            .matmul(&self.spread(v)?.contiguous()?)?
             .transpose(1, 2)?
-            .reshape((batch, length, s.heads * s.head_dim))?;
+            .reshape((batch, length, heads * self.spec.head_dim))?;
         self.o_proj.forward(&mixed)
     }
 

@@ -318,9 +318,26 @@ impl Decoder {
         let x = self
             .embed(&flat)?
             .reshape((batch, length, self.config.hidden_size))?;
-        let mut none = vec![None; self.layers.len()];
-        let x = self.blocks_plain(x, 0, &mut none, false)?;
+        let x = self.blocks_plain(x, 0, |_, attention, h, angles| {
+            attention.forward_plain(h, angles, None)
+        })?;
         Ok(self.norm.forward(&x)?)
+    }
+
+    /// Reads the tokens of one text without a cache, and says where each looks: the logits `[vocab]` of the token after
+    /// them, and for every layer the weights of attention `[heads, length, length]`, whose rows are distributions over a
+    /// token and those before it.
+    pub fn forward_watched(&self, tokens: &[u32]) -> Result<(Vec<f32>, Vec<Tensor>)> {
+        let x = self.embed(tokens)?.unsqueeze(0)?;
+        let mut seen = Vec::with_capacity(self.layers.len());
+        let x = self.blocks_plain(x, 0, |_, attention, h, angles| {
+            let (mixed, weights) = attention.forward_watched(h, angles)?;
+            seen.push(weights.squeeze(0)?);
+            Ok(mixed)
+        })?;
+        let last = x.narrow(1, tokens.len().saturating_sub(1), 1)?;
+        let logits = self.head(&self.norm.forward(&last)?)?;
+        Ok((logits.flatten_all().and_then(|t| t.to_vec1())?, seen))
     }
 
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {
@@ -401,7 +418,10 @@ impl Decoder {
             .into());
         }
         let x = self.embed(input.tokens)?.unsqueeze(0)?;
-        let x = self.blocks_plain(x, past, input.cache.tensors_mut(), true)?;
+        let memory = input.cache.tensors_mut();
+        let x = self.blocks_plain(x, past, |layer, attention, h, angles| {
+            attention.forward_plain(h, angles, memory.get_mut(layer))
+        })?;
         input.cache.advance(count);
         let rows = match input.wanted {
             Wanted::None => return Ok(Vec::new()),
@@ -413,12 +433,18 @@ impl Decoder {
         Ok(logits.flatten_all().and_then(|t| t.to_vec1())?)
     }
 
+    /// All layers over tensors, where `attend` is told each layer's number, its attention, what that reads and the rotary
+    /// tables of the positions, and gives what it says.
     fn blocks_plain(
         &self,
         mut x: Tensor,
         past: usize,
-        memory: &mut [Option<(Tensor, Tensor)>],
-        keep: bool,
+        mut attend: impl FnMut(
+            usize,
+            &Attention,
+            &Tensor,
+            &[(Tensor, Tensor)],
+        ) -> medley_nn::Result<Tensor>,
     ) -> Result<Tensor> {
         let length = x.dim(1)?;
         let positions: Vec<usize> = (past..past + length).collect();
@@ -430,11 +456,9 @@ impl Decoder {
                 |v: Vec<f32>| Tensor::from_vec(v, (length, rope.spec().rot_dim / 2), &self.device);
             angles.push((table(cos)?, table(sin)?));
         }
-        for (layer, memory) in self.layers.iter().zip(memory) {
+        for (index, layer) in self.layers.iter().enumerate() {
             let h = normed(&x, layer.input_layernorm.as_ref())?;
-            let a = layer
-                .self_attn
-                .forward_plain(&h, &angles, keep.then_some(memory))?;
+            let a = attend(index, &layer.self_attn, &h, &angles)?;
             x = (x + self.added(a, layer.after_attention.as_ref())?)?;
             let m = layer.mlp.forward(&normed(&x, layer.before_mlp.as_ref())?)?;
             x = (x + self.added(m, layer.after_mlp.as_ref())?)?;
