@@ -74,7 +74,7 @@ pub use medley_pipelines::text::batch;
 #[cfg(feature = "generators")]
 pub use medley_pipelines::text::dialect;
 #[cfg(feature = "generators")]
-pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel, adapter_file};
+pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel, Watched, adapter_file};
 #[cfg(feature = "generators")]
 pub use medley_pipelines::{CancelToken, PipelineError, Run, TextGenerator};
 #[cfg(feature = "generators")]

@@ -18,6 +18,7 @@ mod follow;
 mod form;
 mod gate;
 mod images;
+mod inspect;
 mod jobs;
 mod kept;
 mod library;

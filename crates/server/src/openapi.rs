@@ -54,7 +54,6 @@ impl Route {
 
 /// What is said of a route whose generators are not there yet.
 const NOT_YET: &str = "Not served yet: answers 501";
-
 const EVENTS: &str = "text/event-stream";
 
 const ROUTES: &[Route] = &[
@@ -149,6 +148,13 @@ const ROUTES: &[Route] = &[
         "RankedList",
     )
     .takes("RerankRequest"),
+    route(
+        "post",
+        "/v1/inspect/text",
+        "What a language model makes of a text",
+        "Inspection",
+    )
+    .takes("InspectionRequest"),
     route(
         "post",
         "/v1/embeddings",
@@ -446,10 +452,9 @@ pub(crate) async fn serve() -> Json<Document> {
 
 fn paths() -> Paths {
     let mut paths = PathsBuilder::new().build();
-    let later = LATER.iter().flat_map(|(path, methods)| {
-        let methods = methods.iter();
-        methods.map(|method| route(method, path, NOT_YET, "Failure"))
-    });
+    let failing = |method, path| route(method, path, NOT_YET, "Failure");
+    let later = LATER.iter();
+    let later = later.flat_map(|(path, methods)| methods.iter().map(|m| failing(m, path)));
     let later: Vec<Route> = later.collect();
     for route in ROUTES.iter().chain(&later) {
         let method = match route.method {

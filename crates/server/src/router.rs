@@ -20,6 +20,7 @@ use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
 use crate::gate::with_key;
 use crate::images;
+use crate::inspect;
 use crate::jobs;
 use crate::library;
 use crate::metrics;
@@ -46,6 +47,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(library::routes())
         .merge(catalog::routes())
         .merge(images::routes())
+        .merge(inspect::routes())
         .merge(transcripts::routes())
         .merge(speech::routes())
         .merge(music::routes())

@@ -148,6 +148,8 @@ shapes! {
     }
     Ranked { index: u32, relevance_score: f64, document: Option<Value>, }
     RankedList { id: String, object: String, model: String, results: Vec<Ranked>, meta: Value, usage: Value, }
+    InspectionRequest { model: String, prompt: String, candidates: Option<u32>, attention: Option<bool>, }
+    Inspection { object: String, model: String, shape: Value, tokens: Vec<Value>, next: Value, attention: Option<Value>, }
     EmbeddingRequest { model: String, input: Value, encoding_format: Option<String>, dimensions: Option<u32>, }
     EmbeddingList { object: String, data: Vec<Value>, model: String, usage: Value, }
     ImageGeneration {

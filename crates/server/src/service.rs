@@ -18,7 +18,7 @@ use medley_engine::serving::{
 use medley_engine::speech::{Speech, Voices};
 use medley_engine::transcript::Listener;
 use medley_engine::{
-    CancelToken, EmbeddingModel, EngineError, Home, PipelineError, TextModel, Tokenizer,
+    CancelToken, EmbeddingModel, EngineError, Home, PipelineError, TextModel, Tokenizer, Watched,
 };
 use medley_types::{ErrorCode, ErrorReport, Prompt, TextRequest, Transcript};
 use sha2::{Digest, Sha256};
@@ -373,15 +373,35 @@ impl Service {
         Ok(tokens)
     }
 
-    /// Loads the language model of a request and checks what is wanted of it.
-    async fn prepared(&self, wanted: Wanted) -> Answer<Ready> {
-        let card = self.card(&wanted.request.model).await?;
+    /// Loads a language model.
+    async fn writer(&self, id: &str) -> Answer<Arc<TextModel>> {
+        let card = self.card(id).await?;
         if card.purpose != Purpose::Text {
             return Err(wrong_purpose(&card.id, "writes no texts"));
         }
-        let Model::Text(model) = self.load(card).await? else {
-            return Err(ApiError::internal("the model is of another kind"));
-        };
+        match self.load(card).await? {
+            Model::Text(model) => Ok(model),
+            _ => Err(ApiError::internal("the model is of another kind")),
+        }
+    }
+
+    /// Looks into a language model as it reads a text; the model comes with what was seen.
+    pub(crate) async fn watch(
+        &self,
+        id: &str,
+        text: String,
+        likeliest: usize,
+    ) -> Answer<(Arc<TextModel>, Watched)> {
+        let _place = self.places(1)?;
+        let model = self.writer(id).await?;
+        let seen = self.engine.watch(model.clone(), text, likeliest).await;
+        let seen = seen.map_err(|error| ApiError::of_serving(&error, "prompt"))?;
+        Ok((model, seen))
+    }
+
+    /// Loads the language model of a request and checks what is wanted of it.
+    async fn prepared(&self, wanted: Wanted) -> Answer<Ready> {
+        let model = self.writer(&wanted.request.model).await?;
         let preparing = tokio::task::spawn_blocking(move || prepare(model, &wanted));
         let prepared = preparing.await;
         prepared.map_err(|_| ApiError::internal("the request could not be prepared"))?

@@ -391,3 +391,77 @@ async fn models_share_a_budget_and_are_loaded_once() {
     assert_eq!(refused["error"]["code"], "insufficient_memory");
     assert_eq!(refused["error"]["param"], "model");
 }
+
+#[tokio::test]
+async fn a_model_is_looked_into() {
+    let app = app(|_| {});
+    let asked =
+        json!({ "model": "plain", "prompt": "the sea", "attention": true, "candidates": 5 });
+    let seen = good(&app, "/v1/inspect/text", &asked).await;
+    assert_eq!(
+        names(&seen),
+        ["object", "model", "shape", "tokens", "next", "attention"]
+    );
+    let (shape, tokens) = (&seen["shape"], seen["tokens"].as_array().unwrap());
+    let length = |value: &Value| value.as_array().unwrap().len();
+    assert_eq!(length(&seen["attention"]) as u64, shape["layers"]);
+    for layer in seen["attention"].as_array().unwrap() {
+        assert_eq!(length(layer) as u64, shape["heads"]);
+        for head in layer.as_array().unwrap() {
+            assert_eq!(length(head), tokens.len());
+            for (at, row) in head.as_array().unwrap().iter().enumerate() {
+                let weights = row.as_array().unwrap().iter();
+                let sum: f64 = weights.map(|weight| weight.as_f64().unwrap()).sum();
+                assert!(length(row) == at + 1 && (sum - 1.0).abs() < 2e-3, "{row}");
+            }
+        }
+    }
+    // The candidates are those that a completion names, with the same probabilities, and the rest is what is left.
+    let candidates = seen["next"]["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 5);
+    let written = json!({ "model": "plain", "prompt": "the sea", "max_tokens": 1, "logprobs": 5, "temperature": 0 });
+    let written = good(&app, COMPLETIONS, &written).await;
+    let first = &written["choices"][0]["logprobs"]["token_logprobs"][0];
+    let gap = candidates[0]["logprob"].as_f64().unwrap() - first.as_f64().unwrap();
+    assert!(gap.abs() < 1e-3, "{gap}");
+    let mass = |value: &Value| value.as_f64().unwrap().exp();
+    let named: f64 = candidates.iter().map(|one| mass(&one["logprob"])).sum();
+    let rest = seen["next"]["rest"].as_array().unwrap().iter();
+    let rest: f64 = rest
+        .map(|class| mass(&class[0]) * class[1].as_f64().unwrap())
+        .sum();
+    assert!((named + rest - 1.0).abs() < 1e-6, "{named} {rest}");
+    let quiet = json!({ "model": "plain", "prompt": "the sea" });
+    let quiet = good(&app, "/v1/inspect/text", &quiet).await;
+    assert!(quiet.get("attention").is_none());
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_into_is_refused() {
+    let app = app(|_| {});
+    let path = "/v1/inspect/text";
+    for (body, param) in [
+        (json!({ "model": "plain" }), "prompt"),
+        (json!({ "model": "plain", "prompt": "" }), "prompt"),
+        (
+            json!({ "model": "plain", "prompt": "sea ".repeat(100) }),
+            "prompt",
+        ),
+        (json!({ "model": "icons", "prompt": "sea" }), "model"),
+        (
+            json!({ "model": "plain", "prompt": "sea", "candidates": 0 }),
+            "candidates",
+        ),
+        (
+            json!({ "model": "plain", "prompt": "sea", "attention": "yes" }),
+            "attention",
+        ),
+    ] {
+        let (status, answer) = ask(&app, post(path, &body)).await;
+        assert_eq!(
+            (status.as_u16(), &answer["error"]["param"]),
+            (400, &json!(param)),
+            "{answer}"
+        );
+    }
+}

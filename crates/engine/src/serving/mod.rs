@@ -9,6 +9,7 @@ mod mailbox;
 mod shelf;
 mod sound;
 mod texts;
+mod watch;
 mod worker;
 
 pub use error::ServingError;

@@ -15,13 +15,14 @@ use super::mailbox::Mailbox;
 use super::shelf::{Card, Model, Shelf};
 use super::sound::{self, Composing, Filming, Speaking};
 use super::texts::{needs, refuse};
+use super::watch::{Watching, watch};
 use crate::batch::Prepared;
 use crate::image::{ImageGenerator, ImageInputs, Images};
 use crate::music::Music;
 use crate::speech::Speech;
 use crate::transcript::Listener;
 use crate::video::Video;
-use crate::{CancelToken, EmbeddingModel, PipelineError, Run, TextModel};
+use crate::{CancelToken, EmbeddingModel, PipelineError, Run, TextModel, Watched};
 
 /// How often the thread looks whether there is room for a model that waits for it.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -99,6 +100,7 @@ enum Long {
     Speak(Box<Speaking>, Waiting<Speech>),
     Compose(Box<Composing>, Waiting<Music>),
     Film(Box<Filming>, Waiting<Video>),
+    Watch(Watching, Waiting<Watched>),
 }
 
 /// The way to the thread, which ends when this is dropped.
@@ -156,6 +158,26 @@ impl Compute {
     /// Begins to write.
     pub fn write(&self, texts: Texts) -> Result<(), ServingError> {
         self.send(Command::Write(texts))
+    }
+
+    /// What a language model thinks comes after a text, and what it looks at; `likeliest` tokens are named.
+    ///
+    /// # Errors
+    /// As [`TextModel::watch`]; [`ServingError::Failed`] where it fails badly.
+    pub async fn watch(
+        &self,
+        model: Arc<TextModel>,
+        text: String,
+        likeliest: usize,
+    ) -> Result<Watched, ServingError> {
+        let (reply, answer) = oneshot::channel();
+        let watching = Watching {
+            model,
+            text,
+            likeliest,
+        };
+        self.send(Command::Long(Long::Watch(watching, reply)))?;
+        answer.await.map_err(|_| ServingError::Gone)?
     }
 
     /// One vector for each text.
@@ -304,6 +326,7 @@ impl Worker {
             Some(Long::Speak(speaking, reply)) => self.speak(commands, *speaking, reply),
             Some(Long::Compose(composing, reply)) => self.compose(commands, *composing, reply),
             Some(Long::Film(filming, reply)) => self.film(commands, *filming, reply),
+            Some(Long::Watch(watching, reply)) => watch(&watching, reply),
             Some(Long::Draw(drawing, reply)) => {
                 let Drawing {
                     generator,

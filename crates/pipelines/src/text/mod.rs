@@ -11,6 +11,7 @@ pub mod measure;
 mod sequence;
 mod session;
 mod task;
+mod watch;
 mod writer;
 
 use std::sync::{Arc, OnceLock};
@@ -29,6 +30,7 @@ pub use load::LoadOptions;
 pub(crate) use load::read_json;
 pub use session::Session;
 pub use task::{TASKS, Task};
+pub use watch::{WATCHED, Watched};
 
 /// Tokens that a prompt is read by at a time: enough to reuse each weight often, few enough to cancel soon.
 const PREFILL_CHUNK: usize = 256;
