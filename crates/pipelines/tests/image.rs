@@ -225,10 +225,15 @@ fn progress_and_previews_come_as_asked() {
                 width,
                 height,
                 rgb,
+                noisy,
             } => {
                 assert_eq!((*total, *width, *height), (4, 4, 4));
                 // The exact denoiser knows the picture from the first step on.
                 assert!(rgb.len() == 48 && rgb.iter().all(|&byte| byte.abs_diff(191) <= 1));
+                // What it read is the same at the end only.
+                let differs = |a: &u8, b: &u8| a.abs_diff(*b) > 16;
+                let noise = rgb.iter().zip(noisy).filter(|(a, b)| differs(a, b)).count();
+                assert_eq!((noisy.len(), noise == 0), (48, done == total), "{done}");
                 previews.push((*index, *done));
             }
             _ => {}

@@ -223,8 +223,14 @@ async fn a_picture_is_watched_kept_found_and_deleted() {
     let seen = of("preview").pop().unwrap();
     assert_eq!(
         names(&seen),
-        ["job", "index", "done", "total", "width", "height", "image"]
+        [
+            "job", "index", "done", "total", "width", "height", "image", "noisy"
+        ]
     );
+    // On the way what the network reads is not what it sees in it; at the end it is.
+    let first = of("preview").remove(0);
+    assert_ne!(first["image"], first["noisy"]);
+    assert_eq!(seen["image"], seen["noisy"]);
     assert!(
         seen["image"]
             .as_str()

@@ -104,6 +104,9 @@ pub enum Event {
         /// Height × width × 3 bytes; whoever sends the event on gives them a form of their own.
         #[serde(skip)]
         rgb: Vec<u8>,
+        /// What the network reads next, noise and all, in the same form; empty where its samples are no pixels.
+        #[serde(skip)]
+        noisy: Vec<u8>,
     },
     /// It is complete.
     Done,

@@ -436,17 +436,24 @@ fn preview(event: Event) -> Option<Value> {
         width,
         height,
         rgb,
+        noisy,
     } = event
     else {
         return None;
     };
-    let picture = Picture::new(width, height, Layout::Rgb, rgb).ok()?;
-    let origin = Origin::Generated { recipe: None };
-    let png = medley_media::encode(&picture, Format::Png, origin).ok()?;
-    Some(json!({
-        "index": index, "done": done, "total": total, "width": width, "height": height,
-        "image": format!("data:image/png;base64,{}", STANDARD.encode(png)),
-    }))
+    let shown = |rgb| {
+        let picture = Picture::new(width, height, Layout::Rgb, rgb).ok()?;
+        let origin = Origin::Generated { recipe: None };
+        let png = medley_media::encode(&picture, Format::Png, origin).ok()?;
+        Some(format!("data:image/png;base64,{}", STANDARD.encode(png)))
+    };
+    let mut told = json!({
+        "index": index, "done": done, "total": total, "width": width, "height": height, "image": shown(rgb)?,
+    });
+    if !noisy.is_empty() {
+        told["noisy"] = json!(shown(noisy)?);
+    }
+    Some(told)
 }
 
 /// What the user said last.

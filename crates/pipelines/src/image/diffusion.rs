@@ -476,13 +476,20 @@ impl DiffusionGenerator {
             }
             if job.preview_every.is_some_and(|every| steps % every == 0) {
                 let picture = self.preview(job, table.denoised())?;
+                let noisy = match self.autoencoder {
+                    None => self
+                        .preview(job, &table.scale_input(&sample))?
+                        .into_pixels(),
+                    Some(_) => Vec::new(),
+                };
                 run.emit(Event::Preview {
                     index,
                     done: steps,
                     total: table.steps(),
                     width: picture.width(),
                     height: picture.height(),
-                    rgb: picture.pixels().to_vec(),
+                    rgb: picture.into_pixels(),
+                    noisy,
                 });
             }
         }
