@@ -395,8 +395,11 @@ impl Service {
         let _place = self.places(1)?;
         let model = self.writer(id).await?;
         let seen = self.engine.watch(model.clone(), text, likeliest).await;
-        let seen = seen.map_err(|error| ApiError::of_serving(&error, "prompt"))?;
-        Ok((model, seen))
+        let told = |error| match (ApiError::of_serving(&error, "prompt"), error) {
+            (told, ServingError::Pipeline(_)) => told.about("prompt"),
+            (told, _) => told,
+        };
+        Ok((model, seen.map_err(told)?))
     }
 
     /// Loads the language model of a request and checks what is wanted of it.
