@@ -26,7 +26,7 @@ function Nav({ current }) {
   const badge = (page) => (page.id === 'jobs' ? busy : 0);
   const link = (page) => html`<${Link} key=${page.id} page=${page} here=${page.id === current} badge=${badge(page)} onClick=${() => setMore(false)} />`;
   return html`<nav class="nav" aria-label="Pages">
-    <a class="brand" href="#/chat"><img src="assets/icon.svg" width="26" height="26" alt="" /><span>Medley</span></a>
+    <a class="brand" href="#/home"><img src="assets/icon.svg" width="26" height="26" alt="" /><span>Medley</span></a>
     <div class="nav-links">${pages.map((page, index) => html`<div class=${index < IN_BAR ? '' : 'over'} key=${page.id}>${link(page)}</div>`)}
       <button type="button" class="nav-link nav-more" aria-expanded=${more} onClick=${() => setMore(!more)}><${Icon} name="more" size="21" /><span>More</span></button>
     </div>

@@ -9,7 +9,7 @@ export const jobs = state(new Map());
 export const busyJobs = state(0);
 /** Whether this server has jobs: null as long as nobody knows. */
 export const haveJobs = state(null);
-/** Pictures of the way, by job: `Map(job → Map(index → [{done, total, image}]))`. */
+/** Pictures of the way, by job: `Map(job → Map(index → [{done, total, image, noisy}]))`; `noisy` where samples are pixels. */
 export const previews = state(new Map());
 
 const ENDED = new Set(['done', 'failed', 'cancelled']);
@@ -116,12 +116,12 @@ function take(kind, data) {
   }
 }
 
-function addPreview(id, { index = 0, done, total, image }) {
+function addPreview(id, { index = 0, done, total, image, noisy }) {
   previews.set((old) => {
     const all = new Map(old);
     const ways = new Map(all.get(id));
     const frames = ways.get(index) ?? [];
-    if (!frames.some((frame) => frame.done === done)) ways.set(index, [...frames, { done, total, image }]);
+    if (!frames.some((frame) => frame.done === done)) ways.set(index, [...frames, { done, total, image, noisy }]);
     all.set(id, ways);
     return all;
   });

@@ -4,7 +4,7 @@ import { state } from './state.js';
 function read() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
   const [page = '', ...rest] = path.split('/').map(decodeURIComponent);
-  return { page: page || 'chat', rest, query: new URLSearchParams(query) };
+  return { page: page || 'home', rest, query: new URLSearchParams(query) };
 }
 
 export const route = state(read());

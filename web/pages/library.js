@@ -15,7 +15,8 @@ import { Compare, WorkDialog } from '../ui/work.js';
 
 const MEDIA = [['', 'All media'], ['image', 'Pictures'], ['text', 'Texts'], ['speech', 'Speech'], ['music', 'Music'], ['video', 'Films']];
 
-function Card({ work, chosen, choosing, open, choose }) {
+/** A work in small; `open` and `choose` are told which. */
+export function Card({ work, chosen, choosing, open, choose }) {
   const name = work.title || work.prompt || 'Untitled';
   return html`<li class="work-card ${chosen ? 'chosen' : ''}">
     <button type="button" class="plain" aria-pressed=${choosing ? chosen : null} onClick=${(event) => (choosing || event.shiftKey ? choose(work) : open(work))}>

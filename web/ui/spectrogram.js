@@ -1,6 +1,7 @@
 // A sound as a spectrogram: time to the right, pitch upwards to 8 kHz, louder is stronger. Lines stand where words begin, and
-// below them the phonemes with theirs.
-import { html, useEffect, useRef } from '../lib/html.js';
+// below them the phonemes with theirs, and the words themselves.
+import { html, useEffect, useMemo, useRef } from '../lib/html.js';
+import { peaks } from '../lib/sound.js';
 
 const SIZE = 512;
 const HEIGHT = 96;
@@ -28,11 +29,16 @@ function transform(re, im) {
   }
 }
 
-function paint(canvas, samples, rate) {
+const TOP = 8000;
+const mel = (hz) => 2595 * Math.log10(1 + hz / 700);
+const hzOf = (mels) => 700 * (10 ** (mels / 2595) - 1);
+
+/** `ear` spaces frequencies as ears do (mel) instead of evenly. */
+function paint(canvas, samples, rate, ear) {
   const context = canvas.getContext('2d');
   const { width } = canvas;
   const step = samples.length / width;
-  const top = Math.min(SIZE / 2, Math.round((8000 / rate) * SIZE));
+  const top = Math.min(SIZE / 2, Math.round((TOP / rate) * SIZE));
   const levels = new Float32Array(width * HEIGHT);
   let loudest = -200;
   const [re, im] = [new Float32Array(SIZE), new Float32Array(SIZE)];
@@ -44,7 +50,8 @@ function paint(canvas, samples, rate) {
     }
     transform(re, im);
     for (let y = 0; y < HEIGHT; y += 1) {
-      const bin = Math.round((y / HEIGHT) * top);
+      const share = y / HEIGHT;
+      const bin = Math.min(top, Math.round(ear ? (hzOf(share * mel(TOP)) / rate) * SIZE : share * top));
       const level = 10 * Math.log10(re[bin] ** 2 + im[bin] ** 2 + 1e-12);
       levels[x * HEIGHT + y] = level;
       loudest = Math.max(loudest, level);
@@ -62,11 +69,18 @@ function paint(canvas, samples, rate) {
   context.putImageData(picture, 0, 0);
 }
 
-/** `at` is the player's place in seconds, `seek` takes a new one. */
-export function Spectrogram({ samples, rate, words, phonemes = [], at, seek }) {
+/** The outline of a sound, above and below a line in the middle, in a box of 1000 by 100. */
+function outline(samples) {
+  const all = peaks(samples, 500);
+  return all.map((peak, index) => `M${index * 2} ${50 - peak * 48}V${50 + peak * 48}`).join('');
+}
+
+/** `at` is the player's place in seconds, `seek` takes a new one; `wave` adds the waveform above, `labels` the words below. */
+export function Spectrogram({ samples, rate, words, phonemes = [], at, seek, wave, labels, ear }) {
   const canvas = useRef();
   const length = samples.length / rate;
-  useEffect(() => { if (samples.length) paint(canvas.current, samples, rate); }, [samples]);
+  useEffect(() => { if (samples.length) paint(canvas.current, samples, rate, ear); }, [samples, ear]);
+  const line = useMemo(() => (wave ? outline(samples) : ''), [samples, wave]);
   const share = (time) => `${(100 * time) / Math.max(length, 0.01)}%`;
   const go = (event) => {
     const box = event.currentTarget.getBoundingClientRect();
@@ -74,9 +88,11 @@ export function Spectrogram({ samples, rate, words, phonemes = [], at, seek }) {
   };
   const now = words.find((word) => at >= word.start && at < word.end);
   const wide = Math.round(length * 280);
-  return html`<div class="spectrogram-scroll" tabindex="0" role="group" aria-label="The sound as a picture"><div class="spectrogram" style=${{ minWidth: phonemes.length ? `${wide}px` : null }} onClick=${go}>
+  return html`<div class="spectrogram-scroll" tabindex="0" role="group" aria-label="The sound as a picture"><div class=${`spectrogram ${wave ? 'with-wave' : ''} ${labels ? 'with-words' : ''}`} style=${{ minWidth: phonemes.length ? `${wide}px` : null }} onClick=${go}>
+    ${wave && html`<svg class="outline" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true"><path d=${line} /></svg>`}
     <canvas ref=${canvas} width=${Math.min(1600, Math.max(200, Math.round(length * 120)))} height=${HEIGHT} role="img" aria-label=${`Spectrogram of ${words.length} words`}></canvas>
     ${words.map((word, index) => html`<i key=${index} class=${word === now ? 'now' : ''} style=${{ left: share(word.start), width: share(word.end - word.start) }} title=${word.word}></i>`)}
     ${phonemes.map((phoneme, index) => html`<s key=${`p${index}`} class=${at >= phoneme.start && at < phoneme.end ? 'now' : ''} style=${{ left: share(phoneme.start), width: share(phoneme.end - phoneme.start) }}>${phoneme.symbol}</s>`)}
+    ${labels && words.map((word, index) => html`<u key=${`w${index}`} class=${word === now ? 'now' : ''} style=${{ left: share(word.start), width: share(word.end - word.start) }}>${word.word}</u>`)}
     <b style=${{ left: share(at) }}></b></div></div>`;
 }

@@ -22,7 +22,8 @@ static TAGS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
 
 /// Nothing comes from elsewhere, nothing is written into the page as script or style, and no other page shows this one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-    media-src 'self' blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    media-src 'self' blob:; connect-src 'self'; font-src 'self'; \
+    frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The pages, which need no key: they hold nothing but themselves, and ask for the key where the API does.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {

@@ -6,6 +6,8 @@ import re
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from begun import LEARN, create, home, learn_film, learn_language, learn_pictures, learn_sound
+
 
 def name_of_draw(page):
     return page.get_by_role("button", name="Draw", exact=True)
@@ -258,7 +260,7 @@ def accessible(studio, where):
 
 def light(studio):
     """Every page for people who do not see it as others do."""
-    for name in ["chat", "draw", "speak", "music", "listen", "library", "jobs", "models", "settings"]:
+    for name in ["home", "create", "chat", "draw", "speak", "music", "listen", "library", "jobs", *LEARN, "models", "settings"]:
         studio.open(name)
         studio.page.wait_for_timeout(400)
         accessible(studio, f"light {name}")
@@ -278,10 +280,10 @@ def dark(studio):
     studio.last_answer().locator(".token").nth(3).hover()
     studio.shot("dark-chat")
     page.get_by_role("button", name="Look inside").click()
-    for name in ["draw", "speak", "music", "listen", "library", "jobs", "models", "settings"]:
+    for name in ["home", "create", "draw", "speak", "music", "listen", "library", "jobs", *LEARN, "models", "settings"]:
         studio.open(name)
         page.wait_for_timeout(400)
-        studio.shot(f"dark-{name}")
+        studio.shot(f"dark-{name.replace('/', '-')}")
         accessible(studio, f"dark {name}")
     studio.theme("light")
     studio.found["themes"] = ["light", "dark"]
@@ -387,4 +389,4 @@ def listen(studio):
     studio.found["listen"] = {"words": words}
 
 
-FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, video, speak, listen, light, dark]
+FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, video, speak, listen, learn_language, learn_pictures, learn_sound, learn_film, home, light, dark]

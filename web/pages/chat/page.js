@@ -2,6 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../../lib/html.js';
 import { settings } from '../../lib/api.js';
 import { ago, download, fileName } from '../../lib/format.js';
+import { useBegin } from '../../lib/begin.js';
 import { Icon } from '../../lib/icons.js';
 import { getWork, takeRecipe } from '../../lib/library.js';
 import { loadModels, models, serving } from '../../lib/models.js';
@@ -154,6 +155,11 @@ export function Page() {
     say(open, text, open.leaf);
     if (!talk) go(`chat/${open.id}`);
   };
+  useBegin(list && usualModel, (prompt) => {
+    const fresh = newTalk(usualModel);
+    say(fresh, prompt, null);
+    go(`chat/${fresh.id}`, { replace: true });
+  });
   const toggleInside = () => settings.change({ insideOpen: !settings.get().insideOpen });
   const pickModel = (model) => {
     settings.change({ chatModel: model });

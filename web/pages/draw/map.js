@@ -1,14 +1,12 @@
 // A map of what a GAN can draw: four seeds at the corners, and between them the pictures of their mixtures.
 import { html, useEffect, useRef, useState } from '../../lib/html.js';
-import { call, send } from '../../lib/api.js';
 import { randomSeed } from '../../lib/format.js';
-import { outcome, submit, forget } from '../../lib/jobs.js';
+import { outcome, submit } from '../../lib/jobs.js';
 import { Icon } from '../../lib/icons.js';
+import { once } from '../../lib/once.js';
 import { kept, useValue } from '../../lib/state.js';
-import { filePath } from '../../ui/picture.js';
 import { Progress } from '../../ui/controls.js';
 import { complain, toast } from '../../ui/toast.js';
-import { form, shown } from './desk.js';
 
 /** Pictures a side of the map. */
 const SIDE = 5;
@@ -16,39 +14,28 @@ const SIDE = 5;
 const FINE = 4;
 
 const corners = kept('map', { seeds: [11, 22, 33, 44] });
-/** Pictures that were drawn: by request → address of a blob. */
-const drawn = new Map();
 
 /** Weights of the corners at a place: top left, top right, bottom left, bottom right; `x` and `y` are 0 to 1. */
 export function weights(x, y) {
   return [(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y];
 }
 
-function requestAt(seeds, x, y, { model, prompt, truncation }) {
-  const mix = weights(x, y).map((weight, index) => ({ seed: seeds[index], weight: Number(weight.toFixed(4)) })).filter((part) => part.weight > 0);
-  return { medium: 'image', model, seed: seeds[0], mix, ...(prompt.trim() && { prompt: prompt.trim() }), ...(truncation != null && { truncation }) };
+/** The request for a mixture: `parts` are `[seed, weight]`. */
+export function mixture(parts, { model, prompt, truncation }) {
+  const mix = parts.map(([seed, weight]) => ({ seed, weight: Number(weight.toFixed(4)) })).filter((part) => part.weight > 0);
+  return { medium: 'image', model, seed: parts[0][0], mix, ...(prompt.trim() && { prompt: prompt.trim() }), ...(truncation != null && { truncation }) };
 }
 
-/** The picture of a request, which is taken out of the library again: a map is no work. */
-async function picture(request, signal) {
-  const key = JSON.stringify(request);
-  if (drawn.has(key)) return drawn.get(key);
-  const job = await submit(request);
-  const done = await outcome(job.id, signal);
-  if (done.state !== 'done') throw new Error(done.error?.message ?? 'The picture was not drawn.');
-  const [id] = done.works;
-  const blob = await (await send(filePath({ id }))).blob();
-  const url = URL.createObjectURL(blob);
-  drawn.set(key, url);
-  Promise.allSettled([call(`v1/library/${id}`, { method: 'DELETE' }), call(`v1/jobs/${job.id}`, { method: 'DELETE' })]).then(() => forget(job.id));
-  return url;
-}
+/** A map is no work: its pictures are not kept. */
+const picture = async (request) => (await once(request)).url;
 
 const between = (index) => index / (SIDE - 1);
 const fine = (value) => Math.round(value * (SIDE - 1) * FINE) / ((SIDE - 1) * FINE);
 
-export function LatentMap({ model }) {
-  const { prompt, truncation } = useValue(form);
+const requestAt = (seeds, x, y, values) => mixture(weights(x, y).map((weight, index) => [seeds[index], weight]), values);
+
+/** `kept` is told the job of a picture that shall stay in the library. */
+export function LatentMap({ model, prompt, truncation, kept: show }) {
   const { seeds } = useValue(corners);
   const [cells, setCells] = useState([]);
   const [place, setPlace] = useState([0.5, 0.5]);
@@ -70,7 +57,7 @@ export function LatentMap({ model }) {
       const next = async () => {
         while (all.length && !controller.signal.aborted) {
           const index = all.shift();
-          const url = await picture(requestAt(seeds, between(index % SIDE), between(Math.floor(index / SIDE)), values), controller.signal);
+          const url = await picture(requestAt(seeds, between(index % SIDE), between(Math.floor(index / SIDE)), values));
           if (!controller.signal.aborted) setCells((old) => Object.assign([...old], { [index]: url }));
         }
       };
@@ -109,7 +96,7 @@ export function LatentMap({ model }) {
   const keepIt = async () => {
     const job = await submit(requestAt(seeds, fx, fy, values));
     const done = await outcome(job.id);
-    if (done.state === 'done') toast('It is in the library.', { action: { label: 'Show', run: () => { shown.set({ id: job.id }); form.change({ tab: 'picture' }); } } });
+    if (done.state === 'done') toast('It is in the library.', { action: show && { label: 'Show', run: () => show(job.id) } });
   };
   const setSeed = (index) => (event) => corners.change({ seeds: seeds.map((old, at) => (at === index ? Number(event.target.value.replace(/\D/g, '')) : old)) });
   const half = 100 / (2 * SIDE);

@@ -2,6 +2,7 @@
 import { html, useEffect, useState } from '../../lib/html.js';
 import { ApiError, settings } from '../../lib/api.js';
 import { Icon } from '../../lib/icons.js';
+import { useBegin } from '../../lib/begin.js';
 import { jobs } from '../../lib/jobs.js';
 import { getWork, listWorks, takeRecipe } from '../../lib/library.js';
 import { isGan, loadModels, models, serving } from '../../lib/models.js';
@@ -11,7 +12,7 @@ import { Choice, Empty } from '../../ui/controls.js';
 import { Picture, thumbnailPath } from '../../ui/picture.js';
 import { complain } from '../../ui/toast.js';
 import { Compare } from '../../ui/work.js';
-import { draw, fill, form, requestOf, shown } from './desk.js';
+import { draw, fill, form, requestOf, shown, start, usualForm } from './desk.js';
 import { Form } from './form.js';
 import { LatentMap } from './map.js';
 import { Result } from './result.js';
@@ -85,6 +86,13 @@ export function Page() {
     if (values.tab === 'map') form.change({ tab: 'picture' });
     draw(requestOf(values, isGan(model)), values.strength).catch(complain);
   };
+  useBegin(known, (prompt) => {
+    const usual = painters.find((one) => !isGan(one)) ?? painters[0];
+    if (!usual || busy) return;
+    start.set(null);
+    form.set({ ...usualForm, model: usual.name, prompt });
+    draw(requestOf(form.get(), isGan(usual)), null).catch(complain);
+  });
   const gan = isGan(model);
   const map = gan && values.tab === 'map';
   if (known && !painters.length) {
@@ -95,7 +103,7 @@ export function Page() {
     <${Form} painters=${painters} go=${go} busy=${busy} />
     <section class="easel" aria-label="The picture">
       ${gan && html`<${Choice} label="What is shown" value=${values.tab} change=${(tab) => form.change({ tab })} options=${[['picture', 'Picture'], ['map', 'Latent map']]} />`}
-      ${map ? html`<${LatentMap} model=${model} />` : html`
+      ${map ? html`<${LatentMap} model=${model} prompt=${values.prompt} truncation=${values.truncation} kept=${(id) => { shown.set({ id }); form.change({ tab: 'picture' }); }} />` : html`
         ${now.id || now.begun ? html`<${Result} shown=${now} />` : html`<div class="easel-empty"><${Empty} icon="image" title="Nothing drawn yet"><p>Say what is to be seen, then press Draw.</p><//></div>`}
         <${Before} works=${works} current=${now.id} compare=${setComparing} />`}
     </section>

@@ -2,6 +2,7 @@
 import { html, useEffect, useMemo, useRef, useState } from '../../lib/html.js';
 import { call, send } from '../../lib/api.js';
 import { download, fileName, percent, randomSeed, seconds } from '../../lib/format.js';
+import { useBegin } from '../../lib/begin.js';
 import { Icon } from '../../lib/icons.js';
 import { submit } from '../../lib/jobs.js';
 import { takeRecipe } from '../../lib/library.js';
@@ -113,6 +114,7 @@ export function Page() {
     to('music', { replace: true });
   }, [query]);
   const make = async () => {
+    const values = form.get();
     if (!values.prompt.trim() || going || !makers.length) return;
     const stop = new AbortController();
     setGoing(stop);
@@ -125,6 +127,7 @@ export function Page() {
       made.set({ ...told, url: URL.createObjectURL(fileOf(told.audio.data, 'audio/flac')) });
     } catch (error) { if (error.name !== 'AbortError') complain(error); } finally { setGoing(null); }
   };
+  useBegin(known, (prompt) => { form.change({ prompt, seed: '', key: '', seconds: null }); make(); });
   const keys = (event) => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); make(); }
     if (event.key === 'Escape') going?.abort();

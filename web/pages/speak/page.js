@@ -2,6 +2,7 @@
 import { html, useEffect, useRef, useState } from '../../lib/html.js';
 import { send } from '../../lib/api.js';
 import { download, fileName, seconds } from '../../lib/format.js';
+import { useBegin } from '../../lib/begin.js';
 import { Icon } from '../../lib/icons.js';
 import { submit } from '../../lib/jobs.js';
 import { takeRecipe } from '../../lib/library.js';
@@ -81,6 +82,7 @@ export function Page() {
   const own = names.filter((one) => one.model === model?.name);
   const voice = own.some((one) => one.id === values.voice) ? values.voice : '';
   const speak = async () => {
+    const values = form.get();
     if (!model || !values.text.trim() || going) return;
     const stop = new AbortController();
     const sound = player();
@@ -95,6 +97,7 @@ export function Page() {
       await Promise.race([sound.ended(), stopped]);
     } catch (error) { if (error.name !== 'AbortError') complain(error); } finally { sound.stop(); setGoing(null); }
   };
+  useBegin(model, (text) => { form.change({ text }); speak(); });
   const keys = (event) => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); speak(); }
     if (event.key === 'Escape') going?.abort();

@@ -2,6 +2,7 @@
 import { html, useEffect, useMemo, useRef, useState } from '../../lib/html.js';
 import { call, send } from '../../lib/api.js';
 import { download, fileName, randomSeed } from '../../lib/format.js';
+import { useBegin } from '../../lib/begin.js';
 import { Icon } from '../../lib/icons.js';
 import { cancel, ended, jobs, outcome, previews, refresh, wayOf } from '../../lib/jobs.js';
 import { takeRecipe } from '../../lib/library.js';
@@ -142,6 +143,7 @@ export function Page() {
     to('video', { replace: true });
   }, [query]);
   const make = async () => {
+    const values = form.get();
     if (!values.prompt.trim() || going || !makers.length) return;
     try {
       const begun = await call('v1/videos', asked(values, makers));
@@ -152,6 +154,7 @@ export function Page() {
       if (job.state === 'done') { shown.set(await call(`v1/videos/${begun.id}`)); await look(); }
     } catch (error) { complain(error); } finally { setGoing(null); }
   };
+  useBegin(known, (prompt) => { take(null); form.change({ prompt, seed: '' }); make(); });
   const keys = (event) => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); make(); }
   };
