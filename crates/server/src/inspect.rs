@@ -52,6 +52,9 @@ struct Next {
     rest: Vec<(f64, usize)>,
 }
 
+/// Rows of weights, each one longer than that before it.
+type Head = Vec<Vec<f32>>;
+
 /// The model's shape.
 #[derive(Serialize)]
 struct Shape {
@@ -73,7 +76,7 @@ struct Inspection {
     next: Next,
     /// Layers of heads of rows: what a token takes from those up to itself. Left out unless it is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    attention: Option<Vec<Vec<Vec<Vec<f32>>>>>,
+    attention: Option<Vec<Vec<Head>>>,
 }
 
 async fn text(State(service): State<Arc<Service>>, request: Request) -> Answer {
@@ -128,7 +131,7 @@ fn token(tokenizer: &Tokenizer, id: u32) -> Token {
 }
 
 /// The weights without those of later tokens, which are 0.
-fn triangles(seen: &Watched) -> Vec<Vec<Vec<Vec<f32>>>> {
+fn triangles(seen: &Watched) -> Vec<Vec<Head>> {
     let rounded = |weight: &f32| (weight * PARTS).round() / PARTS;
     let head = |weights: &Vec<f32>| {
         let rows = weights.chunks_exact(seen.tokens.len()).enumerate();

@@ -11,6 +11,11 @@ pub const WATCHED: usize = 64;
 /// Width of the classes that unlikely tokens are counted in, in nats.
 const CLASS: f64 = 0.125;
 
+/// Tokens with the logarithms of their probabilities.
+type Named = Vec<(u32, f64)>;
+/// Logarithms of mean probabilities, each with the number of tokens that it is the mean of.
+type Classes = Vec<(f64, usize)>;
+
 /// What was seen.
 #[derive(Clone, Debug)]
 pub struct Watched {
@@ -61,7 +66,7 @@ impl TextModel {
 }
 
 /// The likeliest by number with their log-probabilities, and the classes of all others.
-fn ranked(logits: &[f32], likeliest: usize) -> (Vec<(u32, f64)>, Vec<(f64, usize)>) {
+fn ranked(logits: &[f32], likeliest: usize) -> (Named, Classes) {
     let whole = log_sum_exp(logits);
     let mut all: Vec<(u32, f64)> = (0u32..)
         .zip(logits)
