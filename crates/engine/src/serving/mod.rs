@@ -9,7 +9,6 @@ mod mailbox;
 mod shelf;
 mod sound;
 mod texts;
-mod watch;
 mod worker;
 
 pub use error::ServingError;

@@ -1,5 +1,7 @@
 //! The one thread that computes: it steps through the texts of all models, embeds and draws, a little of everything in turn.
 
+mod watch;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,7 +17,6 @@ use super::mailbox::Mailbox;
 use super::shelf::{Card, Model, Shelf};
 use super::sound::{self, Composing, Filming, Speaking};
 use super::texts::{needs, refuse};
-use super::watch::{Watching, watch};
 use crate::batch::Prepared;
 use crate::image::{ImageGenerator, ImageInputs, Images};
 use crate::music::Music;
@@ -23,6 +24,7 @@ use crate::speech::Speech;
 use crate::transcript::Listener;
 use crate::video::Video;
 use crate::{CancelToken, EmbeddingModel, PipelineError, Run, TextModel, Watched};
+use watch::{Watching, watch};
 
 /// How often the thread looks whether there is room for a model that waits for it.
 const PATIENCE: Duration = Duration::from_millis(20);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::error::ServingError;
+use crate::serving::ServingError;
 use crate::{TextModel, Watched};
 
 /// A language model that is looked into.
