@@ -13,6 +13,14 @@ export function bytes(count) {
   return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
+/** 134515008 → "135 million". */
+export function count(number) {
+  if (number == null) return null;
+  const [size, word] = number >= 1e9 ? [1e9, ' billion'] : number >= 1e6 ? [1e6, ' million'] : [1, ''];
+  const value = number / size;
+  return `${word && value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString()}${word}`;
+}
+
 /** Seconds: "84 ms", "2.3 s", "3 min 5 s". */
 export function seconds(value) {
   if (value == null || Number.isNaN(value)) return '–';

@@ -1,7 +1,7 @@
 // The models: what is here, what can be had, and what lies in memory.
 import { html, useEffect, useState } from '../lib/html.js';
 import { ApiError, call } from '../lib/api.js';
-import { ago, bytes } from '../lib/format.js';
+import { ago, bytes, count } from '../lib/format.js';
 import { cancel, ended, jobs } from '../lib/jobs.js';
 import { Icon } from '../lib/icons.js';
 import { loadModels, models } from '../lib/models.js';
@@ -30,7 +30,7 @@ function Memory({ memory, evict }) {
 function Row({ model, pull, get }) {
   const pulling = pull && !ended(pull);
   const { progress } = pull ?? {};
-  const facts = [model.architecture, model.licence, model.bundled ? 'comes with Medley' : null, !model.installed && model.download_bytes ? `${bytes(model.download_bytes)} to fetch` : null,
+  const facts = [model.architecture, model.parameters && `${count(model.parameters)} parameters`, model.licence, model.bundled ? 'comes with Medley' : null, !model.installed && model.download_bytes ? `${bytes(model.download_bytes)} to fetch` : null,
     model.memory_bytes ? `${bytes(model.memory_bytes)} of memory` : null, model.own ? 'yours' : null];
   return html`<li class="model"><div class="job-line"><span class="model-icon"><${Icon} name=${ICONS[model.medium] ?? 'models'} size="20" /></span>
       <div class="grow"><p class="job-title">${model.name}</p><small class="muted">${facts.filter(Boolean).join(' · ')}</small></div>

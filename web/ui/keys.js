@@ -33,6 +33,7 @@ addEventListener('keydown', (event) => {
 
 const KEYS = [
   ['Everywhere', [['Alt 1 – 9', 'Go to a page'], ['/', 'To the prompt or the search'], ['?', 'This list'], ['Esc', 'Close, or stop what is being made']]],
+  ['Home', [['Enter', 'Make it'], ['Shift Enter', 'New line']]],
   ['Chat', [['Enter', 'Send'], ['Shift Enter', 'New line'], ['Alt N', 'New chat'], ['Alt I', 'Look inside'], ['← →', 'From token to token, inside']]],
   ['Draw', [['Ctrl Enter', 'Draw'], ['← →', 'From step to step'], ['[ ]', 'Smaller and larger brush']]],
 ];

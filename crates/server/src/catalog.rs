@@ -35,6 +35,7 @@ async fn list(State(service): State<Arc<Service>>) -> Answer {
     };
     let cards = service.cards().await?;
     let chatting = service.chatting(&cards).await?;
+    let parameters = service.parameters(&cards).await?;
     let data = with_kept(&service, move |kept| {
         let installed = kept.store.installed()?;
         let here: HashSet<String> = installed
@@ -54,6 +55,7 @@ async fn list(State(service): State<Arc<Service>>) -> Answer {
                 "loaded": loaded.contains(&entry.name),
                 "memory_bytes": if known == 0 { entry.size() / 4 * 5 } else { known },
                 "download_bytes": entry.size(),
+                "parameters": parameters.get(&entry.name),
                 "licence": entry.licence,
                 "bundled": entry.is_bundled(),
                 "served": card.is_some(),
@@ -72,6 +74,7 @@ async fn list(State(service): State<Arc<Service>>) -> Answer {
                 "loaded": loaded.contains(&card.id),
                 "memory_bytes": card.memory,
                 "download_bytes": 0,
+                "parameters": parameters.get(&card.id),
                 "licence": "",
                 "bundled": false,
                 "served": true,

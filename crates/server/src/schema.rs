@@ -460,6 +460,8 @@ shapes! {
         loaded: bool,
         memory_bytes: u64,
         download_bytes: u64,
+        /// Numbers of its weights, where it is here.
+        parameters: Option<u64>,
         licence: String,
         bundled: bool,
         /// Whether requests can be made of it.

@@ -1,6 +1,6 @@
 //! What the handlers share, and the way from a request for texts to their reader.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -276,6 +276,19 @@ impl Service {
         let looking = tokio::task::spawn_blocking(move || {
             let chats = cards.into_iter().filter(|card| shelf.chats(card));
             chats.map(|card| card.id).collect()
+        });
+        looking
+            .await
+            .map_err(|_| ApiError::internal("the models could not be read"))
+    }
+
+    /// How many numbers these models are, by name, where it is known.
+    pub(crate) async fn parameters(&self, cards: &[Card]) -> Answer<HashMap<String, u64>> {
+        let (shelf, cards) = (self.shelf.clone(), cards.to_vec());
+        let looking = tokio::task::spawn_blocking(move || {
+            let counted = |card: Card| Some((shelf.parameters(&card)?, card.id));
+            let all = cards.into_iter().filter_map(counted);
+            all.map(|(count, id)| (id, count)).collect()
         });
         looking
             .await

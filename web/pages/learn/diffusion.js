@@ -3,7 +3,7 @@ import { html, useState } from '../../lib/html.js';
 import { Icon } from '../../lib/icons.js';
 import { isGan, models, serving } from '../../lib/models.js';
 import { useValue } from '../../lib/state.js';
-import { randomSeed } from '../../lib/format.js';
+import { count, randomSeed } from '../../lib/format.js';
 import { Field, Progress, Range } from '../../ui/controls.js';
 import { Steps } from '../../ui/steps.js';
 import { Lesson, Missing, Numbers, Part, Try, took, useFrames, useMaking } from './lesson.js';
@@ -37,6 +37,7 @@ function Two({ model }) {
   const [[first, second], setPrompts] = useState(['a red apple', 'a blue heart']);
   const [seed, setSeed] = useState(7);
   const [steps, setSteps] = useState(20);
+  const [guidance, setGuidance] = useState(null);
   const [shown, setShown] = useState(['a red apple', 'a blue heart']);
   const [one, other] = [useMaking(), useMaking()];
   const going = one.going || other.going;
@@ -47,7 +48,7 @@ function Two({ model }) {
     if (going || !first.trim() || !second.trim()) return;
     setAt(null);
     setShown([first.trim(), second.trim()]);
-    const request = (prompt) => ({ medium: 'image', model: model.name, prompt: prompt.trim(), seed, steps });
+    const request = (prompt) => ({ medium: 'image', model: model.name, prompt: prompt.trim(), seed, steps, ...(guidance != null && { guidance }) });
     await Promise.all([one.run(request(first)), other.run(request(second))]);
   };
   const { recipe, width } = one.found ?? {};
@@ -55,7 +56,8 @@ function Two({ model }) {
     <form class="stack" aria-label="Two prompts, the same noise" onSubmit=${draw}><div class="listen-options">
       <${Field} label="Prompt">${(id) => html`<input id=${id} type="text" data-main value=${first} onInput=${(event) => setPrompts([event.target.value, second])} />`}<//>
       <${Field} label="Another, with the same noise">${(id) => html`<input id=${id} type="text" value=${second} onInput=${(event) => setPrompts([first, event.target.value])} />`}<//>
-      <${Range} label="Steps" min=${1} max=${50} usual=${20} value=${steps} change=${(value) => setSteps(value ?? 20)} /></div>
+      <${Range} label="Steps" min=${1} max=${50} usual=${20} value=${steps} change=${(value) => setSteps(value ?? 20)} />
+      <${Range} label="Guidance" min=${1} max=${10} step=${0.5} usual=${null} value=${guidance} change=${setGuidance} /></div>
       <div class="row"><button class="primary" disabled=${going}><${Icon} name="play" size="17" />Take the noise away</button>
         <button type="button" disabled=${going} onClick=${() => setSeed(randomSeed())}><${Icon} name="dice" size="17" />Other noise (seed ${seed})</button></div></form>
     ${going && html`<${Progress} share=${frames.length ? frames.at(-1).done / frames.at(-1).total : null} label="How far the pictures are" />`}
@@ -63,7 +65,7 @@ function Two({ model }) {
       ${!going && html`<${Steps} frames=${frames} at=${at} setAt=${setAt} />`}`}
     <p>It begins with random numbers, one for each colour of each pixel. The <i>seed</i> decides which, so the same seed is the same noise. At each step the model reads the noisy picture, how noisy it should still be, and your words.
       It answers in which direction the picture lies, and a step is taken that way. From its answer one can also tell what it thinks the whole picture will be: that is on the right.</p>
-    <${Numbers} of=${[['Numbers drawn', recipe && `${recipe.size[0]} × ${recipe.size[1]} × 3`], ['Steps', recipe?.steps], ['Way of stepping', recipe?.sampler], ['Enlarged to', recipe?.upscale > 1 && `${width} pixels a side, by a second model`], ['Time', took(one.found)?.replace('made in ', '')]]} />
+    <${Numbers} of=${[['Parameters', count(model.parameters)], ['Numbers drawn', recipe && `${recipe.size[0]} × ${recipe.size[1]} × 3`], ['Steps', recipe?.steps], ['Guidance', recipe?.guidance], ['Way of stepping', recipe?.sampler], ['Enlarged to', recipe?.upscale > 1 && `${width} pixels a side, by a second model`], ['Time', took(one.found)?.replace('made in ', '')]]} />
     <p class="hint">Large models work on <i>latents</i>: a smaller picture of numbers that another model, an autoencoder, turns into pixels at the end. This one is small enough to work on pixels.</p>
   <//>`;
 }

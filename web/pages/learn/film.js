@@ -1,6 +1,6 @@
 // The space-time model: all frames out of noise at once, what changes between them, and the loop.
 import { html, useEffect, useRef, useState } from '../../lib/html.js';
-import { randomSeed } from '../../lib/format.js';
+import { count, randomSeed } from '../../lib/format.js';
 import { Icon } from '../../lib/icons.js';
 import { models, serving } from '../../lib/models.js';
 import { useValue } from '../../lib/state.js';
@@ -105,7 +105,7 @@ function Live({ model }) {
     ${found && html`<p class="hint">Left, or above: the frames as the model has them at this step, in a loop. Beside it the finished clip: every frame enlarged, and frames between them computed from how things move. Below: all frames side by side, and under each what changes to the next, ${STRONGER} times as strong.</p>`}
     <p>The model works as in the lesson on diffusion, with one thing added: <i>time</i>. The frames lie there as noise, all at once, and in every layer each place looks along the frames: what was here before, what comes after? So they come to show one thing that moves, and not many pictures of it.
       Because the last frame looks at the first one too, the clip has no seam.</p>
-    <${Numbers} of=${[['Frames drawn', strip?.count], ['Each', strip && `${strip.side} × ${strip.side}`], ['Steps', found?.recipe.steps], ['In the clip', found && `${found.recipe.frames} frames at ${found.recipe.fps} a second`], ['Time', took(found)?.replace('made in ', '')]]} /><//>`;
+    <${Numbers} of=${[['Parameters', count(model.parameters)], ['Frames drawn', strip?.count], ['Each', strip && `${strip.side} × ${strip.side}`], ['Steps', found?.recipe.steps], ['In the clip', found && `${found.recipe.frames} frames at ${found.recipe.fps} a second`], ['Time', took(found)?.replace('made in ', '')]]} /><//>`;
 }
 
 export function Page() {

@@ -1,6 +1,6 @@
 // A GAN: the map of what it can draw, two seeds mixed, and truncation.
 import { html, useEffect, useState } from '../../lib/html.js';
-import { randomSeed } from '../../lib/format.js';
+import { count, randomSeed } from '../../lib/format.js';
 import { Icon } from '../../lib/icons.js';
 import { isGan, models, serving } from '../../lib/models.js';
 import { once } from '../../lib/once.js';
@@ -33,9 +33,9 @@ function Row({ requests, label, told, large, captions }) {
 }
 
 /** The way from one seed to another. */
-export function Between({ model, prompt, count = 9, told }) {
+export function Between({ model, prompt, places = 9, told }) {
   const [[from, to], setSeeds] = useState([5, 21]);
-  const shares = Array.from({ length: count }, (_, index) => index / (count - 1));
+  const shares = Array.from({ length: places }, (_, index) => index / (places - 1));
   const requests = shares.map((share) => mixture([[from, 1 - share], [to, share]], { model: model.name, prompt }));
   return html`<${Row} requests=${requests} label="From one seed to the other" told=${told} captions=${shares.map((share) => `${Math.round(100 * share)} %`)} />
     <div class="row"><span class="hint grow">From seed ${from} to seed ${to}</span><button type="button" onClick=${() => setSeeds([randomSeed(), randomSeed()])}><${Icon} name="dice" size="17" />Two other seeds</button></div>`;
@@ -53,7 +53,7 @@ function Live({ model }) {
         The judge learns to find the forgeries, the generator learns to get past it. In the end the judge is thrown away: only the generator is here.</p>
       <p>It has no steps. Numbers go in, a picture comes out, in one pass.</p>
       <form class="row" aria-label="What it draws" onSubmit=${submit}><${Field} label="What it draws">${(id) => html`<input id=${id} type="text" data-main value=${prompt} onInput=${(event) => setPrompt(event.target.value)} />`}<//><button class="bottom"><${Icon} name="play" size="17" />Draw</button></form>
-      <${Numbers} of=${[['Model', model.name], ['Passes', '1'], ['Picture', recipe?.size && `${recipe.size[0]} × ${recipe.size[1]}`], ['Time', took(first)?.replace('made in ', '')]]} />
+      <${Numbers} of=${[['Model', model.name], ['Parameters', count(model.parameters)], ['Passes', '1'], ['Picture', recipe?.size && `${recipe.size[0]} × ${recipe.size[1]}`], ['Time', took(first)?.replace('made in ', '')]]} />
     <//>
     <${Part} title="From one seed to another"><p>The random numbers of a picture are a place: that is called the <i>latent space</i>. Between two places there are others, and the generator has a picture for each. Pictures are not blended here; their numbers are.</p>
       <${Between} model=${model} prompt=${asked} told=${setFirst} /><//>

@@ -1,6 +1,6 @@
 // The language model: tokens, what comes next, and attention.
 import { html, useRef, useState } from '../../lib/html.js';
-import { percent } from '../../lib/format.js';
+import { count, percent } from '../../lib/format.js';
 import { Icon } from '../../lib/icons.js';
 import { models } from '../../lib/models.js';
 import { useValue } from '../../lib/state.js';
@@ -29,10 +29,10 @@ export function Pieces({ tokens, chosen, choose }) {
 }
 
 /** The next tokens as bars: the line says what the model thinks, the bar how often sampling would take it. */
-export function Bars({ shaped, take, count = SHOWN }) {
-  const rows = shaped.rows.slice(0, count);
+export function Bars({ shaped, take, most: shown = SHOWN }) {
+  const rows = shaped.rows.slice(0, shown);
   const most = Math.max(...rows.map(({ p, q }) => Math.max(p, q)), 1e-6);
-  const rest = shaped.rows.slice(count);
+  const rest = shaped.rows.slice(shown);
   const sum = (name) => rest.reduce((total, row) => total + row[name], shaped.others[name]);
   const long = (share) => `${Math.min(100, (100 * share) / most)}%`;
   const bar = ({ p, q }) => html`<span class="next-bar"><i style=${{ width: long(q) }}></i><b style=${{ left: long(p) }}></b></span><span>${percent(q)}</span>`;
@@ -53,12 +53,12 @@ function useWriting(model, text, setText, values) {
   const [stop, setStop] = useState(null);
   const now = useRef(values);
   now.current = values;
-  const write = async (count) => {
+  const write = async (steps) => {
     const controller = new AbortController();
     setStop(controller);
     let written = text;
     try {
-      for (let done = 0; done < count && !controller.signal.aborted; done += 1) {
+      for (let done = 0; done < steps && !controller.signal.aborted; done += 1) {
         const seen = await inspect(model, written, { signal: controller.signal });
         if (seen.tokens.length >= MOST) break;
         const usable = reshape(seen.next, now.current).rows.filter((row) => !row.text.includes('\ufffd'));
@@ -89,7 +89,7 @@ function Live({ model, options, setModel }) {
       ${error && html`<p class="bad" role="alert">${error}</p>`}
       ${seen && html`<${Pieces} tokens=${seen.tokens} chosen=${at} choose=${setChosen} />`}
       <p>The model does not read letters. Its text is cut into <i>tokens</i>: common words are one token, rare ones several, and the space in front belongs to the word (it is shown as ␣). Each is a number out of a fixed list, the vocabulary.</p>
-      <${Numbers} of=${[['Tokens here', seen && `${seen.tokens.length} of at most ${MOST}`], ['In the vocabulary', shape?.vocab_size.toLocaleString()], ['Numbers for each token', shape?.hidden_size.toLocaleString()], ['Layers', shape?.layers],
+      <${Numbers} of=${[['Tokens here', seen && `${seen.tokens.length} of at most ${MOST}`], ['Parameters', count(options.find((one) => one.name === model)?.parameters)], ['In the vocabulary', shape?.vocab_size.toLocaleString()], ['Numbers for each token', shape?.hidden_size.toLocaleString()], ['Layers', shape?.layers],
         ['Heads in each', shape?.heads], ['It could read at once', shape && `${shape.context.toLocaleString()} tokens`]]} />
     <//>
     <${Part} title="2. What comes next">

@@ -22,7 +22,7 @@ function Small({ id, title, what, here, children }) {
 function Words({ model }) {
   const [text, setText] = useState('Once upon a time there was a');
   const { seen } = useInspection(model, text);
-  return html`<p class="sofar">${text}</p>${seen && html`<${Bars} count=${4} shaped=${reshape(seen.next, { temperature: 1, topK: 0, topP: 1 })} take=${(row) => setText((old) => (seen.tokens.length < 40 ? old + row.text : old))} />`}`;
+  return html`<p class="sofar">${text}</p>${seen && html`<${Bars} most=${4} shaped=${reshape(seen.next, { temperature: 1, topK: 0, topP: 1 })} take=${(row) => setText((old) => (seen.tokens.length < 40 ? old + row.text : old))} />`}`;
 }
 
 function Drawn({ model }) {
@@ -62,7 +62,7 @@ export function Page() {
     <div class="smalls">
       <${Small} id="transformer" title="Language model" what="One token after another. Click to go on." here=${writer}><${Words} model=${writer} /><//>
       <${Small} id="diffusion" title="Diffusion" what="All of a picture at once, a little cleaner at every step." here=${drawer}><${Drawn} model=${drawer} /><//>
-      <${Small} id="gan" title="GAN" what="All of a picture in one pass; places between two others." here=${gan}><${Between} model=${gan} prompt="grinning face" count=${4} /><//>
+      <${Small} id="gan" title="GAN" what="All of a picture in one pass; places between two others." here=${gan}><${Between} model=${gan} prompt="grinning face" places=${4} /><//>
       <${Small} id="voice" title="Speech" what="Phonemes, how they sound, and then a wave." here=${voice}><${Said} model=${voice} /><//>
       <${Small} id="film" title="Space-time model" what="All frames at once, looking at each other." here=${film}><${Clip} model=${film} /><//>
     </div>

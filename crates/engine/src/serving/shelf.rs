@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
+use medley_formats::WeightFile;
 use medley_types::{ErrorReport, Medium};
 
 use crate::fetch::{CancelFlag, sha256_file};
@@ -114,6 +115,11 @@ pub trait Shelf: Send + Sync + 'static {
         None
     }
 
+    /// How many numbers a model's weights are, where its files say so; may read their heads.
+    fn parameters(&self, _card: &Card) -> Option<u64> {
+        None
+    }
+
     /// Names of a model's voices, the usual one first; none of one that does not speak or is damaged. May read small files.
     fn voices(&self, _card: &Card) -> Vec<String> {
         Vec::new()
@@ -144,6 +150,8 @@ pub struct StoreShelf {
     hashes: Mutex<HashMap<PathBuf, String>>,
     /// Whether the models at these places chat.
     chats: Mutex<HashMap<PathBuf, bool>>,
+    /// How many numbers the models at these places are.
+    parameters: Mutex<HashMap<PathBuf, Option<u64>>>,
 }
 
 impl StoreShelf {
@@ -155,6 +163,7 @@ impl StoreShelf {
             options,
             hashes: Mutex::default(),
             chats: Mutex::default(),
+            parameters: Mutex::default(),
         }
     }
 
@@ -229,6 +238,15 @@ impl Shelf for StoreShelf {
         let hash = known().or_else(read)?;
         hashes.insert(largest, hash.clone());
         Some(hash)
+    }
+
+    fn parameters(&self, card: &Card) -> Option<u64> {
+        let path = self.path(card).ok()?;
+        let known = &self.parameters;
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known
+            .entry(path)
+            .or_insert_with_key(|path| parameters(path))
     }
 
     fn chats(&self, card: &Card) -> bool {
@@ -452,6 +470,13 @@ fn makes(folder: &Path, medium: &str) -> bool {
     config.is_some_and(|config: serde_json::Value| config["medium"] == medium)
 }
 
+/// Numbers in all weights of a file or folder; none where there are none, or one of them cannot be read.
+fn parameters(path: &Path) -> Option<u64> {
+    let files = weights(path).into_iter();
+    let counts = files.map(|(file, _)| Some(WeightFile::open(&file).ok()?.parameter_count()));
+    counts.sum::<Option<u64>>().filter(|&count| count > 0)
+}
+
 /// The file, or the weights directly in a folder, with their lengths in bytes.
 fn weights(path: &Path) -> Vec<(PathBuf, u64)> {
     let length = |path: PathBuf| {
@@ -467,4 +492,26 @@ fn weights(path: &Path) -> Vec<(PathBuf, u64)> {
     };
     let paths = items.filter_map(|item| Some(item.ok()?.path()));
     paths.filter(weights).map(length).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_those_of_the_weights() {
+        let starter = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../starter"));
+        let gan = parameters(&starter.join("icon-gan"));
+        assert!(
+            gan.is_some_and(|count| (800_000..840_000).contains(&count)),
+            "{gan:?}"
+        );
+        let encoder = parameters(&starter.join("icon-encoder/encoder.gguf"));
+        assert!(
+            encoder.is_some_and(|count| count > 20_000_000),
+            "{encoder:?}"
+        );
+        assert_eq!(parameters(starter), None);
+        assert_eq!(parameters(&starter.join("icon-gan/config.json")), None);
+    }
 }

@@ -70,6 +70,10 @@ impl Shelf for Tiny {
         ["tiny", "other"].contains(&card.id.as_str())
     }
 
+    fn parameters(&self, card: &Card) -> Option<u64> {
+        (card.id == "tiny").then_some(1234)
+    }
+
     fn clip_config(&self, card: &Card) -> Option<ImageConfig> {
         (card.purpose == Purpose::Video).then(|| Grey::default().0)
     }
