@@ -2,6 +2,7 @@
 // word, its icon, where its file is. On phones the first four are in the bar, the others under "More".
 export const pages = [
   { id: 'home', label: 'Home', icon: 'home', load: () => import('./pages/home/page.js') },
+  { id: 'create', label: 'Create', icon: 'create', load: () => import('./pages/create/page.js') },
   { id: 'chat', label: 'Chat', icon: 'chat', load: () => import('./pages/chat/page.js') },
   { id: 'draw', label: 'Draw', icon: 'draw', load: () => import('./pages/draw/page.js') },
   { id: 'speak', label: 'Speak', icon: 'speak', load: () => import('./pages/speak/page.js') },

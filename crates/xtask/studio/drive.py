@@ -19,7 +19,7 @@ expect.set_options(timeout=60_000)
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
 # What a person may see on a page that is as it should be.
-PAGES = ["home", "chat", "draw", "speak", "music", "video", "listen", "library", "jobs", "learn", "models", "settings"]
+PAGES = ["home", "create", "chat", "draw", "speak", "music", "video", "listen", "library", "jobs", "learn", "models", "settings"]
 
 
 class Studio:

@@ -389,4 +389,4 @@ def listen(studio):
     studio.found["listen"] = {"words": words}
 
 
-FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, video, speak, listen, learn_language, learn_pictures, learn_sound, learn_film, home, light, dark]
+FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, video, speak, listen, learn_language, learn_pictures, learn_sound, learn_film, home, create, light, dark]
