@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod clients;
+mod create;
 mod desk;
 mod dist;
 mod docs;

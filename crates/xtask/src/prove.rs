@@ -73,6 +73,11 @@ const PROOFS: &[Proof] = &[
         run: |file| video::run(&VideoArgs::into_file(file)),
     },
     Proof {
+        name: "create",
+        claim: "five briefs become works that open, play and are understood; nothing is lost by a kill, nothing made twice",
+        run: crate::create::prove,
+    },
+    Proof {
         name: "bench-audio",
         claim: "sound made and heard beside the best peer of each kind",
         run: |file| audio::run(&AudioArgs::into_file(file)),

@@ -190,17 +190,38 @@ impl Director {
     pub async fn carry_out(&self, folder: &Folder, plan: Arc<Plan>) -> Made<Report> {
         plan.check().map_err(|error| error.report())?;
         (self.watch)(Happening::Planned(plan.clone()));
-        let run = Arc::new(Run {
+        let run = Arc::new(self.run(folder, plan.clone()).await?);
+        let all: HashSet<String> = plan.works.iter().map(|work| work.id.clone()).collect();
+        let mut states = self.make(&run, &all).await?;
+        let state = |work: &WorkPlan| {
+            let state = states.remove(&work.id).unwrap_or(WorkState::Waiting);
+            (work.id.clone(), state)
+        };
+        Ok(Report {
+            works: plan.works.iter().map(state).collect(),
+        })
+    }
+
+    async fn run(&self, folder: &Folder, plan: Arc<Plan>) -> Made<Run> {
+        Ok(Run {
             folder: folder.clone(),
             identities: self.identities(&plan).await?,
             state: Mutex::new(folder.state()),
-            plan: plan.clone(),
-        });
+            plan,
+        })
+    }
+
+    /// Makes some works, whose needs are among them or there.
+    async fn make(
+        &self,
+        run: &Arc<Run>,
+        wanted: &HashSet<String>,
+    ) -> Made<HashMap<String, WorkState>> {
         let mut states: HashMap<String, WorkState> = HashMap::new();
         let mut running: JoinSet<(String, Made<WorkState>)> = JoinSet::new();
         loop {
             if !self.stage.cancel.is_cancelled() {
-                for work in ready(&plan, &states) {
+                for work in ready(&run.plan, wanted, &states) {
                     states.insert(work.id.clone(), WorkState::Running);
                     let (director, run, work) = (self.clone(), run.clone(), work.clone());
                     running.spawn(async move {
@@ -224,15 +245,7 @@ impl Director {
         if self.stage.cancel.is_cancelled() {
             return Err(ErrorReport::new(ErrorCode::Cancelled, "it was ended"));
         }
-        let state = |work: &WorkPlan| states.remove(&work.id).unwrap_or(WorkState::Waiting);
-        Ok(Report {
-            works: plan
-                .works
-                .iter()
-                .map(|w| w.id.clone())
-                .zip(plan.works.iter().map(state).collect::<Vec<_>>())
-                .collect(),
-        })
+        Ok(states)
     }
 
     /// SHA-256 of the weights of each model that a work of the plan is made by.
@@ -310,42 +323,33 @@ impl Director {
     /// # Errors
     /// A recipe that cannot be read; a work that was made of files which somebody had changed; what the models say.
     pub async fn remake(&self, folder: &Folder, request: &CreateRequest) -> Made<String> {
-        let mut plan = Plan::read(request.plan.clone()).map_err(|error| error.report())?;
-        let whole = Arc::new(plan.clone());
-        let wanted = plan.closure(&request.work);
-        let Some(file) = plan.work(&request.work).map(|work| work.file.clone()) else {
-            return Err(
-                plan::wrong("work", format!("the plan has no work {:?}", request.work)).report(),
-            );
+        let plan = Plan::read(request.plan.clone()).map_err(|error| error.report())?;
+        let plan = Arc::new(plan);
+        let Some(work) = plan.work(&request.work) else {
+            let reason = format!("the plan has no work {:?}", request.work);
+            return Err(plan::wrong("work", reason).report());
         };
-        plan.works
-            .retain(|work| wanted.contains(&work.id) && work.id != request.work);
-        if !plan.works.is_empty() {
-            let report = self.carry_out(folder, Arc::new(plan)).await?;
-            if let Some(failure) = report.failure() {
-                return Err(failure.clone());
-            }
+        let run = Arc::new(self.run(folder, plan.clone()).await?);
+        let mut needed = plan.closure(&work.id);
+        needed.remove(&work.id);
+        let states = self.make(&run, &needed).await?;
+        if let Some(WorkState::Failed(failure)) =
+            states.values().find(|s| matches!(s, WorkState::Failed(_)))
+        {
+            return Err(failure.clone());
         }
         for (name, hash) in &request.inputs {
             if folder.hash(name).as_ref() != Some(hash) {
                 let reason = format!(
-                    "{file} was made of another {name} than this machine and these models make: edited by hand, or made elsewhere"
+                    "{} was made of another {name} than this machine and these models make: edited by hand, or made elsewhere",
+                    work.file
                 );
                 return Err(ErrorReport::new(ErrorCode::InvalidRequest, reason)
                     .with_hint("remake it in its folder with `medley create -o FOLDER`"));
             }
         }
-        // The recipe of the file speaks of the whole plan, as it did.
-        let run = Run {
-            folder: folder.clone(),
-            identities: self.identities(&whole).await?,
-            state: Mutex::new(folder.state()),
-            plan: whole.clone(),
-        };
-        match whole.work(&request.work) {
-            Some(work) => self.work(&run, work).await.map(|_| file),
-            None => Ok(file),
-        }
+        self.work(&run, work).await?;
+        Ok(work.file.clone())
     }
 }
 
@@ -419,14 +423,19 @@ fn model_of<'p>(plan: &'p Plan, work: &WorkPlan) -> Option<&'p str> {
 }
 
 /// The works that can be begun: not begun yet, and all that they are made of is there.
-fn ready<'p>(plan: &'p Plan, states: &HashMap<String, WorkState>) -> Vec<&'p WorkPlan> {
+fn ready<'p>(
+    plan: &'p Plan,
+    wanted: &HashSet<String>,
+    states: &HashMap<String, WorkState>,
+) -> Vec<&'p WorkPlan> {
     let there: HashSet<&str> = states
         .iter()
         .filter(|(_, state)| matches!(state, WorkState::Done | WorkState::Kept))
         .map(|(id, _)| id.as_str())
         .collect();
     let can = |work: &&WorkPlan| {
-        !states.contains_key(&work.id)
+        wanted.contains(&work.id)
+            && !states.contains_key(&work.id)
             && plan
                 .needs(work)
                 .iter()

@@ -396,10 +396,11 @@ impl Writer<'_> {
             _ => -0.1 * ((count - middle).abs() / middle.max(1.0)),
         };
         // A name in a headline that stands under the name is one word lost; "and" makes lists of what should be one thought.
-        let name = if named && self.part.form == Form::Line {
-            -0.08
-        } else {
-            0.0
+        let name = match self.part.form {
+            Form::Line if named => -0.08,
+            // It has been named, and voices say invented names as they may.
+            Form::Sentences if named && !self.part.opening.is_empty() => -0.2,
+            _ => 0.0,
         };
         let plain = if lower.matches(',').count() > 2 {
             -0.08
