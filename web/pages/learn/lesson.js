@@ -28,8 +28,8 @@ export function Part({ title, children }) {
 
 /** What to try, and what to look for. */
 export function Try({ tries, look }) {
-  return html`<div class="try"><section><h3>Try it</h3><ol>${tries.map((one) => html`<li>${one}</li>`)}</ol></section>
-    <section><h3>Look for</h3><ul>${look.map((one) => html`<li>${one}</li>`)}</ul></section></div>`;
+  return html`<div class="try"><section><h2>Try it</h2><ol>${tries.map((one) => html`<li>${one}</li>`)}</ol></section>
+    <section><h2>Look for</h2><ul>${look.map((one) => html`<li>${one}</li>`)}</ul></section></div>`;
 }
 
 /** Numbers of a model: `[name, value]`, those that are known. */
