@@ -304,6 +304,58 @@ shapes! {
         error: Option<JobError>,
     }
     VideoList { object: String, data: Vec<Video>, first_id: Option<String>, last_id: Option<String>, has_more: bool, }
+    CreationRequest {
+        /// A name, what it is, and how it is to sound.
+        brief: String,
+        /// Name of a kit; as the brief says where it is left out.
+        kit: Option<String>,
+        seed: Option<u32>,
+    }
+    CreationWork {
+        id: String,
+        /// text, image, poster, music, speech, video, film or page.
+        medium: String,
+        title: String,
+        file: String,
+        files: Vec<String>,
+        /// waiting, running, done, kept or failed.
+        state: String,
+        /// From 0 to 1, while it is made.
+        progress: Option<f64>,
+        error: Option<Value>,
+        needs: Vec<String>,
+    }
+    Creation {
+        id: String,
+        object: String,
+        /// queued, running, done, failed or cancelled.
+        state: String,
+        kit: String,
+        brief: String,
+        title: String,
+        created_at: u64,
+        plan: Option<Plan>,
+        works: Vec<CreationWork>,
+        job: String,
+        error: Option<Value>,
+    }
+    CreationList { object: String, data: Vec<Creation>, }
+    /// What `plan.json` holds.
+    Plan {
+        version: u32,
+        brief: String,
+        kit: String,
+        name: String,
+        what: String,
+        audience: String,
+        tone: String,
+        message: String,
+        palette: Value,
+        models: Value,
+        works: Vec<Value>,
+    }
+    Kit { id: String, object: String, title: String, about: String, example: String, }
+    KitList { object: String, data: Vec<Kit>, }
     ImageList { created: u64, data: Vec<Value>, background: String, output_format: String, size: String, }
     /// Also as a form, with `request` as JSON, `image`, and `mask` and `strength` as edits of pictures have them.
     JobRequest {

@@ -2,6 +2,7 @@
 //!
 //! A case is a function over [`Program`]; add it to [`CASES`]. Models are kept between runs in one `MEDLEY_HOME`.
 
+mod create;
 mod films;
 pub mod jobs;
 mod lessons;
@@ -53,6 +54,7 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::image_draws", pictures::draws),
     ("smoke::image_walks", pictures::walks),
     ("smoke::film_draws", films::draws),
+    ("smoke::create", create::create),
     ("smoke::image_learns", pictures::learns),
     ("smoke::text_learns", lessons::text),
     ("smoke::text_lora", lessons::lora),

@@ -232,6 +232,68 @@ pub(super) const ROUTES: &[Route] = &[
         "Video",
     )
     .takes("VideoRemix"),
+    route(
+        "get",
+        "/v1/kits",
+        "Kits: what may be made of a brief",
+        "KitList",
+    ),
+    route(
+        "post",
+        "/v1/creations",
+        "Every medium from one brief",
+        "Creation",
+    )
+    .takes("CreationRequest"),
+    route(
+        "get",
+        "/v1/creations",
+        "Creations, the newest first",
+        "CreationList",
+    ),
+    route(
+        "get",
+        "/v1/creations/{id}",
+        "A creation, its plan, and how its works stand",
+        "Creation",
+    ),
+    route(
+        "delete",
+        "/v1/creations/{id}",
+        "Delete a creation and its works",
+        "Deleted",
+    ),
+    route(
+        "post",
+        "/v1/creations/{id}/cancel",
+        "End the making of a creation; finished works stay",
+        "Creation",
+    ),
+    route(
+        "post",
+        "/v1/creations/{id}/resume",
+        "Make what is missing or changed",
+        "Creation",
+    ),
+    route(
+        "put",
+        "/v1/creations/{id}/plan",
+        "An edited plan",
+        "Creation",
+    )
+    .takes("Plan"),
+    route(
+        "get",
+        "/v1/creations/{id}/files/{name}",
+        "A file of a creation",
+        "application/octet-stream",
+    ),
+    route(
+        "get",
+        "/v1/creations/{id}/zip",
+        "All files of a creation",
+        "application/zip",
+    ),
     route("post", "/v1/files", "Send a file", "File").takes("FileUpload"),
     route("get", "/v1/files", "Files, the newest first", "FileList")
         .asks(&["purpose", "limit", "order", "after"]),
