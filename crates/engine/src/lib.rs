@@ -37,11 +37,12 @@ pub mod keys;
 pub mod library;
 #[cfg(feature = "generators")]
 mod machine;
-mod medium;
 #[cfg(feature = "generators")]
 pub mod music;
 #[cfg(feature = "generators")]
 pub mod responses;
+/// Which medium a prompt asks for.
+pub mod route;
 #[cfg(feature = "generators")]
 pub mod serving;
 #[cfg(feature = "generators")]
@@ -59,8 +60,6 @@ pub use machine::{
     Device, MachineLimits, available_memory, device, limits, only_this_pool, requested_isa,
     set_threads, threads,
 };
-#[cfg(feature = "generators")]
-pub use medium::{medium_of, spoken_of, subject_of};
 #[cfg(feature = "generators")]
 pub use medley_nn::KvType;
 #[cfg(feature = "generators")]

@@ -1,51 +1,17 @@
 use std::path::Path;
 
 use medley_engine::{
-    KvType, LoadOptions, PipelineError, Run, Task, TextGenerator, TextModel, medium_of, spoken_of,
-    subject_of, work_file,
+    KvType, LoadOptions, PipelineError, Run, Task, TextGenerator, TextModel, work_file,
 };
 use medley_types::{
-    Constraint, Event, FinishReason, Medium, Message, Prompt, Request, Sampling, Speculation,
-    TextRequest, TextWork,
+    Constraint, Event, FinishReason, Message, Prompt, Request, Sampling, Speculation, TextRequest,
+    TextWork,
 };
 use serde_json::{Value, json};
 
 use crate::app::{DEFAULT_TEXT, adapters, cancel_token, fresh_seed, load_for, prompt_text};
 use crate::args::{Global, Kv, SamplingArgs, Speculate, SpeculationArgs, TextArgs};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
-
-/// The command line that a prompt without a command stands for: the medium is told from its words. The prompt is the
-/// first of the last `words` of `line`; flags may stand around it.
-pub fn with_command(
-    mut line: Vec<std::ffi::OsString>,
-    words: &[String],
-    global: &Global,
-) -> Outcome<Vec<std::ffi::OsString>> {
-    let prompt = words.first().map_or("", String::as_str);
-    if !prompt.trim().contains(char::is_whitespace) {
-        return Err(Failure::usage(format!(
-            "unrecognized subcommand '{prompt}'; a prompt without a command needs more than one word (see --help)"
-        )));
-    }
-    let command = match medium_of(prompt) {
-        Medium::Image => "image",
-        Medium::Speech => "speech",
-        Medium::Music => "music",
-        Medium::Video => "video",
-        _ => "text",
-    };
-    if command == "speech" {
-        let at = line.len() - words.len();
-        line[at] = spoken_of(prompt).into();
-    } else if matches!(command, "image" | "video") {
-        // The prompt that is drawn is what is to be seen, without "draw me".
-        let at = line.len() - words.len();
-        line[at] = subject_of(prompt).into();
-    }
-    note(global, &format!("{command}:"));
-    line.insert(line.len() - words.len(), command.into());
-    Ok(line)
-}
 
 /// `medley text`
 pub fn run(args: &TextArgs, global: &Global) -> Outcome {
