@@ -1,4 +1,8 @@
 //! The router over labelled requests: those it was tuned on, and our own.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use medley_engine::route::route;
 use serde::Deserialize;

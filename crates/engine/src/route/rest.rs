@@ -20,8 +20,8 @@ pub(super) fn rest(prompt: &str, words: &[Word], destination: Destination) -> St
     }
 }
 
-/// The words of the first clause behind greetings and frames; whether there were any.
-fn request<'a>(words: &'a [Word]) -> &'a [Word] {
+/// The words behind greetings and the frame of a request.
+fn request(words: &[Word]) -> &[Word] {
     unframed(words).0
 }
 
