@@ -72,6 +72,9 @@ pub use medley_pipelines::text::batch;
 /// How models write thoughts and calls of functions.
 #[cfg(feature = "generators")]
 pub use medley_pipelines::text::dialect;
+/// Tasks over texts that are longer than the context.
+#[cfg(feature = "generators")]
+pub use medley_pipelines::text::long;
 #[cfg(feature = "generators")]
 pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel, Watched, adapter_file};
 #[cfg(feature = "generators")]
