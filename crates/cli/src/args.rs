@@ -120,14 +120,9 @@ pub struct SamplingArgs {
     /// Most tokens to write [default: to the end of the context]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
-    /// 0 takes the likeliest token each time
-    #[arg(
-        long,
-        value_name = "T",
-        allow_negative_numbers = true,
-        default_value_t = 0.8
-    )]
-    pub temperature: f32,
+    /// 0 takes the likeliest token each time [default: 0.8; 0.2 for tasks that keep to their material]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<f32>,
     /// Only the K likeliest tokens; 0 for all
     #[arg(
         long,
@@ -198,14 +193,9 @@ pub struct SamplingArgs {
         allow_negative_numbers = true
     )]
     pub presence_penalty: f32,
-    /// Strength of DRY, the penalty on repeated phrases; 0 switches it off
-    #[arg(
-        long,
-        value_name = "X",
-        allow_negative_numbers = true,
-        default_value_t = 0.0
-    )]
-    pub dry: f32,
+    /// Strength of DRY, the penalty on repeated phrases; 0 switches it off [default: 0; 0.8 for some tasks]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub dry: Option<f32>,
     /// ID=BIAS: added to the logit of a token; may be given several times
     #[arg(long, value_name = "ID=BIAS", value_parser = parse_bias, allow_hyphen_values = true)]
     pub logit_bias: Vec<(u32, f32)>,
@@ -233,7 +223,7 @@ pub struct AdapterArgs {
 /// Where guesses come from.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speculate {
-    /// Look-up where parts of the prompt come again: code --fix, and the tasks summarize and correct
+    /// Look-up where parts of the prompt come again: code --fix, and the tasks summarize, rewrite, correct and faq
     Auto,
     /// None are made
     Off,
@@ -253,16 +243,21 @@ fn parse_bias(text: &str) -> Result<(u32, f32), String> {
 /// `medley text`
 #[derive(Args, Debug, Clone)]
 pub struct TextArgs {
-    /// The prompt; - reads it from standard input
-    pub prompt: String,
+    /// The prompt; - reads it from standard input. With --file, what to mind about the files
+    #[arg(required_unless_present = "files")]
+    pub prompt: Option<String>,
+    /// A document to work on (txt, md, html, pdf, docx, csv, code); may be given several times
+    #[arg(long = "file", value_name = "F", conflicts_with = "raw")]
+    pub files: Vec<PathBuf>,
     /// Name in the catalog, file or folder
     #[arg(long, value_name = "M")]
     pub model: Option<String>,
     /// What the model is told before the prompt
     #[arg(long, value_name = "S", conflicts_with = "raw")]
     pub system: Option<String>,
-    /// What to do with the prompt: answer, write, summarize, translate:LANGUAGE, rewrite, correct, explain, keywords,
-    /// classify:LABEL,LABEL or reply
+    /// What to do with the prompt or the files: answer, write, summarize, translate:LANGUAGE, rewrite[:STYLE], headline, email,
+    /// post, faq, correct, explain, keywords, classify:LABEL,LABEL or reply. What is longer than the context is worked
+    /// through in parts
     #[arg(long, value_name = "T", conflicts_with = "raw")]
     pub task: Option<String>,
     /// How tokens are drawn
@@ -562,6 +557,9 @@ pub struct RemakeArgs {
     /// An adapter that it was made with; may be given several times
     #[arg(long, value_name = "FILE")]
     pub lora: Vec<PathBuf>,
+    /// A file that a long task was done over; may be given several times
+    #[arg(long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// Write to this file [default: texts to standard output, pictures and sound to name-remade in the current folder]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let cli = match cli.command {
         Command::Prompt(words) => {
             let line = std::env::args_os().collect();
-            match commands::text::with_command(line, &words, &cli.global) {
+            match commands::route::with_command(line, &words, &cli.global) {
                 Err(failure) => return end(Err(failure), json),
                 Ok(line) => match Cli::try_parse_from(line) {
                     Ok(cli) => cli,

@@ -37,11 +37,12 @@ pub mod keys;
 pub mod library;
 #[cfg(feature = "generators")]
 mod machine;
-mod medium;
 #[cfg(feature = "generators")]
 pub mod music;
 #[cfg(feature = "generators")]
 pub mod responses;
+/// Which medium a prompt asks for.
+pub mod route;
 #[cfg(feature = "generators")]
 pub mod serving;
 #[cfg(feature = "generators")]
@@ -60,8 +61,6 @@ pub use machine::{
     set_threads, threads,
 };
 #[cfg(feature = "generators")]
-pub use medium::{medium_of, spoken_of, subject_of};
-#[cfg(feature = "generators")]
 pub use medley_nn::KvType;
 #[cfg(feature = "generators")]
 pub use medley_nn::train::Compute;
@@ -73,6 +72,9 @@ pub use medley_pipelines::text::batch;
 /// How models write thoughts and calls of functions.
 #[cfg(feature = "generators")]
 pub use medley_pipelines::text::dialect;
+/// Tasks over texts that are longer than the context.
+#[cfg(feature = "generators")]
+pub use medley_pipelines::text::long;
 #[cfg(feature = "generators")]
 pub use medley_pipelines::text::{LoadOptions, Session, Task, TextModel, Watched, adapter_file};
 #[cfg(feature = "generators")]

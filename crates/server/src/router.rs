@@ -41,7 +41,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/v1/embeddings", post(embed))
-        .route("/v1/rerank", post(rank));
+        .route("/v1/rerank", post(rank))
+        .route("/v1/route", post(route));
     router = router
         .merge(jobs::routes())
         .merge(library::routes())
@@ -112,6 +113,19 @@ async fn embed(State(service): State<Arc<Service>>, request: Request) -> Answer 
 
 async fn rank(State(service): State<Arc<Service>>, request: Request) -> Answer {
     rerank::respond(&service, &Fields::of_request(request).await?).await
+}
+
+/// Which generator a prompt asks for, told from its words: for clients with one box for every medium.
+async fn route(request: Request) -> Answer {
+    let fields = Fields::of_request(request).await?;
+    fields.required("prompt")?;
+    let prompt = fields.text("prompt")?.unwrap_or_default();
+    if prompt.trim().is_empty() {
+        return Err(fields.wrong_value("prompt", "it must not be empty"));
+    }
+    let route = medley_engine::route::route(prompt);
+    let answer = json!({ "medium": route.destination.as_str(), "prompt": route.prompt });
+    Ok(Json(answer).into_response())
 }
 
 async fn later(uri: Uri) -> ApiError {

@@ -150,6 +150,13 @@ shapes! {
     RankedList { id: String, object: String, model: String, results: Vec<Ranked>, meta: Value, usage: Value, }
     InspectionRequest { model: String, prompt: String, candidates: Option<u32>, attention: Option<bool>, }
     Inspection { object: String, model: String, shape: Value, tokens: Vec<Value>, next: Value, attention: Option<Value>, }
+    RouteRequest { prompt: String, }
+    RoutedPrompt {
+        /// text, image, speech, music, video, or create for works in many media.
+        medium: String,
+        /// What of the prompt is for that medium's model.
+        prompt: String,
+    }
     EmbeddingRequest { model: String, input: Value, encoding_format: Option<String>, dimensions: Option<u32>, }
     EmbeddingList { object: String, data: Vec<Value>, model: String, usage: Value, }
     ImageGeneration {

@@ -269,3 +269,25 @@ async fn documents_are_ranked() {
         2
     );
 }
+
+#[tokio::test]
+async fn prompts_are_routed_by_their_words() {
+    let app = app(|_| {});
+    for (prompt, medium, left) in [
+        ("draw me a red apple", "image", "a red apple"),
+        ("read this aloud: Hello", "speech", "Hello"),
+        (
+            "launch campaign for a tea",
+            "create",
+            "launch campaign for a tea",
+        ),
+    ] {
+        let answer = good(&app, "/v1/route", &json!({ "prompt": prompt })).await;
+        assert_eq!(answer, json!({ "medium": medium, "prompt": left }));
+    }
+    for asked in [json!({}), json!({ "prompt": " " }), json!({ "prompt": 5 })] {
+        let (status, error) = ask(&app, post("/v1/route", &asked)).await;
+        let told = (status.as_u16(), &error["error"]["param"]);
+        assert_eq!(told, (400, &json!("prompt")), "{error}");
+    }
+}

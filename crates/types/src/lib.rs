@@ -23,8 +23,8 @@ pub use job::{Job, JobKind, JobState, Progress, Work};
 pub use music::{MusicRequest, MusicTimings, MusicWork};
 pub use speech::{SpeechRequest, SpeechTimings, SpeechWork, WordTime};
 pub use text::{
-    Constraint, FinishReason, Message, Prompt, Sampling, Speculation, TextRequest, TextTimings,
-    TextWork, TokenLogprob,
+    Constraint, FinishReason, LongTask, Message, Prompt, Sampling, Speculation, TextRequest,
+    TextTimings, TextWork, TokenLogprob,
 };
 pub use tools::{Tool, ToolCall, ToolChoice, Tools};
 pub use transcript::{HeardWord, Transcript, TranscriptRequest, TranscriptSegment, TranscriptTask};

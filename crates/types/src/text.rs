@@ -121,6 +121,23 @@ impl Speculation {
     }
 }
 
+/// A task over material that is longer than the context: it is worked through in parts, so that the request holds the
+/// task and what it is done over instead of a prompt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongTask {
+    /// The task, such as `summarize` or `translate:French`.
+    pub name: String,
+    /// What the model is told before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// The material, where it came from no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The files whose text is the material, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<crate::InputFile>,
+}
+
 /// A request for text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TextRequest {
@@ -162,6 +179,9 @@ pub struct TextRequest {
     /// and its log-probability is 0.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub echo_logprobs: bool,
+    /// A task over material that does not fit one prompt; the prompt is empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Box<LongTask>>,
 }
 
 impl TextRequest {
@@ -181,6 +201,7 @@ impl TextRequest {
             tools: Tools::default(),
             effort: None,
             echo_logprobs: false,
+            task: None,
         }
     }
 }

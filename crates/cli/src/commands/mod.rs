@@ -18,6 +18,7 @@ pub mod keys;
 pub mod models;
 pub mod music;
 pub mod remake;
+pub mod route;
 pub mod serve;
 pub mod speech;
 pub mod text;

@@ -50,7 +50,12 @@ fn make(args: &RemakeArgs, global: &Global) -> Outcome {
             };
             let files = adapters(args, &request.loras)?;
             let model = load_for(&model, with_adapters(files), global)?;
-            super::text::finish(&model, &request, args.output.as_deref(), global)
+            super::text::again(
+                &model,
+                &request,
+                (&args.files, args.output.as_deref()),
+                global,
+            )
         }
         Request::Image(request) => picture(args, request, global),
         Request::Music(request) => tune(args, request, global),

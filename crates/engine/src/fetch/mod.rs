@@ -1,7 +1,7 @@
 //! Getting bytes over HTTP: one small trait, its client, downloads that resume, and the model hub.
 
 mod download;
-mod hash;
+pub(crate) mod hash;
 mod http;
 pub mod hub;
 

@@ -7,6 +7,7 @@ pub mod dialect;
 mod draft;
 mod generate;
 mod load;
+pub mod long;
 pub mod measure;
 mod sequence;
 mod session;

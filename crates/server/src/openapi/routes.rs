@@ -137,6 +137,13 @@ pub(super) const ROUTES: &[Route] = &[
     .takes("RerankRequest"),
     route(
         "post",
+        "/v1/route",
+        "Which medium a prompt asks for",
+        "RoutedPrompt",
+    )
+    .takes("RouteRequest"),
+    route(
+        "post",
         "/v1/inspect/text",
         "What a language model makes of a text",
         "Inspection",

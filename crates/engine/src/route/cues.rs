@@ -1,0 +1,106 @@
+//! Words and signs that tell wherever they stand.
+
+use super::clause::{BEFORE, CUE, DECIDES, HEAD};
+use super::lexicon::Class::*;
+use super::words::Word;
+use super::{Destination, Evidence};
+
+/// Adds what single words tell, and what those around them do.
+pub(super) fn cues(words: &[Word], found: &mut Evidence) {
+    for (at, word) in words.iter().enumerate().filter(|(_, word)| !word.quoted) {
+        for (class, destination) in [
+            (CueMusic, Destination::Music),
+            (CueVideo, Destination::Video),
+            (CueSpeech, Destination::Speech),
+        ] {
+            if word.classes.has(class) {
+                found.add(destination, CUE);
+            }
+        }
+        heard(words, at, found);
+        seen(words, at, found);
+        ending(&word.text, found);
+        let lot = word.text == "the" && is(words, at + 1, &["lot", "works", "shebang"]);
+        if lot && words.len() == at + 2 {
+            found.add(Destination::Create, BEFORE);
+        }
+    }
+}
+
+fn is(words: &[Word], at: usize, set: &[&str]) -> bool {
+    words
+        .get(at)
+        .is_some_and(|word| set.contains(&word.text.as_str()))
+}
+
+fn heard(words: &[Word], at: usize, found: &mut Evidence) {
+    // "in D minor", "in B flat major"
+    let note = words.get(at + 1).map_or("", |word| word.text.as_str());
+    let note = note.starts_with(|c: char| matches!(c, 'a'..='g')) && note.len() <= 2;
+    const MODES: &[&str] = &["major", "minor", "flat", "sharp"];
+    if is(words, at, &["in"]) && note && (is(words, at + 2, MODES) || is(words, at + 3, MODES)) {
+        found.add(Destination::Music, HEAD);
+    }
+    if is(
+        words,
+        at,
+        &["3/4", "6/8", "4/4", "2/4", "12/8", "9/8", "5/4"],
+    ) {
+        found.add(Destination::Music, CUE);
+    }
+    const ALONG: &[&str] = &[
+        "dance", "study", "sleep", "relax", "run", "meditate", "chill",
+    ];
+    if is(words, at, ALONG) && is(words, at + 1, &["to"]) && words.len() == at + 2 {
+        found.add(Destination::Music, CUE);
+    }
+    // "should say: …", "have a man say …", "make it talk"
+    let material =
+        words.iter().any(|w| w.quoted) || words.last().is_some_and(|w| w.mark == Some(':'));
+    let lets = is(words, 0, &["have", "let", "get"]);
+    let said = at > 1 && is(words, at, &["say"]) && (material || lets);
+    let read = at > 1 && at < 6 && lets && is(words, at, &["read", "speak", "narrate", "announce"]);
+    let talks = at == 2
+        && is(words, 0, &["make"])
+        && is(words, 1, &["it"])
+        && is(words, 2, &["talk", "speak", "say"]);
+    if said || read || talks {
+        found.add(Destination::Speech, HEAD);
+    }
+    const PERSONS: &[&str] = &[
+        "someone", "somebody", "voice", "man", "woman", "lady", "narrator",
+    ];
+    const SOUNDS: &[&str] = &["mp3", "wav", "audio", "voice", "recording", "sound"];
+    let speaks = is(words, at, PERSONS) && is(words, at + 1, &["saying", "speaking", "reading"]);
+    if speaks && (0..words.len()).any(|at| is(words, at, SOUNDS)) {
+        found.add(Destination::Speech, DECIDES);
+    }
+}
+
+fn seen(words: &[Word], at: usize, found: &mut Evidence) {
+    const MOVES: &[&str] = &[
+        "flies", "moves", "pans", "zooms", "follows", "circles", "glides", "tracks", "rises",
+        "turns",
+    ];
+    if at < 2 && is(words, at, &["camera"]) && is(words, at + 1, MOVES) {
+        found.add(Destination::Video, HEAD);
+    }
+    let alive = is(words, at, &["come", "comes"]) && is(words, at + 1, &["alive"]);
+    if alive || is(words, at, &["to"]) && is(words, at + 1, &["life"]) {
+        found.add(Destination::Video, DECIDES);
+    }
+}
+
+/// "theme.wav", "logo.png"
+fn ending(word: &str, found: &mut Evidence) {
+    let Some((_, ending)) = word.rsplit_once('.') else {
+        return;
+    };
+    let destination = match ending {
+        "wav" | "midi" | "flac" => Destination::Music,
+        "mp4" | "gif" | "webm" => Destination::Video,
+        "png" | "jpg" | "jpeg" | "webp" => Destination::Image,
+        _ => return,
+    };
+    found.add(destination, CUE);
+}
