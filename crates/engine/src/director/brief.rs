@@ -220,7 +220,8 @@ fn without_asking(text: &str) -> &str {
         // An article belongs to what follows, unless an asking word does.
         let next = rest[word.len()..].trim_start();
         let following = next.split(' ').next().unwrap_or("").to_lowercase();
-        if article && !(ASKING.contains(&following.as_str()) && !following.is_empty()) {
+        let asks = !following.is_empty() && ASKING.contains(&following.as_str());
+        if article && !asks {
             break;
         }
         rest = next;

@@ -252,7 +252,7 @@ mod tests {
             (&described["state"], &described["title"]),
             (&json!("cancelled"), &json!("Ember"))
         );
-        assert_eq!(creations.list(), [one.clone()]);
+        assert_eq!(creations.list(), std::slice::from_ref(&one));
         creations.remove(&one.id).unwrap();
         assert!(creations.list().is_empty() && creations.remove(&one.id).is_err());
     }

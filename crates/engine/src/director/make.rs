@@ -134,6 +134,7 @@ impl Maker {
             negative,
             size,
             upscale,
+            tries,
             seed,
         } = &work.make
         else {
@@ -148,6 +149,10 @@ impl Maker {
             seed: *seed,
             count: 1,
             ..ImageRequest::default()
+        };
+        let request = ImageRequest {
+            seed: self.stage.best_seed(&request, *tries).await?,
+            ..request
         };
         let (request, images) = self.stage.draw(request, told).await?;
         let (name, recipes) = (work.file.clone(), self.recipes);
@@ -384,7 +389,8 @@ impl Maker {
         let stretch = ((spoken_for.max(asked) + over) / asked).max(1.0);
         let scenes = scenes.iter().enumerate().map(|(number, scene)| Scene {
             seconds: Some(scene.seconds * stretch),
-            fade: FADE,
+            // The first frame is what players show before they play.
+            fade: if number == 0 { 0.0 } else { FADE },
             ..self.scene(number, scene, said)
         });
         Ok(Timeline {

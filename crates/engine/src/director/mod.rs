@@ -7,6 +7,7 @@
 mod archive;
 mod brief;
 mod captions;
+mod check;
 mod creations;
 mod folder;
 mod kit;
@@ -15,6 +16,7 @@ mod page;
 mod palette;
 mod plan;
 mod planner;
+mod prose;
 mod refs;
 mod stage;
 mod texts;

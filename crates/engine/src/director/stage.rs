@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use medley_train::scorer::Scorer;
 use medley_types::{
     ErrorCode, ErrorReport, Event, ImageRequest, MusicRequest, SpeechRequest, TextRequest,
     TextWork, VideoRequest,
@@ -83,11 +84,8 @@ impl Stage {
 
     async fn load(&self, name: &str) -> Made<Model> {
         let card = self.card(name).await?;
-        Ok(self
-            .compute
-            .load(card)
-            .await
-            .map_err(|error| error.report())?)
+        let loaded = self.compute.load(card).await;
+        loaded.map_err(|error| error.report())
     }
 
     /// Texts, written together; each ends by itself.
@@ -152,6 +150,17 @@ impl Stage {
         Ok(Some(vectors))
     }
 
+    /// How many pieces the encoder's vocabulary has each word in; none where no encoder is on this machine.
+    pub(super) async fn pieces(&self, words: &[String]) -> Made<Option<Vec<usize>>> {
+        let Some(model) = self.encoder().await? else {
+            return Ok(None);
+        };
+        // Beside the pieces there are the marks of beginning and end.
+        let count = |word: &String| model.tokens(word).map(|ids| ids.len().saturating_sub(2));
+        let all = words.iter().map(count).collect::<Result<_, _>>();
+        all.map(Some).map_err(of_pipeline)
+    }
+
     async fn encoder(&self) -> Made<Option<Arc<EmbeddingModel>>> {
         let shelf = self.shelf.clone();
         let found = spawn_blocking(move || {
@@ -183,6 +192,40 @@ impl Stage {
         let shelf = self.shelf.clone();
         let read = spawn_blocking(move || shelf.subjects(&card)).await;
         read.map_err(|_| internal("what the model draws cannot be read"))
+    }
+
+    /// The seed, of `tries` from that of the request on, whose picture comes nearest to its prompt; the first where nothing on this
+    /// machine compares the model's pictures with words.
+    pub(super) async fn best_seed(&self, request: &ImageRequest, tries: u32) -> Made<u64> {
+        let card = self.card(&request.model).await?;
+        let shelf = self.shelf.clone();
+        let found = spawn_blocking(move || shelf.scorer(&card)).await;
+        let Some(folder) = found.ok().flatten().filter(|_| tries > 1) else {
+            return Ok(request.seed);
+        };
+        let small = ImageRequest {
+            count: tries,
+            upscale: Some(1),
+            ..request.clone()
+        };
+        let (_, images) = self.draw(small, Box::new(|_| {})).await?;
+        let prompt = request.prompt.clone();
+        let best = waited(move || {
+            let wrong = |error: medley_train::Error| error.report();
+            let scorer = Scorer::open(&folder).map_err(wrong)?;
+            let opaque: Vec<_> = images
+                .pictures
+                .iter()
+                .map(|picture| picture.over([255; 3]))
+                .collect();
+            let seen = scorer.look(&opaque).map_err(wrong)?;
+            let said = scorer.read(&[prompt.as_str()]).map_err(wrong)?;
+            let rows: Vec<&[f32]> = seen.embedded.chunks_exact(seen.embed_dim).collect();
+            let near = |at: &usize| super::words::dot(rows[*at], &said);
+            let best = (0..rows.len()).max_by(|a, b| near(a).total_cmp(&near(b)));
+            Ok(images.work.seeds[best.unwrap_or(0)])
+        });
+        best.await
     }
 
     /// Pictures, with the request that makes them again.

@@ -11,6 +11,9 @@ use medley_types::{Message, Prompt, Sampling, TextRequest, TextWork};
 
 use super::kit::Example;
 use super::plan::{Form, Part, Plan};
+use super::prose::{
+    ends_open, joined, plain_words, question, repeats, sentences, shares, shouts, tidy,
+};
 use super::stage::{Made, Stage};
 
 /// Candidates for a part, short and long.
@@ -277,7 +280,7 @@ impl Writer<'_> {
         !text.chars().any(odd)
             && !text.chars().any(|c| c as u32 > 0x2030)
             && first.is_some_and(char::is_alphanumeric)
-            && !words.iter().any(|word| number(&word) || never(&word))
+            && !words.iter().any(|word| number(word) || never(word))
             && !others
             && !repeats(&words)
             && !self.contradicts(&words)
@@ -339,9 +342,10 @@ impl Writer<'_> {
             Form::Sentences => FAR.1,
             _ => FAR.0,
         };
+        let odd = self.odd(stage, &candidates).await?;
         let near = |at: usize| vectors.as_ref().map_or(1.0, |v| dot(&v[0], &v[at + 2]));
         let mut scored: Vec<(f32, usize)> = (0..candidates.len())
-            .filter(|&at| near(at) >= far)
+            .filter(|&at| near(at) >= far && !odd[at])
             .map(|at| {
                 let Candidate { text, fluent } = &candidates[at];
                 (near(at) + self.liking(text) + FLUENT * fluent, at)
@@ -382,6 +386,28 @@ impl Writer<'_> {
             .into_iter()
             .map(|at| candidates[at].text.clone())
             .collect())
+    }
+
+    /// Which candidates have words that the encoder's vocabulary knows only in three pieces or more, which invented words are.
+    async fn odd(&self, stage: &Stage, candidates: &[Candidate]) -> Made<Vec<bool>> {
+        let said = format!("{} {} {}", self.plan.name, self.plan.what, self.plan.brief);
+        let said: HashSet<String> = plain_words(&said).collect();
+        let all = candidates.iter().flat_map(|c| plain_words(&c.text));
+        let words: Vec<String> = all
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let Some(pieces) = stage.pieces(&words).await? else {
+            return Ok(vec![false; candidates.len()]);
+        };
+        let known = |word: &String| said.contains(word) || word.len() < 5;
+        let odd = words
+            .iter()
+            .zip(pieces)
+            .filter(|(word, pieces)| *pieces > 2 && !known(word));
+        let odd: HashSet<&String> = odd.map(|(word, _)| word).collect();
+        let has = |c: &Candidate| plain_words(&c.text).any(|word| odd.contains(&word));
+        Ok(candidates.iter().map(has).collect())
     }
 
     /// What speaks for a text beside its meaning.
@@ -437,135 +463,5 @@ impl Writer<'_> {
         }
         chosen.truncate(part.count);
         chosen
-    }
-}
-
-fn joined(sentences: &[String]) -> String {
-    sentences.join(" ")
-}
-
-/// Whether two texts share most of their words.
-fn shares(a: &str, b: &str) -> bool {
-    let words = |text: &str| -> HashSet<String> {
-        text.to_lowercase()
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| word.len() > 3)
-            .map(str::to_owned)
-            .collect()
-    };
-    let (a, b) = (words(a), words(b));
-    let common = a.intersection(&b).count();
-    common >= 2 && common * 5 >= a.len().min(b.len()) * 3
-}
-
-/// One line without quotation marks, markup, tags and doubled blanks.
-fn tidy(text: &str) -> String {
-    let line = text
-        .trim()
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
-    let text = line.collect::<Vec<_>>().join(" ");
-    let text = text
-        .replace("**", "")
-        .replace(['“', '”', '"'], "")
-        .replace('’', "'");
-    let words = text
-        .split_whitespace()
-        .filter(|word| !word.starts_with('#'));
-    let text = words.collect::<Vec<_>>().join(" ");
-    text.trim_start_matches(['-', '*', '•', ' ']).to_owned()
-}
-
-/// Whole sentences; what is not ended is left out.
-fn sentences(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut from = 0;
-    let chars: Vec<(usize, char)> = text.char_indices().collect();
-    for (number, &(at, c)) in chars.iter().enumerate() {
-        let next = chars.get(number + 1).map(|&(_, c)| c);
-        if ".!?".contains(c) && next.is_none_or(char::is_whitespace) {
-            let sentence = text[from..at + c.len_utf8()].trim();
-            if !sentence.is_empty() {
-                found.push(sentence.to_owned());
-            }
-            from = at + c.len_utf8();
-        }
-    }
-    found
-}
-
-/// A question and its answer, in two lines.
-fn question(text: &str) -> Option<String> {
-    let (question, answer) = text.split_once('?')?;
-    let answer = joined(&sentences(answer.trim()));
-    if answer.is_empty() || question.split_whitespace().count() < 3 {
-        return None;
-    }
-    Some(format!("{}?\n{answer}", question.trim()))
-}
-
-/// Whether a word is all capitals, which names of few letters may be.
-fn shouts(word: &str) -> bool {
-    word.chars().filter(|c| c.is_uppercase()).count() > 2
-}
-
-/// Whether three words come again in their order, or one word too often.
-fn repeats(words: &[&str]) -> bool {
-    let mut runs = HashSet::new();
-    if words.windows(3).any(|run| !runs.insert(run.join(" "))) {
-        return true;
-    }
-    let long = words.iter().filter(|word| word.len() > 4);
-    let mut counts = std::collections::HashMap::new();
-    for word in long {
-        *counts.entry(*word).or_insert(0usize) += 1;
-    }
-    let most = counts.values().max().copied().unwrap_or(0);
-    most > 3 || most > 1 && words.len() < 9
-}
-
-/// Whether a text breaks off: its last word leads on.
-fn ends_open(words: &[&str]) -> bool {
-    const OPEN: &[&str] = &[
-        "a", "an", "the", "and", "or", "but", "of", "to", "for", "with", "in", "on", "at", "by",
-        "from", "as", "is", "are", "that", "which", "your", "our", "this", "its", "than", "so",
-    ];
-    words.last().is_none_or(|word| OPEN.contains(word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_tidied_and_cut_into_sentences() {
-        assert_eq!(
-            tidy(" - \"Warm  nights.\"\n#fire **now**"),
-            "Warm nights. now"
-        );
-        assert_eq!(
-            sentences("One e.g. two. Three! Four? five"),
-            ["One e.g.", "two.", "Three!", "Four?"]
-        );
-        assert_eq!(
-            question("Does it smoke at all? No, never. And so").as_deref(),
-            Some("Does it smoke at all?\nNo, never.")
-        );
-        assert_eq!(question("Really? Yes."), None);
-    }
-
-    #[test]
-    fn what_repeats_or_breaks_off_is_seen() {
-        let split = |text: &'static str| text.split(' ').collect::<Vec<_>>();
-        assert!(repeats(&split("light that fire light that fire")));
-        assert!(repeats(&split("fire fire fire")));
-        assert!(!repeats(&split("a fire for your balcony and your friends")));
-        assert!(ends_open(&split("a fire for the")));
-        assert!(shares(
-            "The warm fire of winter nights.",
-            "A warm fire for winter nights."
-        ));
-        assert!(!shares("A small flame.", "Sit down with friends."));
     }
 }

@@ -20,6 +20,9 @@ use crate::{Device, EmbeddingModel, LoadOptions, PipelineError, Resolved, Store,
 /// The file of a model's folder that lists what it can draw.
 const SUBJECTS: &str = "subjects.txt";
 
+/// What such lists are measured by.
+const SUBJECT_SCORER: &str = "icon-scorer";
+
 /// Bytes of the largest such list.
 const MOST_SUBJECTS: u64 = 4 << 20;
 
@@ -133,6 +136,11 @@ pub trait Shelf: Send + Sync + 'static {
     /// What a model of pictures draws well, as its file `subjects.txt` says; nothing where it does not say. May read a small file.
     fn subjects(&self, _card: &Card) -> Vec<Subject> {
         Vec::new()
+    }
+
+    /// The folder of what compares pictures of this model with words, where its `subjects.txt` was measured by one.
+    fn scorer(&self, _card: &Card) -> Option<PathBuf> {
+        None
     }
 
     /// Whether a language model has a chat template, without which it only goes on with texts; may read a file's head.
@@ -271,6 +279,12 @@ impl Shelf for StoreShelf {
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .unwrap_or_default();
         text.lines().filter_map(Subject::read).collect()
+    }
+
+    fn scorer(&self, card: &Card) -> Option<PathBuf> {
+        let measured = !self.subjects(card).is_empty();
+        let found = measured.then(|| self.store.resolve(SUBJECT_SCORER).ok());
+        found.flatten().map(|found| found.path)
     }
 
     fn voices(&self, card: &Card) -> Vec<String> {
