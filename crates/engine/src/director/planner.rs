@@ -12,6 +12,9 @@ use super::plan::{Models, Plan, VERSION, wrong};
 use super::stage::{Made, Stage};
 use super::words::dot;
 
+/// Plans that the language model is shown.
+const IDEAS: &str = include_str!("../../kits/ideas.txt");
+
 /// What each other thing that a picture is taken for counts beside a cosine.
 const DOUBT: f32 = 0.004;
 
@@ -92,7 +95,15 @@ pub(super) async fn plan(
     let message = best(stage, &what, messages, 0.45).await?;
     let message = message.unwrap_or_else(|| format!("{}: {what}.", capital(&read.name)));
     let mut queries = vec![format!("{}, {what}", read.name), what.clone()];
-    queries.extend(ideas.iter().flat_map(|i| i.things.iter().take(2).cloned()));
+    // What the examples were shown with is no idea of the model's.
+    let own = |thing: &&String| {
+        !IDEAS.contains(&format!("\"{thing}\"")) || said.to_lowercase().contains(thing.as_str())
+    };
+    queries.extend(
+        ideas
+            .iter()
+            .flat_map(|i| i.things.iter().filter(own).take(2).cloned()),
+    );
     let pictures = nearest(stage, &models.image, &queries, kit.pictures, &thing).await?;
     let palette = swatch(stage, said).await?.palette();
     let context = json!({
@@ -138,11 +149,7 @@ async fn ideas(
         "required": ["audience", "tone", "message", "things"],
         "additionalProperties": false,
     });
-    let prompt = format!(
-        "{}{} is {what}.\nPlan: ",
-        include_str!("../../kits/ideas.txt"),
-        brief.name
-    );
+    let prompt = format!("{}{} is {what}.\nPlan: ", IDEAS, brief.name);
     let request = |number: u64| TextRequest {
         max_tokens: Some(160),
         constraint: Some(Constraint::JsonSchema(schema.clone())),

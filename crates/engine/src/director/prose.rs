@@ -89,6 +89,9 @@ pub(super) fn shouts(word: &str) -> bool {
 
 /// Whether three words come again in their order, or one word too often.
 pub(super) fn repeats(words: &[&str]) -> bool {
+    if words.windows(2).any(|pair| pair[0] == pair[1]) {
+        return true;
+    }
     let mut runs = HashSet::new();
     if words.windows(3).any(|run| !runs.insert(run.join(" "))) {
         return true;

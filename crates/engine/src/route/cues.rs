@@ -18,6 +18,7 @@ pub(super) fn cues(words: &[Word], found: &mut Evidence) {
             }
         }
         heard(words, at, found);
+        voiced(words, at, found);
         seen(words, at, found);
         ending(&word.text, found);
         let lot = word.text == "the" && is(words, at + 1, &["lot", "works", "shebang"]);
@@ -74,6 +75,76 @@ fn heard(words: &[Word], at: usize, found: &mut Evidence) {
     let speaks = is(words, at, PERSONS) && is(words, at + 1, &["saying", "speaking", "reading"]);
     if speaks && (0..words.len()).any(|at| is(words, at, SOUNDS)) {
         found.add(Destination::Speech, DECIDES);
+    }
+}
+
+/// What only a voice can do, and who has one.
+fn voiced(words: &[Word], at: usize, found: &mut Evidence) {
+    const ASKS: &[&str] = &[
+        "how", "what", "why", "when", "who", "should", "is", "are", "does",
+    ];
+    let asks = is(words, 0, ASKS);
+    let last = at + 1 == words.len();
+    let aloud = is(words, at, &["aloud"])
+        || is(words, at, &["loud"]) && at > 0 && is(words, at - 1, &["out"]);
+    // "a deep voice", not "our brand's voice" or "an active voice", which are ways of writing.
+    const WHOSE: &[&str] = &[
+        "female",
+        "male",
+        "woman's",
+        "man's",
+        "girl's",
+        "boy's",
+        "child's",
+        "robot",
+        "robotic",
+        "deep",
+        "husky",
+        "whispering",
+        "calm",
+        "soothing",
+        "british",
+        "american",
+        "elderly",
+        "young",
+        "computer",
+        "synthetic",
+    ];
+    let whose = at > 0 && is(words, at, &["voice"]) && is(words, at - 1, WHOSE);
+    const MACHINES: &[&str] = &["machine", "greeting", "menu", "message", "prompt"];
+    let machine = is(
+        words,
+        at,
+        &["answering", "voicemail", "phone", "telephone", "ivr"],
+    ) && is(words, at + 1, MACHINES);
+    let lets = is(words, 0, &["have", "let", "make"]);
+    let tells = lets
+        && (1..5).any(|i| is(words, i, &["voice", "narrator", "announcer"]))
+        && is(words, at, &["tell", "greet", "say", "read"]);
+    // "how does it sound when spoken"
+    let sounds = is(words, at, &["sound", "sounds", "pronounced"])
+        && asks
+        && (last
+            || words[at..]
+                .iter()
+                .any(|w| ["spoken", "said", "pronounced"].contains(&w.text.as_str())));
+    if aloud && !asks || whose || machine && !asks || tells || sounds {
+        found.add(Destination::Speech, DECIDES);
+    }
+    // Pictures and a voice together are more than one work.
+    let told = is(words, at, &["illustrated"])
+        && words
+            .iter()
+            .any(|w| ["narrated", "spoken", "voiced"].contains(&w.text.as_str()));
+    if told {
+        found.add(Destination::Create, DECIDES + HEAD);
+    }
+    let loops = last
+        && at > 1
+        && is(words, at, &["loop"])
+        && words.iter().all(|w| !w.classes.has(CueMusic));
+    if loops && found.0[Destination::Music as usize] == 0.0 {
+        found.add(Destination::Video, CUE);
     }
 }
 
