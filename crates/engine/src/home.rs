@@ -98,10 +98,14 @@ impl Home {
     /// The folder of a model that came with the program: among the installed ones, then in `../share/medley` beside the
     /// executable, then in `starter/` of the source tree.
     pub fn bundled(&self, folder: &str) -> Option<PathBuf> {
+        let own = Some(self.model_folder(folder)).filter(|path| path.is_dir());
+        own.or_else(|| self.shipped(folder))
+    }
+
+    /// The folder of a model that lies beside the executable, or in the source tree.
+    pub fn shipped(&self, folder: &str) -> Option<PathBuf> {
         let shared = self.bundles.iter().map(|bundle| bundle.join(folder));
-        std::iter::once(self.model_folder(folder))
-            .chain(shared)
-            .find(|path| path.is_dir())
+        shared.into_iter().find(|path| path.is_dir())
     }
 }
 
@@ -145,7 +149,15 @@ fn absolute(path: PathBuf) -> PathBuf {
 
 fn bundle_folders() -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    let exe = env::current_exe().and_then(|exe| exe.canonicalize()).ok();
+    // Where no /proc is mounted the system does not tell, but the command line does.
+    let called = || {
+        env::args_os()
+            .next()
+            .map(PathBuf::from)
+            .filter(|path| path.components().count() > 1)
+    };
+    let exe = env::current_exe().ok().or_else(called);
+    let exe = exe.and_then(|exe| exe.canonicalize().ok());
     if let Some(bin) = exe.as_deref().and_then(Path::parent) {
         if let Some(prefix) = bin.parent() {
             folders.push(prefix.join("share").join("medley"));

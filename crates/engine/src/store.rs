@@ -240,21 +240,22 @@ impl Store {
             }
         }
         models.sort_by(|a, b| a.name.cmp(&b.name));
-        let bundled = self
-            .catalog
-            .entries()
-            .iter()
-            .filter(|entry| entry.is_bundled());
-        for entry in bundled {
+        for entry in self.catalog.entries() {
             if models.iter().all(|model| model.name != entry.name) {
-                models.extend(
-                    self.home
-                        .bundled(&entry.name)
-                        .map(|path| bundled_at(entry, path)),
-                );
+                let path = self.came_with(entry);
+                models.extend(path.map(|path| bundled_at(entry, path)));
             }
         }
         Ok(models)
+    }
+
+    /// Where a model is that came with the program: those that always do, and those that an archive of it holds.
+    fn came_with(&self, entry: &ModelEntry) -> Option<PathBuf> {
+        let folder = folder_name(&entry.name);
+        match entry.is_bundled() {
+            true => self.home.bundled(&folder),
+            false => self.home.shipped(&folder),
+        }
     }
 
     /// All that is known of a model, whether it is here or not.
@@ -273,9 +274,8 @@ impl Store {
             }
         };
         let folder = self.home.model_folder(&folder_name(&name));
-        let installed = installed_at(&folder).or_else(|| {
-            entry.and_then(|entry| Some(bundled_at(entry, self.home.bundled(&entry.name)?)))
-        });
+        let installed = installed_at(&folder)
+            .or_else(|| entry.and_then(|entry| Some(bundled_at(entry, self.came_with(entry)?))));
         Ok(Details {
             entry: entry.cloned(),
             installed,
@@ -439,7 +439,7 @@ impl Store {
                 });
             }
             Some(manifest) => resolve_manifest(&entry.name, &installed, &manifest)?,
-            None => match self.home.bundled(&folder).filter(|_| entry.is_bundled()) {
+            None => match self.came_with(entry) {
                 Some(bundled) => Resolved::at(&entry.name, &bundled, entry.load.as_deref()),
                 None => {
                     return Err(EngineError::NotInstalled {

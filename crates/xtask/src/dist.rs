@@ -11,6 +11,10 @@ use flate2::{Compression, GzBuilder};
 
 use crate::metadata::{Metadata, Package};
 use crate::process;
+use crate::smoke;
+
+/// Models beside the starter's, so that everything works with no network: what writes, and what speaks.
+const WITH_IT: [&str; 2] = ["smollm2-135m", "hibari"];
 
 #[derive(Args)]
 pub struct DistArgs {
@@ -68,6 +72,15 @@ fn stage_files(root: &Path, binary: &Path, program: &str) -> Result<()> {
     let starter = process::root().join("starter");
     if starter.is_dir() {
         copy_folder(&starter, &root.join("share/medley"))?;
+    }
+    for name in WITH_IT {
+        let model = smoke::home()?.join("models").join(name);
+        process::run(
+            Command::new(binary)
+                .args(["models", "pull", name])
+                .env("MEDLEY_HOME", smoke::home()?),
+        )?;
+        copy_folder(&model, &root.join("share/medley").join(name))?;
     }
     let metadata = Metadata::load()?;
     let packages: Vec<&Package> = metadata

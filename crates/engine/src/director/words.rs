@@ -303,6 +303,7 @@ impl Writer<'_> {
             .filter_map(|word| {
                 word.strip_suffix("less")
                     .or(word.strip_suffix("-free"))
+                    .map(|stem| stem.trim_end_matches('e'))
                     .filter(|stem| stem.len() > 2)
             });
         let lacks: Vec<&str> = lacks.collect();
