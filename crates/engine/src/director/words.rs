@@ -307,10 +307,11 @@ impl Writer<'_> {
                     .filter(|stem| stem.len() > 2)
             });
         let lacks: Vec<&str> = lacks.collect();
+        let said: HashSet<String> = plain_words(&brief).collect();
         let against = words.iter().enumerate().any(|(at, word)| {
             let of = lacks
                 .iter()
-                .any(|stem| word.starts_with(stem) && !brief.contains(*word) || word == stem);
+                .any(|stem| word.starts_with(stem) && !said.contains(*word));
             let denied = at > 0 && ["no", "without", "zero"].contains(&words[at - 1]);
             of && !denied
         });
