@@ -255,7 +255,7 @@ pub struct TextArgs {
     /// What the model is told before the prompt
     #[arg(long, value_name = "S", conflicts_with = "raw")]
     pub system: Option<String>,
-    /// What to do with the prompt or the files: answer, write, summarize, translate:LANGUAGE, rewrite[:STYLE], headline, email,
+    /// What to do with the prompt or the files: answer, write, summarize, translate:LANGUAGE, rewrite, rewrite:STYLE, headline, email,
     /// post, faq, correct, explain, keywords, classify:LABEL,LABEL or reply. What is longer than the context is worked
     /// through in parts
     #[arg(long, value_name = "T", conflicts_with = "raw")]

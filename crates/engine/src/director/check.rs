@@ -12,7 +12,7 @@ impl Plan {
     /// Refuses what cannot be made.
     ///
     /// # Errors
-    /// [`EngineError::Plan`].
+    /// [`EngineError::Plan`](crate::EngineError::Plan).
     pub fn check(&self) -> Result<()> {
         if self.version != VERSION {
             return Err(wrong(

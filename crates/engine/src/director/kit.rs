@@ -86,7 +86,7 @@ impl Kit {
     /// A kit by its name, one of the user's own before those of the program, or by its file.
     ///
     /// # Errors
-    /// [`EngineError::Plan`] for one that is not there or cannot be read.
+    /// [`EngineError::Plan`](crate::EngineError::Plan) for one that is not there or cannot be read.
     pub fn find(home: &Home, name: &str) -> Result<Self> {
         let path = Path::new(name);
         if name.ends_with(".toml") || path.components().count() > 1 {
@@ -141,7 +141,7 @@ impl Kit {
     /// Reads the text of a kit that `from` names in errors.
     ///
     /// # Errors
-    /// [`EngineError::Plan`].
+    /// [`EngineError::Plan`](crate::EngineError::Plan).
     pub fn read(from: &str, text: &str) -> Result<Self> {
         let kit: Self = toml::from_str(text)
             .map_err(|error| wrong(from, error.message().replace('\n', " ")))?;
@@ -154,7 +154,7 @@ impl Kit {
     /// The works with their texts filled in from `context`, each with a seed of its own.
     ///
     /// # Errors
-    /// [`EngineError::Plan`] names the work.
+    /// [`EngineError::Plan`](crate::EngineError::Plan) names the work.
     pub(super) fn works(&self, context: &Value, seed: u64) -> Result<Vec<WorkPlan>> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);

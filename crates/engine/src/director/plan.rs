@@ -14,7 +14,7 @@ pub const VERSION: u32 = 1;
 /// A brief, what was understood of it, and the works that are made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// [`VERSION`].
+    /// Of the form of plans; this program writes and reads 1.
     pub version: u32,
     /// As the user wrote it.
     pub brief: String,
