@@ -9,7 +9,7 @@ use medley_engine::director::{
     self, Director, Folder, Happening, Kit, Models, PLAN, Plan, Report, Stage, Watch, WorkState,
 };
 use medley_engine::serving::{Compute, Limits, StoreShelf};
-use medley_engine::{Home, LoadOptions, Store, available_memory, image, work_file};
+use medley_engine::{Home, LoadOptions, available_memory, image, work_file};
 use medley_types::{ErrorCode, ErrorReport};
 use serde_json::{Value, json};
 
@@ -193,11 +193,10 @@ pub fn of_models(models: &Models, watch: Watch, global: &Global) -> Outcome<Dire
         device: device(global)?,
         ..LoadOptions::default()
     };
-    let mut shelf = StoreShelf::new(Store::open(Home::from_env()?)?, options);
+    let mut shelf = StoreShelf::new(store()?, options);
     if text.entry.is_none() {
         shelf = shelf.with(&text);
     }
-    let _ = store()?;
     let shelf = Arc::new(shelf);
     let limits = Limits {
         memory: match available_memory() {

@@ -8,7 +8,7 @@ use medley_types::{Job, JobState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::folder::{Folder, Standing};
+use super::folder::Folder;
 use super::plan::Plan;
 use super::{Happening, WorkState};
 use crate::database::{fresh_id, now};
@@ -206,17 +206,15 @@ impl Creations {
         let state = folder.state();
         let live = self.lock().get(id).cloned().unwrap_or_default();
         let of_work = |work: &super::WorkPlan| {
-            let standing = folder.standing(state.works.get(&work.id), work);
+            // Whether the files are as they were made is looked at when works are made, not on every look.
+            let made = state.works.contains_key(&work.id);
+            let there = made && work.files().iter().all(|name| folder.file(name).is_file());
             let (state, progress) = live.get(&work.id).cloned().unwrap_or_else(|| {
-                let there = standing != Standing::Missing;
-                (
-                    if there {
-                        WorkState::Done
-                    } else {
-                        WorkState::Waiting
-                    },
-                    None,
-                )
+                let state = match there {
+                    true => WorkState::Done,
+                    false => WorkState::Waiting,
+                };
+                (state, None)
             });
             let error = match &state {
                 WorkState::Failed(e) => {
