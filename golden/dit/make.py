@@ -304,13 +304,15 @@ class Stem(nn.Module):
         super().__init__()
         widths, h = c["stem_channels"], c["hidden_size"]
         self.eps, self.closed = c["norm_eps"], c.get("loop")
-        self.conv_in = nn.Conv2d(c["channels"], widths[0], 3, padding=1)
+        self.block = c.get("pixel_unshuffle", 1)
+        channels = c["channels"] * self.block**2
+        self.conv_in = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.levels = nn.ModuleList(Level(c, w, n) for w, n in zip(widths, widths[1:] + [h]))
         self.modulation = nn.Linear(h, 2 * widths[0])
-        self.conv_out = nn.Conv2d(widths[0], c["channels"], 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[0], channels, 3, padding=1)
 
     def inwards(self, x, c, frames):
-        x, skips = self.conv_in(x), []
+        x, skips = self.conv_in(F.pixel_unshuffle(x, self.block)), []
         for level in self.levels:
             x = level.down(x, c)
             if frames > 1:
@@ -329,7 +331,7 @@ class Stem(nn.Module):
             if frames > 1:
                 x = beside(level.up.neighbours, x, frames, self.closed)
         shift, scale = self.modulation(c).chunk(2, dim=1)
-        return self.conv_out(normed_pixels(x, shift, scale, self.eps))
+        return F.pixel_shuffle(self.conv_out(normed_pixels(x, shift, scale, self.eps)), self.block)
 
 
 class Dit(nn.Module):
@@ -434,6 +436,10 @@ CASES = {
     "joint_shared": config(text="joint", text_width=24, shared_modulation=True, num_classes=3),
     "clip": config(
         text="cross", text_width=24, shared_modulation=True, patch_size=4, stem_channels=[12, 20],
+        **clip("factorised", loop=True),
+    ),
+    "clip_fine": config(
+        text="cross", text_width=24, shared_modulation=True, patch_size=4, stem_channels=[12], pixel_unshuffle=2,
         **clip("factorised", loop=True),
     ),
     "clip_own": config(num_classes=5, **clip("factorised", loop=False)),

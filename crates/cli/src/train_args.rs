@@ -212,6 +212,14 @@ pub struct TrainImageArgs {
     /// How noise levels of flow are drawn
     #[arg(long, value_enum, default_value_t = TrainTimes::LogitNormal)]
     pub times: TrainTimes,
+    /// Mean of the normal number of logit-normal times: above 0 for more noise, which larger pictures want
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
+    pub times_mean: f64,
     /// Noise schedule of epsilon, v and sample: linear, scaled_linear or cosine
     #[arg(long, value_name = "NAME", default_value = "cosine")]
     pub schedule: String,
@@ -249,6 +257,10 @@ pub struct TrainImageArgs {
     /// is one pixel [default: none, a matrix]
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     pub stem: Vec<usize>,
+    /// Pixels along a side of a block that the outermost convolutions take as one pixel, so that pictures N times as fine cost
+    /// the same; a --base of single pixels becomes as fine [default: 1, or that of --base]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub unshuffle: Option<u8>,
     /// Width of the model
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub width: usize,

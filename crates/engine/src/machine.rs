@@ -15,8 +15,10 @@ pub fn device(name: &str) -> Result<Device, String> {
             let index = index
                 .parse::<usize>()
                 .map_err(|_| format!("{index:?} is no number of a GPU"))?;
-            Device::new_cuda(index)
-                .map_err(|_| "there is no such GPU, or this build has no CUDA".to_owned())
+            let device = Device::new_cuda(index)
+                .map_err(|_| "there is no such GPU, or this build has no CUDA".to_owned())?;
+            medley_nn::gpu::keep_memory(&device).map_err(|e| e.to_string())?;
+            Ok(device)
         }
         ("metal", "0") => Device::new_metal(0)
             .map_err(|_| "there is no Metal GPU, or this build has no Metal".to_owned()),

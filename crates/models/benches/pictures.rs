@@ -95,6 +95,7 @@ fn dit(batch: usize) {
         sample_size: [32, 32],
         patch_size: 4,
         stem_channels: Vec::new(),
+        unshuffle: 1,
         hidden_size: 256,
         layers: 8,
         heads: 4,

@@ -8,13 +8,16 @@
 mod twin;
 
 use medley_models::dit::{Condition, Dit, DitConfig, TextKind, TextStates, TimeKind};
+use medley_nn::weights::Tensors;
 use medley_nn::{Device, Tensor, Weights};
+use medley_testkit::{Tolerance, check_close};
 use twin::{Twin, array, loss, values, variable};
 
-const CASES: [&str; 10] = [
+const CASES: [&str; 11] = [
     "classes",
     "clip",
     "clip_cross",
+    "clip_fine",
     "clip_full",
     "clip_own",
     "cross",
@@ -184,6 +187,53 @@ fn what_does_not_fit_is_refused() {
         json[key] = value;
         assert!(DitConfig::from_json(&json).is_err(), "{key}");
     }
+}
+
+#[test]
+fn refined_weights_draw_what_the_coarse_ones_did_in_blocks() {
+    let twin = Twin::open("dit/clip");
+    let c = config(&twin);
+    let finer = c.with_blocks(2);
+    let mut weights: Tensors = twin.case.weights().unwrap().into_iter().collect();
+    let coarse = Dit::new(
+        c.clone(),
+        &Weights::from_tensors(weights.clone(), &Device::Cpu),
+    )
+    .unwrap();
+    c.refine(&finer, &mut weights).unwrap();
+    let refined = Dit::new(finer.clone(), &Weights::from_tensors(weights, &Device::Cpu)).unwrap();
+    let (x, text) = (
+        array("x", &samples(&c), 0.0, 1.0),
+        array("text", &[3, 5, c.text_width], 0.0, 1.0),
+    );
+    // Each pixel four times.
+    let blocks = |x: &Tensor| {
+        let (n, frames) = (x.dim(0).unwrap(), x.dim(2).unwrap());
+        x.reshape((n, 3, frames, c.sample_size[0], 1, c.sample_size[1]))
+            .unwrap()
+            .broadcast_as((n, 3, frames, c.sample_size[0], 2, c.sample_size[1]))
+            .unwrap()
+            .reshape((n, 3, frames, 2 * c.sample_size[0], c.sample_size[1], 1))
+            .unwrap()
+            .broadcast_as((n, 3, frames, 2 * c.sample_size[0], c.sample_size[1], 2))
+            .unwrap()
+            .reshape((n, 3, frames, 2 * c.sample_size[0], 2 * c.sample_size[1]))
+            .unwrap()
+    };
+    let expected = blocks(&forward(&coarse, &x, &text));
+    let found = forward(&refined, &blocks(&x), &text);
+    check_close(
+        "refined",
+        &values(&found),
+        &values(&expected),
+        Tolerance::absolute(1e-5),
+    )
+    .unwrap();
+    assert!(
+        finer
+            .refine(&c.with_blocks(3), &mut Tensors::new())
+            .is_err()
+    );
 }
 
 #[test]

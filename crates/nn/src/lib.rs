@@ -8,6 +8,7 @@ pub mod attention;
 pub mod cache;
 pub mod embedding;
 mod error;
+pub mod gpu;
 pub mod linear;
 pub mod loss;
 pub mod mlp;

@@ -103,6 +103,15 @@ impl Linear {
         }
     }
 
+    /// Where it computes.
+    pub fn device(&self) -> &candle_core::Device {
+        match self {
+            Self::Dense { weight, .. } => weight.device(),
+            Self::Packed { .. } | Self::Int8 { .. } => &candle_core::Device::Cpu,
+            Self::Lora { base, .. } => base.device(),
+        }
+    }
+
     /// Bytes that the weights hold in memory.
     pub fn bytes(&self) -> usize {
         match self {

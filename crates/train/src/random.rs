@@ -71,15 +71,25 @@ pub(crate) fn unit(seed: u64, purpose: Purpose, epoch: u64, place: u64) -> f64 {
     ((bits(seed, purpose, epoch, place) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
 }
 
-/// `count` numbers of the standard normal distribution (Box and Muller 1958).
+/// `count` numbers of the standard normal distribution.
 pub(crate) fn normal(
     seed: u64,
     purpose: Purpose,
     epoch: u64,
     count: usize,
 ) -> impl Iterator<Item = f64> {
+    normal_at(seed, purpose, epoch, 0..count as u64)
+}
+
+/// Those at these places (Box and Muller 1958).
+pub(crate) fn normal_at(
+    seed: u64,
+    purpose: Purpose,
+    epoch: u64,
+    places: std::ops::Range<u64>,
+) -> impl Iterator<Item = f64> {
     let unit = move |place: u64| unit(seed, purpose, epoch, place);
-    (0..count as u64).map(move |i| {
+    places.map(move |i| {
         // Two numbers of a pair come from the same two draws.
         let pair = i & !1;
         let radius = (-2.0 * unit(pair).ln()).sqrt();

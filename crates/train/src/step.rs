@@ -62,7 +62,7 @@ impl Trainer {
             .transpose()?;
         Ok(Self {
             optimiser: Optimiser::new(settings.optimiser),
-            gradients: Gradients::default(),
+            gradients: Gradients::of(parameters.all().iter().map(|p| &p.var)),
             settings,
             parameters,
             ema,

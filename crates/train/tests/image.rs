@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use common::{bytes, put};
 use medley_media::{Format, Picture};
+use medley_nn::Device;
 use medley_sampling::diffusion::{BetaShape, Prediction};
 use medley_train::data::{Dataset, Transform};
 use medley_train::image::{Denoising, ImageSettings, Mixing, Times, prepare};
@@ -81,7 +82,8 @@ fn settings() -> ImageSettings {
 fn train(data: &Path, out: &Path, settings: &ImageSettings, stop: Option<u64>) -> Trained {
     let checkpoint = find_checkpoint(out).unwrap();
     let dataset = Arc::new(Dataset::open(data).unwrap());
-    let (mut task, mut trainer, plan) = prepare(settings, dataset, None, None, None).unwrap();
+    let (mut task, mut trainer, plan) =
+        prepare(settings, dataset, None, None, None, &Device::Cpu).unwrap();
     assert_eq!((plan.tokens, plan.pictures_per_step), (6, 8));
     assert!(plan.parameters > 10_000 && plan.memory > 4 * plan.parameters);
     let run_settings = RunSettings {
@@ -147,7 +149,8 @@ fn a_run_that_goes_on_makes_the_very_same_losses_and_weights() {
         ..settings()
     };
     let dataset = Arc::new(Dataset::open(data.path()).unwrap());
-    let (mut task, mut trainer, _) = prepare(&other, dataset, None, None, None).unwrap();
+    let (mut task, mut trainer, _) =
+        prepare(&other, dataset, None, None, None, &Device::Cpu).unwrap();
     let checkpoint = find_checkpoint(parts.path()).unwrap();
     let run_settings = RunSettings {
         steps: 50,
@@ -267,7 +270,7 @@ fn what_no_run_can_be_is_refused_in_one_line() {
         let mut settings = settings();
         change(&mut settings);
         let dataset = Arc::new(Dataset::open(data.path()).unwrap());
-        let error = match prepare(&settings, dataset, None, None, None) {
+        let error = match prepare(&settings, dataset, None, None, None, &Device::Cpu) {
             Err(error) => error.to_string(),
             Ok(_) => panic!("it was taken"),
         };

@@ -130,8 +130,15 @@ fn train(
     let stills = settings
         .clips
         .map(|_| Arc::new(Dataset::open(data[1]).unwrap()));
-    let (mut task, mut trainer, _) =
-        prepare(settings, Arc::new(dataset), stills, None, base).unwrap();
+    let (mut task, mut trainer, _) = prepare(
+        settings,
+        Arc::new(dataset),
+        stills,
+        None,
+        base,
+        &Device::Cpu,
+    )
+    .unwrap();
     let run_settings = RunSettings {
         steps: settings.steps,
         out: out.to_owned(),

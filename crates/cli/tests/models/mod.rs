@@ -135,6 +135,7 @@ fn transformer(channels: usize, side: usize) -> DitConfig {
         sample_size: [side; 2],
         patch_size: 2,
         stem_channels: Vec::new(),
+        unshuffle: 1,
         hidden_size: 16,
         layers: 2,
         heads: 2,

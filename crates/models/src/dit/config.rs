@@ -7,6 +7,7 @@ use super::time::TimeMixing;
 use crate::json::{choice, float, required, size, sizes, switch};
 use crate::parameters::{Init, List, Parameter, xavier};
 use crate::{ConfigError, Result};
+use medley_nn::weights::Tensors;
 
 /// How text states reach the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub struct DitConfig {
     /// Channels of the levels of convolutions between pixels and tokens, outermost first, each of which halves the sides;
     /// as many as make a patch of one pixel. None where a patch is a token by one matrix.
     pub stem_channels: Vec<usize>,
+    /// Pixels along a side of a block whose colours the outermost level takes as channels of one pixel, in the order of
+    /// PyTorch's `pixel_unshuffle`; 1 for none. A model of pictures twice as fine costs the same with blocks of 2.
+    pub unshuffle: usize,
     /// Width of the states.
     pub hidden_size: usize,
     /// Blocks.
@@ -131,6 +135,7 @@ impl DitConfig {
                 Some(list) if !list.is_empty() => sizes(c, "stem_channels", 1..=1 << 14)?,
                 _ => Vec::new(),
             },
+            unshuffle: counted("pixel_unshuffle")?,
             hidden_size: size(c, "hidden_size", 4..=1 << 16)?,
             layers: size(c, "num_hidden_layers", 1..=1024)?,
             heads: size(c, "num_attention_heads", 1..=1024)?,
@@ -174,6 +179,9 @@ impl DitConfig {
             "rope_theta": self.rope_theta,
             "norm_eps": self.norm_eps,
         });
+        if self.unshuffle > 1 {
+            json["pixel_unshuffle"] = json!(self.unshuffle);
+        }
         let time = match self.time {
             TimeKind::None => return json,
             TimeKind::Factorised => "factorised",
@@ -210,14 +218,28 @@ impl DitConfig {
             ));
         }
         let levels = u32::try_from(self.stem_channels.len()).unwrap_or(u32::MAX);
-        if levels > 0 && 2usize.checked_pow(levels) != Some(self.patch_size) {
+        let halved = 2usize
+            .checked_pow(levels)
+            .and_then(|n| n.checked_mul(self.unshuffle));
+        if levels > 0 && halved != Some(self.patch_size) {
+            let block = match self.unshuffle {
+                1 => "one pixel".to_owned(),
+                n => format!("blocks of {n}"),
+            };
             return Err(ConfigError::invalid(
                 "stem_channels",
                 format!("{:?}", self.stem_channels),
                 &format!(
-                    "its levels must halve a patch of {} to one pixel",
+                    "its levels must halve a patch of {} to {block}",
                     self.patch_size
                 ),
+            ));
+        }
+        if levels == 0 && self.unshuffle != 1 {
+            return Err(ConfigError::invalid(
+                "pixel_unshuffle",
+                self.unshuffle,
+                "it goes with stem_channels",
             ));
         }
         if (self.text == TextKind::None) != (self.text_width == 0) {
@@ -278,9 +300,46 @@ impl DitConfig {
         }
     }
 
+    /// The same shape for samples whose outermost level takes blocks of so many pixels along a side.
+    #[must_use]
+    pub fn with_blocks(&self, unshuffle: usize) -> Self {
+        let scaled = |n: usize| n / self.unshuffle.max(1) * unshuffle;
+        Self {
+            unshuffle,
+            patch_size: scaled(self.patch_size),
+            sample_size: self.sample_size.map(scaled),
+            ..self.clone()
+        }
+    }
+
+    /// Turns the weights of a model of this shape into those of `finer`, which differs in its blocks: it begins with the mean
+    /// of each block, and gives all pixels of one alike.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for blocks that are no multiple of those there are.
+    pub fn refine(&self, finer: &Self, tensors: &mut Tensors) -> Result<()> {
+        match finer.unshuffle / self.unshuffle.max(1) {
+            1 if finer.unshuffle == self.unshuffle => Ok(()),
+            _ if self.unshuffle == 1 => {
+                super::stem::refine(tensors, finer.unshuffle * finer.unshuffle);
+                Ok(())
+            }
+            _ => Err(ConfigError::invalid(
+                "pixel_unshuffle",
+                finer.unshuffle,
+                &format!("the weights are of blocks of {}", self.unshuffle),
+            )),
+        }
+    }
+
     /// Width of a head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.heads.max(1)
+    }
+
+    /// Channels of the pixels of the outermost level of the stem.
+    pub(super) fn block_channels(&self) -> usize {
+        self.channels * self.unshuffle * self.unshuffle
     }
 
     /// Elements of a patch.

@@ -133,6 +133,11 @@ impl Dit {
         &self.config
     }
 
+    /// Where its weights are, and samples have to be.
+    pub fn device(&self) -> &medley_nn::Device {
+        self.t_embedder[0].device()
+    }
+
     /// The prediction (velocity or noise, as trained) for noisy samples `x` `[batch, channels, height, width]` at times
     /// `t`, one a sample, on the scale 0 … 1000; of the shape of `x`. A model of clips takes them as clips of one frame.
     ///

@@ -2,8 +2,10 @@
 //! (Ronneberger et al. 2015) whose innermost level is the transformer (Hoogeboom et al. 2023, "simple diffusion", U-ViT).
 
 use medley_nn::vision::{
-    Conv2d, activation, channels_first, channels_last, modulated_layer_norm, pixel_unshuffle,
+    Conv2d, activation, channels_first, channels_last, modulated_layer_norm, pixel_shuffle,
+    pixel_unshuffle,
 };
+use medley_nn::weights::Tensors;
 use medley_nn::{Activation, Linear, Tensor, Weights};
 
 use super::config::DitConfig;
@@ -36,6 +38,8 @@ pub(super) struct Stem {
     levels: Vec<Level>,
     modulation: Linear,
     conv_out: Conv2d,
+    /// Pixels along a side of a block that is one pixel to the outermost level.
+    unshuffle: usize,
     eps: f32,
     /// Whether the first frame of a clip follows the last one.
     closed: bool,
@@ -53,7 +57,7 @@ impl Stem {
             list.conv(&format!("{name}.conv1"), width, width, 3, 1.0);
             list.conv(&format!("{name}.conv2"), width, width, 3, 0.0);
         };
-        list.conv("stem.conv_in", widths[0], c.channels, 3, 1.0);
+        list.conv("stem.conv_in", widths[0], c.block_channels(), 3, 1.0);
         for (i, &width) in widths.iter().enumerate() {
             let next = widths.get(i + 1).copied().unwrap_or(h);
             let name = format!("stem.levels.{i}");
@@ -66,7 +70,7 @@ impl Stem {
             Neighbours::parameters(c, list, &format!("{name}.up.neighbours"), width);
         }
         list.linear("stem.modulation", 2 * widths[0], h, Init::Zeros);
-        list.conv("stem.conv_out", c.channels, widths[0], 3, 0.0);
+        list.conv("stem.conv_out", c.block_channels(), widths[0], 3, 0.0);
     }
 
     pub(super) fn new(c: &DitConfig, weights: &Weights) -> Result<Self> {
@@ -94,14 +98,15 @@ impl Stem {
             })
         };
         Ok(Self {
-            conv_in: conv("stem.conv_in", [c.channels, widths[0]])?,
+            conv_in: conv("stem.conv_in", [c.block_channels(), widths[0]])?,
             levels: widths
                 .iter()
                 .enumerate()
                 .map(level)
                 .collect::<Result<_>>()?,
             modulation: weights.linear("stem.modulation", 2 * widths[0], h)?,
-            conv_out: conv("stem.conv_out", [widths[0], c.channels])?,
+            conv_out: conv("stem.conv_out", [widths[0], c.block_channels()])?,
+            unshuffle: c.unshuffle,
             eps: c.norm_eps,
             closed: c.loops,
         })
@@ -110,7 +115,11 @@ impl Stem {
     /// `[rows, channels, height, width]` → tokens `[rows, tokens, hidden]` and what the way back needs; so many rows are the
     /// frames of one clip. `c` is `silu` of the condition, `[rows, hidden]`.
     pub(super) fn down(&self, x: &Tensor, c: &Tensor, frames: usize) -> Result<(Tensor, Skips)> {
-        let mut x = self.conv_in.forward(&channels_last(x)?)?;
+        let mut x = channels_last(x)?;
+        if self.unshuffle > 1 {
+            x = pixel_unshuffle(&x, self.unshuffle)?;
+        }
+        let mut x = self.conv_in.forward(&x)?;
         let mut skips = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
             x = self.residual(&level.down, x, c)?;
@@ -135,11 +144,10 @@ impl Stem {
             let four = level.expand.forward(&x)?;
             let Some(skip) = skips.pop() else { break };
             let (batch, height, width, channels) = skip.dims4()?;
-            // [batch, h · w, 4 · channels], in the order of `pixel_unshuffle`
-            let expanded = four
-                .reshape(vec![batch, height / 2, width / 2, channels, 2, 2])?
-                .permute(vec![0, 1, 4, 2, 5, 3])?
-                .reshape((batch, height, width, channels))?;
+            let expanded = pixel_shuffle(
+                &four.reshape((batch, height / 2, width / 2, 4 * channels))?,
+                2,
+            )?;
             x = self.residual(&level.up, (expanded + skip)?, c)?;
             x = self.beside(&level.neighbours[1], x, frames)?;
         }
@@ -147,7 +155,11 @@ impl Stem {
         let width = m.dim(1)? / 2;
         let part = |i: usize| m.narrow(1, i * width, width);
         let x = self.normed(&x, &part(0)?, &part(1)?)?;
-        Ok(channels_first(&self.conv_out.forward(&x)?)?)
+        let mut x = self.conv_out.forward(&x)?;
+        if self.unshuffle > 1 {
+            x = pixel_shuffle(&x, self.unshuffle)?;
+        }
+        Ok(channels_first(&x)?)
     }
 
     fn beside(&self, mixing: &Option<Neighbours>, x: Tensor, frames: usize) -> Result<Tensor> {
@@ -174,5 +186,36 @@ impl Stem {
         let normed = modulated_layer_norm(&rows, shift, scale, self.eps)?;
         let active = activation(Activation::Silu, &normed)?;
         Ok(active.reshape((batch, height, width, channels))?)
+    }
+}
+
+/// Makes the convolutions from and to pixels take blocks of so many pixels.
+pub(super) fn refine(tensors: &mut Tensors, block: usize) {
+    if let Some((shape, values)) = tensors.get_mut("stem.conv_in.weight")
+        && let [out, inputs, kernel @ ..] = shape.as_slice()
+    {
+        let taps: usize = kernel.iter().product();
+        let channels = values.chunks_exact(taps.max(1));
+        let share = 1.0 / block as f32;
+        let spread = channels.flat_map(|channel| {
+            let mean: Vec<f32> = channel.iter().map(|w| w * share).collect();
+            mean.repeat(block)
+        });
+        let (spread, shape_now) = (spread.collect(), [&[*out, inputs * block], kernel].concat());
+        (*shape, *values) = (shape_now, spread);
+    }
+    for name in ["stem.conv_out.weight", "stem.conv_out.bias"] {
+        let Some((shape, values)) = tensors.get_mut(name) else {
+            continue;
+        };
+        let channels = shape.first().copied().unwrap_or(1).max(1);
+        let each = (values.len() / channels).max(1);
+        *values = values
+            .chunks_exact(each)
+            .flat_map(|channel| channel.repeat(block))
+            .collect();
+        if let Some(first) = shape.first_mut() {
+            *first *= block;
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! Where gradients of parameters gather.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor, TensorId};
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor, TensorId, Var};
 use medley_kernels::optim::add_scaled;
 use medley_kernels::unspecified;
 
@@ -22,9 +22,19 @@ struct Buffer {
 #[derive(Default)]
 pub struct Gradients {
     buffers: HashMap<TensorId, Buffer>,
+    /// Whose gradients are kept, where not all are.
+    wanted: Option<HashSet<TensorId>>,
 }
 
 impl Gradients {
+    /// Those of these parameters alone. (candle computes gradients of constants too.)
+    pub fn of<'a>(parameters: impl IntoIterator<Item = &'a Var>) -> Self {
+        Self {
+            buffers: HashMap::new(),
+            wanted: Some(parameters.into_iter().map(|var| var.id()).collect()),
+        }
+    }
+
     /// The gradient of a parameter, or `None` where none has reached it.
     pub fn get(&self, parameter: &Tensor) -> Option<&[f32]> {
         let buffer = self.buffers.get(&parameter.id()).filter(|b| b.filled)?;
@@ -67,12 +77,23 @@ pub fn backward(loss: &Tensor, gradients: &mut Gradients) -> Result<()> {
     *gradients = taken.unwrap_or_default();
     let store = store?;
     for id in store.get_ids() {
-        if let Some(gradient) = store.get_id(*id) {
-            let gradient = gradient.contiguous()?;
-            let values = numbers(&gradient)?;
-            gradients.with(*id, values.len(), |sum, add| {
-                add_scaled(sum, &values, 1.0, !add);
-            });
+        let unwanted = gradients.wanted.as_ref().is_some_and(|w| !w.contains(id));
+        let Some(gradient) = store.get_id(*id).filter(|_| !unwanted) else {
+            continue;
+        };
+        let gradient = gradient.contiguous()?;
+        let add_to = |values: &[f32], sum: &mut [f32], add: bool| {
+            add_scaled(sum, values, 1.0, !add);
+        };
+        match gradient.device().is_cpu() {
+            true => {
+                let values = numbers(&gradient)?;
+                gradients.with(*id, values.len(), |sum, add| add_to(&values, sum, add));
+            }
+            false => {
+                let values: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
+                gradients.with(*id, values.len(), |sum, add| add_to(&values, sum, add));
+            }
         }
     }
     Ok(())

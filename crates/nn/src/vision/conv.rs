@@ -132,13 +132,49 @@ fn apply(
     let mut operands = vec![x, weight];
     operands.extend(bias);
     if !ours(&operands) {
-        return plain(x, weight, bias, &shape, transposed);
+        // candle's backward pass of a convolution is very slow on other devices; products are fast everywhere.
+        return match !transposed && shape.stride == [1, 1] && !x.device().is_cpu() {
+            true => as_product(x, weight, bias, &shape),
+            false => plain(x, weight, bias, &shape, transposed),
+        };
     }
     let op = Conv { shape, transposed };
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     Ok(match bias {
         Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op)?,
         None => x.apply_op2(&weight, op)?,
+    })
+}
+
+/// A convolution of stride 1 as one product: what a kernel sees at each pixel becomes a row.
+pub(super) fn as_product(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    shape: &kernels::Conv2d,
+) -> Result<Tensor> {
+    let ([kh, kw], [down, across]) = (shape.kernel, shape.padding);
+    let (height, width) = (shape.out_height(), shape.out_width());
+    let padded = x
+        .pad_with_zeros(1, down, down)?
+        .pad_with_zeros(2, across, across)?;
+    let seen = |tap: usize| {
+        padded
+            .narrow(1, tap / kw, height)?
+            .narrow(2, tap % kw, width)?
+            .contiguous()
+    };
+    let rows: Vec<Tensor> = (0..kh * kw).map(seen).collect::<Candle<_>>()?;
+    let columns = kh * kw * shape.in_channels;
+    let rows = Tensor::cat(&rows, 3)?.reshape(((), columns))?;
+    let matrix = weight
+        .permute((2, 3, 1, 0))?
+        .reshape((columns, shape.out_channels))?;
+    let dims = (shape.batch, height, width, shape.out_channels);
+    let y = rows.matmul(&matrix)?.reshape(dims)?;
+    Ok(match bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
     })
 }
 

@@ -20,7 +20,9 @@ pub use conv::{conv_transpose2d, conv2d};
 pub use layers::{BatchNorm, BatchStatistics, Conv2d, ConvTranspose2d, GroupNorm, move_statistics};
 pub use norm::{batch_norm, group_norm, modulated_layer_norm};
 pub use pointwise::{activation, add_gated, leaky_relu, leaky_relu_bias, scale_channels};
-pub use resize::{average_pool, pixel_unshuffle, upsample_bilinear, upsample_nearest};
+pub use resize::{
+    average_pool, pixel_shuffle, pixel_unshuffle, upsample_bilinear, upsample_nearest,
+};
 
 use medley_kernels::optim::add_scaled;
 

@@ -98,6 +98,26 @@ pub fn pixel_unshuffle(x: &Tensor, factor: usize) -> Result<Tensor> {
     )
 }
 
+/// The way back of [`pixel_unshuffle`]: `[b, h, w, c · factor²]` → `[b, h · factor, w · factor, c]`.
+///
+/// # Errors
+/// [`Error::Config`] where `factor²` does not divide the channels.
+pub fn pixel_shuffle(x: &Tensor, factor: usize) -> Result<Tensor> {
+    let [batch, height, width, channels] = image(x)?;
+    let block = factor * factor;
+    if block == 0 || !channels.is_multiple_of(block) {
+        return Err(Error::Config(format!(
+            "{channels} channels are no pixels of blocks of {factor} × {factor}"
+        )));
+    }
+    let channels = channels / block;
+    Ok(
+        x.reshape(vec![batch, height, width, channels, factor, factor])?
+            .permute(vec![0, 1, 4, 2, 5, 3])?
+            .reshape((batch, height * factor, width * factor, channels))?,
+    )
+}
+
 /// How the pixels along one side are made of others.
 #[derive(Clone, Debug)]
 struct Side {

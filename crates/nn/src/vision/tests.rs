@@ -126,6 +126,14 @@ fn convolutions_are_those_of_candle() {
             |x| conv2d(x[0], x[1], Some(x[2]), stride, padding),
             |x| conv::plain(x[0], x[1], Some(x[2]), &shape, false),
         );
+        if stride == 1 {
+            hold(
+                "conv2d as a product",
+                &[&x, &[out, inputs, kernel, kernel], &[out]],
+                |x| conv2d(x[0], x[1], Some(x[2]), stride, padding),
+                |x| conv::as_product(x[0], x[1], Some(x[2]), &shape),
+            );
+        }
         hold(
             "conv2d without bias",
             &[&x, &[out, inputs, kernel, kernel]],

@@ -151,7 +151,7 @@ impl Denoise for DitNetwork {
             TextKind::None => (image * stream, image * image),
         };
         // Four convolutions a level of the stem, and the way to the next level and back.
-        let patch = (c.patch_size * c.patch_size) as f64;
+        let patch = (c.patch_size / c.unshuffle).pow(2) as f64;
         let stem = c.stem_channels.iter().enumerate().map(|(i, &channels)| {
             let next = c.stem_channels.get(i + 1).map_or(hidden, |&n| n as f64);
             let (pixels, channels) = (image * patch / 4f64.powi(i as i32), channels as f64);

@@ -1,11 +1,12 @@
 //! Denoising: how much noise is mixed in, what the network is to give, and what its error weighs.
 
+use medley_kernels::pool::parallel_chunks;
 use medley_models::dit::{Condition, Dit, TextStates};
-use medley_nn::{Device, Tensor};
+use medley_nn::Tensor;
 use medley_sampling::diffusion::{BetaShape, NoiseSchedule, Point, Prediction, share_noise};
 use serde::{Deserialize, Serialize};
 
-use crate::random::{Purpose, normal, unit};
+use crate::random::{Purpose, normal, normal_at, unit};
 use crate::{Error, Result};
 
 /// How data and noise are mixed.
@@ -189,7 +190,6 @@ impl Denoising {
         even: bool,
     ) -> NoisyBatch {
         let each = shape[1..].iter().product::<usize>().max(1);
-        let mut noise = normal(seed, Purpose::Noise, number, pictures.len()).map(|n| n as f32);
         let mut draws = normal(seed, Purpose::Time, number, shape[0]);
         let mut batch = NoisyBatch {
             shape,
@@ -200,9 +200,8 @@ impl Denoising {
             weights: None,
             text: None,
         };
-        for (i, picture) in pictures.chunks_exact(each).enumerate() {
-            let mut noise: Vec<f32> = noise.by_ref().take(each).collect();
-            self.share(&mut noise, shape, (seed, number, i));
+        let mut points = Vec::with_capacity(shape[0]);
+        for i in 0..shape[0] {
             let share = match even {
                 true => (i as f64 + 0.5) / shape[0] as f64,
                 false => unit(seed, Purpose::Time, number, (shape[0] + i) as u64),
@@ -210,20 +209,34 @@ impl Denoising {
             let draw = draws.next().unwrap_or(0.0);
             let share = if even { share } else { self.drawn(share, draw) };
             let (point, timestep) = self.level(share);
-            let (alpha, sigma) = (point.alpha as f32, point.sigma as f32);
-            let mixed = picture
-                .iter()
-                .zip(&noise)
-                .map(|(x, n)| alpha * x + sigma * n);
-            batch.noisy.extend(mixed);
-            batch
-                .target
-                .extend(self.prediction.target(point, picture, &noise));
+            points.push(point);
             batch.timesteps.push(timestep);
             if let Some(weight) = self.weight(point) {
                 let weights = batch.weights.get_or_insert_default();
                 weights.extend(std::iter::repeat_n(weight, shape[2]));
             }
+        }
+        // Noise and target of each, side by side on all threads.
+        let mut made: Vec<(Vec<f32>, Vec<f32>)> = vec![Default::default(); points.len()];
+        parallel_chunks(&mut made, 1, |i, made| {
+            let places = (i * each) as u64..((i + 1) * each) as u64;
+            let noise = normal_at(seed, Purpose::Noise, number, places);
+            let mut noise: Vec<f32> = noise.map(|n| n as f32).collect();
+            self.share(&mut noise, shape, (seed, number, i));
+            let (point, picture) = (points[i], &pictures[i * each..(i + 1) * each]);
+            let (alpha, sigma) = (point.alpha as f32, point.sigma as f32);
+            let mixed = picture
+                .iter()
+                .zip(&noise)
+                .map(|(x, n)| alpha * x + sigma * n);
+            let target = self.prediction.target(point, picture, &noise);
+            if let [made] = made {
+                *made = (mixed.collect(), target);
+            }
+        });
+        for (noisy, target) in made {
+            batch.noisy.extend(noisy);
+            batch.target.extend(target);
         }
         batch.give(pictures);
         batch
@@ -281,9 +294,9 @@ impl NoisyBatch {
 /// # Errors
 /// [`Error::Model`] where the batch does not fit the network.
 pub fn denoising_loss(network: &Dit, batch: &NoisyBatch) -> Result<Tensor> {
+    let device = network.device();
     let tensor = |values: &[f32]| {
-        Tensor::from_vec(values.to_vec(), &batch.shape[..], &Device::Cpu)
-            .map_err(medley_nn::Error::from)
+        Tensor::from_slice(values, &batch.shape[..], device).map_err(medley_nn::Error::from)
     };
     let text = batch
         .text
@@ -306,7 +319,7 @@ pub fn denoising_loss(network: &Dit, batch: &NoisyBatch) -> Result<Tensor> {
             None => error.mean_all(),
             Some(weights) => {
                 let dims = (batch.shape[0], 1, batch.shape[2], 1, 1);
-                let weights = Tensor::from_vec(weights.clone(), dims, &Device::Cpu)?;
+                let weights = Tensor::from_vec(weights.clone(), dims, device)?;
                 error.broadcast_mul(&weights)?.mean_all()
             }
         }

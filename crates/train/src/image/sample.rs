@@ -2,7 +2,7 @@
 
 use medley_media::Picture;
 use medley_models::dit::{Condition, Dit, TextStates};
-use medley_nn::{Device, Tensor};
+use medley_nn::Tensor;
 use medley_sampling::diffusion::{
     FlowShift, Guidance, NoiseSchedule, NormalSource, Prediction, Process, Sampler,
     SchedulerConfig, TorchRng, share_noise,
@@ -81,7 +81,7 @@ pub fn draw_clips(
     let states = match states {
         Some(s) => {
             let shape = (texts.len(), s.tokens, s.width);
-            let tensor = Tensor::from_vec(s.values, shape, &Device::Cpu);
+            let tensor = Tensor::from_vec(s.values, shape, network.device());
             Some((tensor.map_err(medley_nn::Error::from)?, s.lengths))
         }
         None => None,
@@ -112,7 +112,7 @@ pub fn draw_clips(
         }
         let batch = input.len() / each.max(1);
         let shape = (batch, c.channels, frames, height, width);
-        let x = Tensor::from_vec(input, shape, &Device::Cpu).map_err(medley_nn::Error::from)?;
+        let x = Tensor::from_vec(input, shape, network.device()).map_err(medley_nn::Error::from)?;
         let text = states
             .as_ref()
             .map(|(states, lengths)| TextStates { states, lengths });

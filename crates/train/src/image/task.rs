@@ -71,7 +71,8 @@ pub struct ImageTask {
 
 /// Makes everything that a run needs. `encoder` reads captions for models with text; `base` is the folder of a model of the
 /// same shape to go on from, without which the model begins from nothing; a model of clips may go on from one of pictures.
-/// `stills` are the pictures that clips are learned with.
+/// `stills` are the pictures that clips are learned with. A `base` of pictures that are coarser by the blocks of the run's
+/// shape is made as fine. The network is on `device`; data and the optimiser stay on the CPU.
 ///
 /// # Errors
 /// [`Error::Setting`], [`Error::Data`], [`Error::Caption`], [`Error::Model`], each for its part.
@@ -81,6 +82,7 @@ pub fn prepare(
     stills: Option<Arc<Dataset>>,
     encoder: Option<&Path>,
     base: Option<&Path>,
+    device: &Device,
 ) -> Result<(ImageTask, Trainer, ImagePlan)> {
     settings.check()?;
     let shared = settings.clips.map_or(0.0, |clips| clips.shared_noise);
@@ -95,20 +97,28 @@ pub fn prepare(
     };
     let shape = settings.shape(captions.as_ref().map_or(0, |c| c.width()))?;
     let file = base.map(|base| base.join("model.safetensors"));
-    let tensors = match (file, settings.clips) {
-        (Some(file), None) => published(shape.parameters(), &file, "")?,
+    let as_base = match base {
+        Some(base) => shape.with_blocks(blocks_of(base)?),
+        None => shape.clone(),
+    };
+    let mut tensors = match (file, settings.clips) {
+        (Some(file), None) => published(as_base.parameters(), &file, "")?,
         (Some(file), Some(_)) => {
-            let still = shape.of_pictures().parameters();
-            inflated(shape.parameters(), still, &file, settings.seed)?
+            let still = as_base.of_pictures().parameters();
+            inflated(as_base.parameters(), still, &file, settings.seed)?
         }
         (None, _) => fresh(shape.parameters(), settings.seed),
     };
-    let parameters = Parameters::new(&tensors, |_| 0.0, &Device::Cpu)?;
+    as_base.refine(&shape, &mut tensors)?;
+    if settings.bf16 {
+        medley_nn::gpu::allow_tf32(true);
+    }
+    let parameters = Parameters::new(&tensors, |_| 0.0, device)?;
     drop(tensors);
-    let network = Dit::new(shape, &Weights::from_vars(parameters.vars(), &Device::Cpu))?;
+    let network = Dit::new(shape, &Weights::from_vars(parameters.vars(), device))?;
     let trainer = Trainer::new(parameters, settings.step())?;
     let held = match settings.hold_out > 0.0 {
-        true => held_out(settings, &dataset, &rule, captions.as_mut())?,
+        true => held_out(settings, &dataset, &rule, captions.as_mut(), device)?,
         false => Vec::new(),
     };
     let task = ImageTask {
@@ -142,6 +152,12 @@ pub fn base_model(base: &Path) -> Result<Value> {
     shape_of(base, DitConfig::MODEL_TYPE)
 }
 
+/// Pixels along a side of a block that the model in a folder takes as one.
+fn blocks_of(base: &Path) -> Result<usize> {
+    let blocks = base_model(base)?["pixel_unshuffle"].as_u64().unwrap_or(1);
+    Ok(usize::try_from(blocks).unwrap_or(usize::MAX).max(1))
+}
+
 /// What samples are drawn of: what was asked for, or captions from all over the data.
 fn prompts(settings: &ImageSettings, dataset: &Dataset) -> Result<Vec<String>> {
     if !settings.prompts.is_empty() {
@@ -161,9 +177,13 @@ fn prompts(settings: &ImageSettings, dataset: &Dataset) -> Result<Vec<String>> {
 }
 
 /// States of captions as the network takes them.
-fn states(captions: &mut CaptionEncoder, texts: &[&str]) -> Result<(Tensor, Vec<usize>)> {
+fn states(
+    captions: &mut CaptionEncoder,
+    texts: &[&str],
+    device: &Device,
+) -> Result<(Tensor, Vec<usize>)> {
     let s = captions.encode(texts)?;
-    let states = Tensor::from_vec(s.values, (texts.len(), s.tokens, s.width), &Device::Cpu);
+    let states = Tensor::from_vec(s.values, (texts.len(), s.tokens, s.width), device);
     Ok((states.map_err(medley_nn::Error::from)?, s.lengths))
 }
 
@@ -173,6 +193,7 @@ fn held_out(
     dataset: &Arc<Dataset>,
     rule: &Denoising,
     mut captions: Option<&mut CaptionEncoder>,
+    device: &Device,
 ) -> Result<Vec<NoisyBatch>> {
     let (all, at_once) = match settings.clips {
         Some(_) => (EVALUATED_CLIPS, CLIPS_AT_ONCE),
@@ -189,7 +210,7 @@ fn held_out(
         let mut noisy = rule.mix(&batch.pixels, shape, Vec::new(), draws, true);
         if let Some(captions) = captions.as_deref_mut() {
             let texts: Vec<&str> = batch.captions.iter().map(String::as_str).collect();
-            noisy.text = Some(states(captions, &texts)?);
+            noisy.text = Some(states(captions, &texts, device)?);
         }
         held.push(noisy);
     }
@@ -267,7 +288,7 @@ impl ImageTask {
         };
         let texts: Vec<String> = batch.captions.iter().enumerate().map(text).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        noisy.text = Some(states(captions, &texts)?);
+        noisy.text = Some(states(captions, &texts, self.network.device())?);
         Ok(noisy)
     }
 

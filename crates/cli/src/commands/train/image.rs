@@ -11,7 +11,7 @@ use medley_engine::train::image::{
 use serde_json::{Value, json};
 
 use super::{check_memory, checkpoint, drive, failure, mebibytes, run_settings, settings_before};
-use crate::app::{fresh_seed, store};
+use crate::app::{device, fresh_seed, store};
 use crate::args::{Global, TrainCompute};
 use crate::output::{Failure, Outcome, note, print_json, print_now};
 use crate::train_args::{PictureArgs, TrainCrop, TrainImageArgs, TrainOptimiser, TrainTimes};
@@ -76,7 +76,7 @@ fn settings(args: &TrainImageArgs, text: bool, hold_out: f64) -> Outcome<ImageSe
         let times = match args.times {
             TrainTimes::Uniform => Times::Uniform,
             TrainTimes::LogitNormal => Times::LogitNormal {
-                mean: 0.0,
+                mean: args.times_mean,
                 deviation: 1.0,
             },
         };
@@ -90,7 +90,7 @@ fn settings(args: &TrainImageArgs, text: bool, hold_out: f64) -> Outcome<ImageSe
             min_snr: args.min_snr,
         }
     };
-    let model = match &args.base {
+    let mut model = match &args.base {
         Some(base) => base_model(base).map_err(failure)?,
         None => json!({
             "patch_size": args.patch,
@@ -103,6 +103,14 @@ fn settings(args: &TrainImageArgs, text: bool, hold_out: f64) -> Outcome<ImageSe
             "shared_modulation": true,
         }),
     };
+    if let Some(blocks) = args.unshuffle {
+        let before = model["pixel_unshuffle"].as_u64().unwrap_or(1).max(1);
+        let patch = model["patch_size"].as_u64().unwrap_or(1);
+        if args.base.is_some() {
+            model["patch_size"] = json!(patch / before * u64::from(blocks));
+        }
+        model["pixel_unshuffle"] = json!(blocks);
+    }
     Ok(ImageSettings {
         model,
         transform: transform(&args.pictures),
@@ -212,12 +220,14 @@ pub fn learn(args: &TrainImageArgs, data: Data, global: &Global) -> Outcome {
             }
         }
     };
+    let device = device(global)?;
     let (mut task, mut trainer, plan) = prepare(
         &settings,
         dataset.clone(),
         data.stills,
         encoder.as_deref(),
         args.base.as_deref(),
+        &device,
     )
     .map_err(failure)?;
     let what = match settings.clips {
@@ -236,7 +246,9 @@ pub fn learn(args: &TrainImageArgs, data: Data, global: &Global) -> Outcome {
             mebibytes(plan.memory)
         ),
     );
-    check_memory(plan.memory)?;
+    if device.is_cpu() {
+        check_memory(plan.memory)?;
+    }
     if args.run.dry_run {
         let plan = json!({
             "pictures_per_epoch": plan.pictures,

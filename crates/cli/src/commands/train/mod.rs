@@ -22,6 +22,13 @@ use crate::train_args::{RunArgs, TrainCommand};
 
 /// `medley train`
 pub fn run(command: TrainCommand, global: &Global) -> Outcome {
+    let on_gpu = matches!(command, TrainCommand::Image(_) | TrainCommand::Video(_));
+    if global.device != "cpu" && !on_gpu {
+        return Err(Failure::usage(format!(
+            "--device {}: models of pictures and clips are trained there; all others on the cpu",
+            global.device
+        )));
+    }
     match command {
         TrainCommand::Text(args) => text::run(&args, global),
         TrainCommand::Image(args) => image::run(&args, global),
