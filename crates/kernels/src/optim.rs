@@ -229,7 +229,7 @@ impl Default for Muon {
 }
 
 /// Coefficients of the iteration: singular values go to about 1 in few steps, not exactly.
-const SCHULZ: (f32, f32, f32) = (3.4445, -4.775, 2.0315);
+pub const SCHULZ: (f32, f32, f32) = (3.4445, -4.775, 2.0315);
 
 /// One step of Muon over a matrix of `rows` × `cols`, its gradient (times `scale`) and the running mean of gradients,
 /// zeros before the first step.
@@ -244,6 +244,42 @@ pub fn muon(
     gradient: &[f32],
     means: &mut [f32],
 ) {
+    let orthogonal = |update| {
+        Ok::<_, std::convert::Infallible>(orthogonal(
+            update,
+            (rows, cols),
+            settings.steps,
+            settings.rounded,
+        ))
+    };
+    let Ok(()) = muon_by(
+        settings,
+        scale,
+        (rows, cols),
+        parameter,
+        gradient,
+        means,
+        orthogonal,
+    );
+}
+
+/// [`muon`], where something else brings the singular values of the update near 1, as another device may. The parameter stays
+/// as it was where that fails.
+///
+/// # Errors
+/// That of `orthogonal`.
+///
+/// # Panics
+/// As [`muon`], or when `orthogonal` gives another number of elements.
+pub fn muon_by<E>(
+    settings: &Muon,
+    scale: f32,
+    (rows, cols): (usize, usize),
+    parameter: &mut [f32],
+    gradient: &[f32],
+    means: &mut [f32],
+    orthogonal: impl FnOnce(Vec<f32>) -> Result<Vec<f32>, E>,
+) -> Result<(), E> {
     for (what, len) in [
         ("parameter", parameter.len()),
         ("gradient", gradient.len()),
@@ -258,7 +294,8 @@ pub fn muon(
     } else {
         update.copy_from_slice(means);
     }
-    let update = orthogonal(update, (rows, cols), settings.steps, settings.rounded);
+    let update = orthogonal(update)?;
+    same_len("update", update.len(), rows * cols);
     let (r, c) = (rows as f32, cols as f32);
     let size = if settings.as_adamw {
         0.2 * r.max(c).sqrt()
@@ -270,6 +307,7 @@ pub fn muon(
     for (p, u) in parameter.iter_mut().zip(&update) {
         *p = *p * keep - rate * u;
     }
+    Ok(())
 }
 
 /// The matrix with its singular values brought near 1 by Newton–Schulz iteration.

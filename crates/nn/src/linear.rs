@@ -259,6 +259,10 @@ fn dense(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     if train::serves(&operands) {
         return train::linear(x, weight, bias);
     }
+    #[cfg(feature = "cuda")]
+    if crate::gpu::ops::serves(&operands) {
+        return crate::gpu::ops::linear(x, weight, bias);
+    }
     let dims = x.dims();
     let rows: usize = dims[..dims.len() - 1].iter().product();
     let mut y = x

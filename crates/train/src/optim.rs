@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use medley_kernels::optim::{AdamW, Muon, adamw, muon, sum_of_squares};
+use medley_kernels::optim::{AdamW, Muon, adamw, muon, muon_by, sum_of_squares};
 use medley_nn::train::Gradients;
 use medley_nn::{Parameter, Parameters};
 use serde::{Deserialize, Serialize};
@@ -181,8 +181,17 @@ impl OptimiserSettings {
                 ..Muon::default()
             };
             let size = (dims[0], dims[1]);
-            parameter.update(|p| muon(&settings, scale as f32, size, p, gradient, means))?;
-            return Ok(());
+            let (scale, device) = (scale as f32, parameter.var.device());
+            if device.is_cpu() {
+                parameter.update(|p| muon(&settings, scale, size, p, gradient, means))?;
+                return Ok(());
+            }
+            let orthogonal = |x| medley_nn::gpu::orthogonal(x, size, settings.steps, device);
+            let mut done = Ok(());
+            parameter.update(|p| {
+                done = muon_by(&settings, scale, size, p, gradient, means, orthogonal);
+            })?;
+            return Ok(done?);
         }
         let settings = AdamW {
             lr: rate as f32,

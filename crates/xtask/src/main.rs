@@ -20,6 +20,7 @@ mod metadata;
 mod process;
 mod prove;
 mod python;
+mod router;
 mod serving;
 mod smoke;
 mod starter;
@@ -60,6 +61,8 @@ enum Command {
     Icons(icons::IconsArgs),
     /// Bring a trained model into starter/, in bf16, and print sizes and hashes for the catalog
     Starter(starter::StarterArgs),
+    /// Fit the layer that the router has beside its rules to labelled requests
+    Router,
     /// Build the optimised program and pack it with its data and licences
     Dist(dist::DistArgs),
     /// Regenerate the generated pages of docs/ (or verify them)
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Bench(command) => bench::run(command),
         Command::Prove(args) => prove::run(&args),
         Command::Golden(args) => golden::run(&args),
+        Command::Router => router::run(),
         Command::Icons(args) => icons::run(&args),
         Command::Starter(args) => starter::run(&args),
         Command::Dist(args) => dist::run(&args),

@@ -3,12 +3,13 @@
 //! A small grammar over words: who asks ("can you"), the verb ("draw", "turn … into"), the head of the phrase behind it
 //! ("a *picture* of a violin", "a violin *picture*", but "a picture *frame*"), what is listed with it, and signs such as
 //! "in D minor". The verb and the head weigh most; only where they tell nothing, a request that is just a thing is a
-//! picture, and all else is text. No model is asked, so that it takes no time and says the same everywhere.
+//! picture, and all else is text. A [`Router`] with the bundled sentence encoder weighs what the prompt means beside that.
 
 mod asked;
 mod bare;
 mod clause;
 mod cues;
+mod learned;
 mod lexicon;
 mod listed;
 mod phrase;
@@ -17,6 +18,7 @@ mod words;
 
 use std::fmt;
 
+pub use learned::Router;
 use words::{Word, clauses, words};
 
 /// What makes a work of a prompt: the generator of a medium, or the director who makes works in all of them.
@@ -75,7 +77,7 @@ pub struct Route {
     pub prompt: String,
 }
 
-/// Where `prompt` goes, told from its words.
+/// Where `prompt` goes, told from its words alone.
 pub fn route(prompt: &str) -> Route {
     route_among(prompt, &Destination::ALL).unwrap_or_else(|| Route {
         destination: Destination::Text,
@@ -88,18 +90,22 @@ pub fn route(prompt: &str) -> Route {
 pub fn route_among(prompt: &str, allowed: &[Destination]) -> Option<Route> {
     let words = words(prompt);
     let weights = weigh(prompt, &words);
-    let best = allowed.iter().copied().max_by(|a, b| {
-        let weight = |d: &Destination| weights.0[*d as usize];
-        // Of equals, the first.
-        let place = |d: &Destination| allowed.iter().position(|other| other == d);
-        weight(a)
-            .total_cmp(&weight(b))
-            .then(place(b).cmp(&place(a)))
-    })?;
+    let best = best_of(allowed, |d| weights.0[d as usize])?;
     Some(Route {
         destination: best,
         prompt: rest::rest(prompt, &words, best),
     })
+}
+
+/// The destination that weighs most; of equals the first.
+fn best_of(allowed: &[Destination], weight: impl Fn(Destination) -> f32) -> Option<Destination> {
+    let mut best: Option<Destination> = None;
+    for &destination in allowed {
+        if best.is_none_or(|best| weight(destination) > weight(best)) {
+            best = Some(destination);
+        }
+    }
+    best
 }
 
 /// How much tells for each destination.

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use medley_nn::vision::{Angles, Axis, Heads, add_gated, modulated_layer_norm, self_attention};
+use medley_nn::vision::{
+    Angles, Axis, Heads, add_gated, beside, modulated_layer_norm, self_attention, swapped,
+};
 use medley_nn::{Linear, Tensor, Weights};
 
 use super::block::Modulation;
@@ -83,19 +85,19 @@ impl TimeMixing {
         let (rows, tokens, hidden) = x.dims3()?;
         let batch = rows / frames;
         let y = modulated_layer_norm(x, &m[0], &m[1], heads.eps)?;
-        let y = y
-            .reshape((batch, frames, tokens, hidden))?
-            .transpose(1, 2)?
-            .reshape((batch * tokens, frames, hidden))?;
+        let y = swapped(&y.reshape((batch, frames, tokens, hidden))?)?.reshape((
+            batch * tokens,
+            frames,
+            hidden,
+        ))?;
         let norms = Tensor::stack(&self.norms, 0)?;
         let qkv = self.qkv.forward(&y)?;
         let mixed = self_attention(&qkv, Some(&norms), heads, Some(angles), None, None)?;
         let y = self
             .proj
             .forward(&mixed)?
-            .reshape((batch, tokens, frames, hidden))?
-            .transpose(1, 2)?
-            .reshape((rows, tokens, hidden))?;
+            .reshape((batch, tokens, frames, hidden))?;
+        let y = swapped(&y)?.reshape((rows, tokens, hidden))?;
         Ok(add_gated(x, &y, &m[2])?)
     }
 }
@@ -125,21 +127,6 @@ impl Neighbours {
 
     /// `x` `[batch · frames, height, width, channels]`
     pub(super) fn forward(&self, x: Tensor, frames: usize, closed: bool) -> Result<Tensor> {
-        let rows = x.dim(0)?;
-        let index = |step: usize| -> Vec<u32> {
-            let beside = |row: usize| {
-                let (clip, frame) = (row / frames * frames, row % frames);
-                let moved = frame + step;
-                let moved = match closed {
-                    true => (moved + frames - 1) % frames,
-                    false => moved.saturating_sub(1).min(frames - 1),
-                };
-                (clip + moved) as u32
-            };
-            (0..rows).map(beside).collect()
-        };
-        let pick = |step| x.index_select(&Tensor::new(index(step), x.device())?, 0);
-        let three = Tensor::cat(&[&pick(0)?, &x, &pick(2)?], 3)?;
-        Ok((&x + self.0.forward(&three)?)?)
+        Ok((&x + self.0.forward(&beside(&x, frames, closed)?)?)?)
     }
 }

@@ -132,6 +132,18 @@ fn apply(
     let mut operands = vec![x, weight];
     operands.extend(bias);
     if !ours(&operands) {
+        #[cfg(feature = "cuda")]
+        if crate::gpu::ops::serves(&operands) && !transposed && keeps_size(&shape) {
+            let side = shape.kernel[0];
+            let rows = crate::gpu::ops::seen(x, side)?;
+            let columns = side * side * shape.in_channels;
+            let matrix = weight
+                .permute((0, 2, 3, 1))?
+                .reshape((shape.out_channels, columns))?;
+            let y = crate::gpu::ops::linear(&rows, &matrix, bias)?;
+            let dims = (shape.batch, shape.height, shape.width, shape.out_channels);
+            return Ok(y.reshape(dims)?);
+        }
         // candle's backward pass of a convolution is very slow on other devices; products are fast everywhere.
         return match !transposed && shape.stride == [1, 1] && !x.device().is_cpu() {
             true => as_product(x, weight, bias, &shape),
@@ -144,6 +156,16 @@ fn apply(
         Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op)?,
         None => x.apply_op2(&weight, op)?,
     })
+}
+
+/// Whether every pixel has a result, out of a square of odd side around it.
+#[cfg(feature = "cuda")]
+fn keeps_size(shape: &kernels::Conv2d) -> bool {
+    let side = shape.kernel[0];
+    shape.kernel == [side; 2]
+        && side % 2 == 1
+        && shape.padding == [side / 2; 2]
+        && shape.stride == [1, 1]
 }
 
 /// A convolution of stride 1 as one product: what a kernel sees at each pixel becomes a row.

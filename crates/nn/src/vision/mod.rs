@@ -6,6 +6,7 @@
 
 mod attend;
 mod conv;
+mod frames;
 mod layers;
 mod norm;
 mod pointwise;
@@ -17,6 +18,7 @@ use candle_core::{CpuStorage, DType, Device, Layout, Tensor};
 
 pub use attend::{Angles, Axis, Heads, cross_attention, self_attention};
 pub use conv::{conv_transpose2d, conv2d};
+pub use frames::{beside, swapped};
 pub use layers::{BatchNorm, BatchStatistics, Conv2d, ConvTranspose2d, GroupNorm, move_statistics};
 pub use norm::{batch_norm, group_norm, modulated_layer_norm};
 pub use pointwise::{activation, add_gated, leaky_relu, leaky_relu_bias, scale_channels};
@@ -30,7 +32,7 @@ use crate::tensor::{Slice, slice};
 use crate::train::gradient_of;
 use crate::{Error, Result};
 
-type Candle<T> = candle_core::Result<T>;
+pub(crate) type Candle<T> = candle_core::Result<T>;
 
 /// Whether our kernels serve these operands; gradients are no hindrance.
 fn ours(operands: &[&Tensor]) -> bool {

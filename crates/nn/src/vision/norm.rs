@@ -131,6 +131,10 @@ pub fn modulated_layer_norm(
             .contiguous()?
             .apply_op3(&shift.contiguous()?, &scale.contiguous()?, op)?);
     }
+    #[cfg(feature = "cuda")]
+    if crate::gpu::ops::serves(&[x, shift, scale]) {
+        return crate::gpu::ops::modulated_layer_norm(x, shift, scale, eps);
+    }
     plain_modulated(x, shift, scale, eps)
 }
 

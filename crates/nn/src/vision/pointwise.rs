@@ -16,6 +16,10 @@ pub fn activation(act: Activation, x: &Tensor) -> Result<Tensor> {
     if ours(&[x]) {
         return Ok(x.contiguous()?.apply_op1(Activate(act))?);
     }
+    #[cfg(feature = "cuda")]
+    if let Some(kind) = crate::gpu::ops::kind(act).filter(|_| crate::gpu::ops::serves(&[x])) {
+        return crate::gpu::ops::activation(kind, x);
+    }
     activate(act, x)
 }
 
@@ -164,6 +168,10 @@ pub fn add_gated(x: &Tensor, y: &Tensor, gate: &Tensor) -> Result<Tensor> {
         return Ok(x
             .contiguous()?
             .apply_op3(&y.contiguous()?, &gate.contiguous()?, op)?);
+    }
+    #[cfg(feature = "cuda")]
+    if crate::gpu::ops::serves(&[x, y, gate]) {
+        return crate::gpu::ops::add_gated(x, y, gate);
     }
     plain_gated(x, y, gate)
 }

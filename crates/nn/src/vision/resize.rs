@@ -90,6 +90,10 @@ pub fn pixel_unshuffle(x: &Tensor, factor: usize) -> Result<Tensor> {
             "{factor} does not divide the sides of an image of {height} × {width}"
         )));
     }
+    #[cfg(feature = "cuda")]
+    if crate::gpu::ops::serves(&[x]) {
+        return crate::gpu::ops::shuffled(x, factor, false);
+    }
     let (rows, cols) = (height / factor, width / factor);
     Ok(
         x.reshape(vec![batch, rows, factor, cols, factor, channels])?
@@ -109,6 +113,10 @@ pub fn pixel_shuffle(x: &Tensor, factor: usize) -> Result<Tensor> {
         return Err(Error::Config(format!(
             "{channels} channels are no pixels of blocks of {factor} × {factor}"
         )));
+    }
+    #[cfg(feature = "cuda")]
+    if crate::gpu::ops::serves(&[x]) {
+        return crate::gpu::ops::shuffled(x, factor, true);
     }
     let channels = channels / block;
     Ok(

@@ -144,6 +144,10 @@ pub fn self_attention(
     let mut operands = vec![qkv];
     operands.extend(norms);
     if !ours(&operands) {
+        #[cfg(feature = "cuda")]
+        if split.is_none() && crate::gpu::ops::serves(&operands) {
+            return op.on_gpu().among(qkv, norms);
+        }
         let part = |i: usize| qkv.narrow(D::Minus1, i * heads.width(), heads.width());
         return op.plain(&part(0)?, &part(1)?, &part(2)?, norms);
     }
@@ -176,6 +180,10 @@ pub fn cross_attention(
     let mut operands = vec![q, kv];
     operands.extend(norms);
     if !ours(&operands) {
+        #[cfg(feature = "cuda")]
+        if crate::gpu::ops::serves(&operands) {
+            return op.on_gpu().across(q, kv, norms);
+        }
         let part = |i: usize| kv.narrow(D::Minus1, i * heads.width(), heads.width());
         return op.plain(q, &part(0)?, &part(1)?, norms);
     }
@@ -221,6 +229,17 @@ struct Prepared {
 }
 
 impl Attend {
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> crate::gpu::ops::Attention<'_> {
+        crate::gpu::ops::Attention {
+            heads: self.heads,
+            tokens: [self.queries, self.keys],
+            batch: self.batch,
+            angles: self.angles.as_deref(),
+            lengths: &self.lengths,
+        }
+    }
+
     pub(super) fn new(
         heads: Heads,
         batch: usize,
