@@ -57,10 +57,31 @@ pub struct VideoArgs {
     /// A timeline (JSON) of titles, stills, clips, captions and sounds, made into one film without a model
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "init", "sound", "frames", "fps", "size"])]
     pub timeline: Option<PathBuf>,
+    /// How the frames of an .mp4 are coded: H.264 plays everywhere; AV1 is smaller and slow to write [default: h264]
+    #[arg(long, value_enum)]
+    pub codec: Option<FilmCodec>,
     /// Write what it looks like after every so many steps, frames side by side, to NAME-step-N.png
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub previews: Option<u32>,
     /// Write to this file: .mp4, .gif, .webp, .png (animated), or a folder of frames [default: words of the prompt and the seed, .mp4]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// How the frames of an .mp4 are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FilmCodec {
+    /// H.264
+    H264,
+    /// AV1
+    Av1,
+}
+
+impl From<FilmCodec> for medley_types::VideoCodec {
+    fn from(codec: FilmCodec) -> Self {
+        match codec {
+            FilmCodec::H264 => Self::H264,
+            FilmCodec::Av1 => Self::Av1,
+        }
+    }
 }

@@ -7,12 +7,12 @@ pub use medley_media::audio::Audio;
 use medley_media::audio::{self, SoundLimits};
 pub use medley_media::film::timeline::Timeline;
 pub use medley_media::film::{Clip, FilmFormat, Rate};
-use medley_media::film::{FilmOptions, FilmWriter, film_limits, read_clip, timeline};
+use medley_media::film::{Codec, FilmOptions, FilmWriter, film_limits, read_clip, timeline};
 use medley_media::{Filter, Format, MediaError, Origin, Picture, grid};
 pub use medley_pipelines::video::{
     Video, VideoGenerator, VideoInputs, VideoModel, complete, improve, load, validate,
 };
-use medley_types::{InputFile, Medium, Request, VideoRequest};
+use medley_types::{InputFile, Medium, Request, VideoCodec, VideoRequest};
 use serde_json::{Value, json};
 
 use crate::image::{hash_file, read_input, words_of};
@@ -116,6 +116,20 @@ fn described(path: &Path, format: FilmFormat, written: medley_media::film::Writt
 /// # Errors
 /// [`EngineError::Media`].
 pub fn write(path: &Path, clip: &Clip, recipe: Option<&VideoRequest>) -> Result<Value> {
+    let codec = recipe.and_then(|request| request.codec);
+    write_as(path, clip, recipe, codec)
+}
+
+/// The same in another codec than the recipe says, or without a recipe.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_as(
+    path: &Path,
+    clip: &Clip,
+    recipe: Option<&VideoRequest>,
+    codec: Option<VideoCodec>,
+) -> Result<Value> {
     let recipe = recipe.map(|request| json!(Request::Video(request.clone())).to_string());
     let origin = Origin::Generated {
         recipe: recipe.as_deref(),
@@ -126,6 +140,7 @@ pub fn write(path: &Path, clip: &Clip, recipe: Option<&VideoRequest>) -> Result<
             FilmFormat::Mp4 => clip.audio().cloned(),
             _ => None,
         },
+        codec: codec_of(codec),
         ..FilmOptions::new(clip.rate())
     };
     let mut writer = FilmWriter::create(path, format, options)?;
@@ -133,6 +148,28 @@ pub fn write(path: &Path, clip: &Clip, recipe: Option<&VideoRequest>) -> Result<
         writer.push(frame)?;
     }
     Ok(described(path, format, writer.finish(origin)?))
+}
+
+/// The codec of the library of films.
+pub fn codec_of(codec: Option<VideoCodec>) -> Codec {
+    match codec {
+        Some(VideoCodec::Av1) => Codec::Av1,
+        Some(VideoCodec::H264) | None => Codec::H264,
+    }
+}
+
+/// Fails for a codec where the file is no MP4.
+///
+/// # Errors
+/// [`EngineError::Output`].
+pub fn check_codec(path: &Path, codec: Option<VideoCodec>) -> Result<()> {
+    if codec.is_none() || FilmFormat::from_path(path)? == FilmFormat::Mp4 {
+        return Ok(());
+    }
+    Err(EngineError::Output {
+        path: path.to_owned(),
+        reason: "a codec is chosen for .mp4 alone".into(),
+    })
 }
 
 /// A clip as the bytes of an MP4 file, with its recipe.

@@ -4,7 +4,10 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
-use medley_engine::route::route;
+use std::path::Path;
+
+use medley_engine::EmbeddingModel;
+use medley_engine::route::{Router, route};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -47,4 +50,30 @@ fn requests_of_very_different_people() {
 #[test]
 fn requests_that_no_rule_was_made_for() {
     assert!(share(include_str!("route/blind.json")) >= 0.9);
+}
+
+/// The router with the encoder that stands beside the program, over the same requests.
+#[test]
+fn with_the_encoder_what_no_rule_was_made_for_is_understood_too() {
+    let encoder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../starter/icon-encoder/encoder.gguf"
+    );
+    let router = Router::with(Some(EmbeddingModel::load(Path::new(encoder)).unwrap()));
+    let share = |text: &str| {
+        let rows: Vec<Labelled> = serde_json::from_str(text).unwrap();
+        let right = |row: &&Labelled| router.route(&row.prompt).destination.as_str() == row.medium;
+        rows.iter().filter(right).count() as f64 / rows.len() as f64
+    };
+    for (name, text) in [
+        ("blind", include_str!("route/blind.json")),
+        ("blind-c", include_str!("route/blind-c.json")),
+        ("seen", include_str!("route/seen.json")),
+        ("own", include_str!("route/own.json")),
+        ("fresh", include_str!("route/fresh.json")),
+    ] {
+        let (both, rules) = (share(text), self::share(text));
+        println!("{name}: {both:.4} with the encoder, {rules:.4} by rules");
+        assert!(both >= 0.95, "{name}: {both:.4}");
+    }
 }

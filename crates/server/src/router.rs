@@ -116,14 +116,16 @@ async fn rank(State(service): State<Arc<Service>>, request: Request) -> Answer {
 }
 
 /// Which generator a prompt asks for, told from its words: for clients with one box for every medium.
-async fn route(request: Request) -> Answer {
+async fn route(State(service): State<Arc<Service>>, request: Request) -> Answer {
     let fields = Fields::of_request(request).await?;
     fields.required("prompt")?;
     let prompt = fields.text("prompt")?.unwrap_or_default();
     if prompt.trim().is_empty() {
         return Err(fields.wrong_value("prompt", "it must not be empty"));
     }
-    let route = medley_engine::route::route(prompt);
+    let prompt = prompt.to_owned();
+    let told = tokio::task::spawn_blocking(move || service.route(&prompt)).await;
+    let route = told.map_err(|_| ApiError::internal("the prompt could not be read"))?;
     let answer = json!({ "medium": route.destination.as_str(), "prompt": route.prompt });
     Ok(Json(answer).into_response())
 }

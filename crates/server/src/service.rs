@@ -1,7 +1,7 @@
 //! What the handlers share, and the way from a request for texts to their reader.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::{StatusCode, Uri};
@@ -11,6 +11,7 @@ use medley_engine::documents::Readers;
 use medley_engine::image::{ImageConfig, ImageGenerator, Images};
 use medley_engine::keys::hash;
 use medley_engine::music::{Music, MusicGenerator};
+use medley_engine::route::{Route, Router};
 use medley_engine::serving::{
     Card, Composing, Compute, Drawing, Limits, Listening, Mailbox, Memory, Model, Purpose, Reader,
     ServingError, Shelf, Speaking, Texts,
@@ -82,6 +83,7 @@ pub struct Service {
     pub(crate) engine: Arc<Compute>,
     kept: Option<Kept>,
     pub(crate) gate: Gate,
+    router: OnceLock<Router>,
     pub(crate) metrics: Metrics,
     /// How often visitors of desks may ask.
     pub(crate) doors: crate::desk::Doors,
@@ -136,6 +138,12 @@ pub(crate) struct Running {
 }
 
 impl Service {
+    /// Where a prompt goes; the first call loads the encoder that reads prompts.
+    pub(crate) fn route(&self, prompt: &str) -> Route {
+        let router = self.router.get_or_init(|| self.shelf.router());
+        router.route(prompt)
+    }
+
     /// A service that has its models from `shelf`.
     ///
     /// # Errors
@@ -162,6 +170,7 @@ impl Service {
             engine,
             shelf,
             gate: Gate::new(&keys, file),
+            router: OnceLock::new(),
             metrics: Metrics::new(),
             doors: crate::desk::Doors::default(),
             secret: rand::random(),

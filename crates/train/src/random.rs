@@ -89,13 +89,16 @@ pub(crate) fn normal_at(
     places: std::ops::Range<u64>,
 ) -> impl Iterator<Item = f64> {
     let unit = move |place: u64| unit(seed, purpose, epoch, place);
-    places.map(move |i| {
-        // Two numbers of a pair come from the same two draws.
-        let pair = i & !1;
-        let radius = (-2.0 * unit(pair).ln()).sqrt();
-        let angle = std::f64::consts::TAU * unit(pair + 1);
-        radius * if i == pair { angle.cos() } else { angle.sin() }
-    })
+    // Two numbers of a pair come from the same two draws.
+    let first = places.start & !1;
+    let pair = move |at: u64| {
+        let radius = (-2.0 * unit(at).ln()).sqrt();
+        let (sine, cosine) = (std::f64::consts::TAU * unit(at + 1)).sin_cos();
+        [radius * cosine, radius * sine]
+    };
+    let (skipped, count) = (places.start - first, places.end - places.start);
+    let pairs = (first..places.end).step_by(2).flat_map(pair);
+    pairs.skip(skipped as usize).take(count as usize)
 }
 
 /// A number for a text (FNV-1a).

@@ -28,7 +28,7 @@ pub use text::{
 };
 pub use tools::{Tool, ToolCall, ToolChoice, Tools};
 pub use transcript::{HeardWord, Transcript, TranscriptRequest, TranscriptSegment, TranscriptTask};
-pub use video::{ClipInit, VideoRequest, VideoTimings, VideoWork};
+pub use video::{ClipInit, VideoCodec, VideoRequest, VideoTimings, VideoWork};
 
 /// What a request asks for; the recipe of a work is its JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

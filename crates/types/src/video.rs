@@ -58,6 +58,19 @@ pub struct VideoRequest {
     /// The sound that goes with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sound: Option<InputFile>,
+    /// How the frames of an MP4 file are coded; H.264 where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<VideoCodec>,
+}
+
+/// How the frames of an MP4 file are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoCodec {
+    /// H.264, which everything plays.
+    H264,
+    /// AV1: smaller, free of licences, and slow to write.
+    Av1,
 }
 
 /// Where the time went, in seconds.

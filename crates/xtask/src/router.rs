@@ -16,8 +16,8 @@ const REQUESTS: &str = "crates/engine/tests/route";
 const LAYER: &str = "crates/engine/src/route/layer.json";
 const ENCODER: &str = "icon-encoder";
 const MEDIA: [&str; 6] = ["text", "image", "speech", "music", "video", "create"];
-/// What a destination that the rules chose has ahead: chosen on 300 requests that neither rules nor layer had seen.
-const RULES: f32 = 3.0;
+/// What a destination that the rules chose has ahead: chosen on 740 requests that neither rules nor layer had seen.
+const RULES: f32 = 2.0;
 /// Weight of the squares of the layer's weights in its error.
 const DECAY: f32 = 1e-4;
 const STEPS: usize = 3000;

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::CommandFactory;
-use medley_engine::route::{Destination, Route, route, route_among};
+use medley_engine::route::{Destination, Route, Router};
+
+use crate::app::store;
 
 use crate::args::{Cli, Global};
 use crate::output::{Failure, Outcome, note};
@@ -41,6 +43,10 @@ pub fn with_command(
 
 /// Where the prompt goes; nothing where the flags are those of `code` alone.
 fn chosen(prompt: &str, flags: &[String]) -> Option<Route> {
+    // Without the bundled encoder the words decide alone.
+    let router = store()
+        .map(|store| Router::open(&store))
+        .unwrap_or_default();
     let cli = Cli::command();
     let names: Vec<&str> = flags
         .iter()
@@ -54,7 +60,7 @@ fn chosen(prompt: &str, flags: &[String]) -> Option<Route> {
         .filter(|destination| has_flags(&cli, destination.as_str(), &names))
         .collect();
     if able.is_empty() {
-        return (!has_flags(&cli, "code", &names)).then(|| route(prompt));
+        return (!has_flags(&cli, "code", &names)).then(|| router.route(prompt));
     }
     let written: Vec<Destination> = match output(flags).and_then(made_by) {
         Some(makers) => able
@@ -64,7 +70,7 @@ fn chosen(prompt: &str, flags: &[String]) -> Option<Route> {
             .collect(),
         None => Vec::new(),
     };
-    route_among(prompt, if written.is_empty() { &able } else { &written })
+    router.route_among(prompt, if written.is_empty() { &able } else { &written })
 }
 
 fn is_global(cli: &clap::Command, name: &str) -> bool {

@@ -28,12 +28,13 @@ pub struct Files {
 /// `medley video`
 pub fn run(args: &VideoArgs, global: &Global) -> Outcome {
     if let Some(timeline) = &args.timeline {
-        return compose(timeline, args.output.as_deref(), global);
+        return compose(timeline, args, global);
     }
     let mut request = request(args)?;
     let output = args.output.clone();
     let output = output.unwrap_or_else(|| video::default_output(&request));
     video::check_output(&output, args.sound.is_some())?;
+    video::check_codec(&output, request.codec)?;
     if args.prompt.is_none() && args.init.is_some() {
         return improve(args, &output, global);
     }
@@ -74,6 +75,7 @@ fn request(args: &VideoArgs) -> Outcome<VideoRequest> {
         // PyTorch's generator, whose numbers these are, looks at 32 bits.
         seed: args.seed.unwrap_or_else(|| fresh_seed() & 0xFFFF_FFFF),
         upscale: args.upscale,
+        codec: args.codec.map(Into::into),
         ..VideoRequest::default()
     })
 }
@@ -255,7 +257,7 @@ fn improve(args: &VideoArgs, output: &Path, global: &Global) -> Outcome {
     if let Some(path) = &args.sound {
         clip = clip.with_audio(Some(video::read_sound(path)?.0));
     }
-    let written = video::write(output, &clip, None)?;
+    let written = video::write_as(output, &clip, None, args.codec.map(Into::into))?;
     if global.json {
         return print_json(&json!({ "files": [written], "peak_rss_bytes": peak_rss() }));
     }
@@ -264,13 +266,18 @@ fn improve(args: &VideoArgs, output: &Path, global: &Global) -> Outcome {
 }
 
 /// Makes one film of a timeline.
-fn compose(from: &Path, output: Option<&Path>, global: &Global) -> Outcome {
-    let output = match output {
-        Some(path) => path.to_owned(),
+fn compose(from: &Path, args: &VideoArgs, global: &Global) -> Outcome {
+    let output = match &args.output {
+        Some(path) => path.clone(),
         None => PathBuf::from(from.file_name().unwrap_or_default()).with_extension("mp4"),
     };
     video::check_output(&output, false)?;
-    let timeline = video::read_timeline(from)?;
+    let codec = args.codec.map(Into::into);
+    video::check_codec(&output, codec)?;
+    let mut timeline = video::read_timeline(from)?;
+    if codec.is_some() {
+        timeline.codec = video::codec_of(codec);
+    }
     let mut bar = Bar::new(global);
     let cancel = cancel_token();
     let made = video::render(&timeline, from, &output, &mut |done, total| {

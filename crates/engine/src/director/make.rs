@@ -404,6 +404,7 @@ impl Maker {
             captions,
             loudness: -16.0,
             duck: 12.0,
+            codec: Default::default(),
         })
     }
 

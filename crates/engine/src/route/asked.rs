@@ -16,6 +16,10 @@ pub(super) fn verb(words: &[Word], found: &mut Evidence) {
     let rest = &rest[rest.iter().take_while(particle).count()..];
     let come = verb.text == "come" && rest.first().is_some_and(|word| word.text == "with");
     let rest = &rest[usize::from(come)..];
+    // "make for me a song"
+    let for_me = rest.first().is_some_and(|word| word.text == "for")
+        && rest.get(1).is_some_and(|word| word.classes.has(Me));
+    let rest = &rest[2 * usize::from(for_me)..];
     let phrase = Phrase::of(rest);
     let named = phrase.names();
     let head = named
@@ -26,6 +30,8 @@ pub(super) fn verb(words: &[Word], found: &mut Evidence) {
         text(words, rest, &phrase, head, found);
     } else if is(VerbMend) {
         found.add(head.unwrap_or(Destination::Text), HEAD);
+    } else if is(VerbImage) && told_of(rest) {
+        found.add(Destination::Text, HEAD);
     } else if is(VerbImage) {
         made(words, Destination::Image, head, found);
     } else if is(VerbVideo) {
@@ -61,6 +67,13 @@ pub(super) fn verb(words: &[Word], found: &mut Evidence) {
     if is(VerbMake) {
         make(verb, rest, found);
     }
+}
+
+/// "Picture this: …" begins a story.
+fn told_of(rest: &[Word]) -> bool {
+    rest.first().is_some_and(|word| {
+        matches!(word.text.as_str(), "this" | "that") && matches!(word.mark, Some(':' | ','))
+    })
 }
 
 /// A verb that asks for a text, unless what it asks for cannot be one.

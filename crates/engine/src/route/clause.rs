@@ -32,6 +32,8 @@ const FRAMES: &[&str] = &[
     "i was wondering if you could",
     "would you mind",
     "would you please",
+    "i would like that you",
+    "i want that you",
     "i would like you to",
     "i would like to have",
     "i would like to",
@@ -266,7 +268,14 @@ fn late(words: &[Word], found: &mut Evidence) {
                 next,
                 "i" | "need" | "want" | "please" | "can" | "could" | "we"
             );
-        word.mark == Some(',') || and && *at > 0
+        // "For my game I want a …"
+        let after = words[0].text == "for"
+            && *at > 1
+            && matches!(next, "i" | "we")
+            && words
+                .get(at + 2)
+                .is_some_and(|verb| matches!(verb.text.as_str(), "want" | "need" | "would"));
+        word.mark == Some(',') || and && *at > 0 || after
     };
     for at in (0..words.len()).filter(parted) {
         let (behind, framed) = unframed(&words[at + 1..]);

@@ -57,7 +57,8 @@ fn is_played(phrase: &Phrase) -> bool {
     let Some((link, rest)) = phrase.rest.split_first() else {
         return false;
     };
-    let thing = phrase.head_classes().any(&[Concrete, CueImage]) || phrase.words.is_empty();
+    let seen = |word: &Word| word.classes.any(&[Concrete, CueImage]);
+    let thing = phrase.words.iter().any(seen) || phrase.words.is_empty();
     matches!(link.text.as_str(), "on" | "for")
         && !thing
         && Phrase::of(rest).head_classes().has(Instrument)
@@ -162,10 +163,20 @@ pub(super) fn listed(phrase: &Phrase, media: &mut Vec<Destination>) -> bool {
             .first()
             .is_some_and(|word| word.classes.has(And) && word.text != "or");
         if !comma && !and {
-            return by_and;
+            // "four lines of description, a tune and a clip"
+            let linked = last
+                .rest
+                .first()
+                .is_some_and(|word| matches!(word.text.as_str(), "of" | "as" | "for"));
+            let next = last.rest.iter().position(|word| word.mark == Some(','));
+            match next.filter(|_| linked) {
+                Some(next) => last = Phrase::of(&last.rest[next + 1..]),
+                None => return by_and,
+            }
+        } else {
+            by_and |= and;
+            last = Phrase::of(&last.rest[usize::from(and)..]);
         }
-        by_and |= and;
-        last = Phrase::of(&last.rest[usize::from(and)..]);
         if last.words.is_empty() {
             return by_and;
         }

@@ -32,7 +32,12 @@ impl<'a> Phrase<'a> {
         while let Some(word) = words.get(at) {
             let number = word.text.starts_with(|c: char| c.is_ascii_digit()) && !word.quoted;
             // "these in the style of …": nothing stands behind it.
-            let passed = number || word.classes.any(&[Me, Filler, Det]);
+            // "about two minutes of music"
+            let about = matches!(word.text.as_str(), "about" | "around" | "roughly")
+                && words.get(at + 1).is_some_and(|next| {
+                    next.classes.has(Det) || next.text.starts_with(|c: char| c.is_ascii_digit())
+                });
+            let passed = number || about || word.classes.any(&[Me, Filler, Det]);
             if !passed || word.quoted || word.mark.is_some() && word.classes.has(Det) {
                 break;
             }
@@ -53,7 +58,8 @@ impl<'a> Phrase<'a> {
                 break;
             }
             // "a cat playing piano" is a cat.
-            if at > begin && is_doing(word) && words[at - 1].classes.has(Concrete) {
+            let named = || compound(&words[at - 1], &words[begin..at - 1]).is_some();
+            if at > begin && is_doing(word) && (words[at - 1].classes.has(Concrete) || named()) {
                 break;
             }
             at += 1;
@@ -107,6 +113,14 @@ impl<'a> Phrase<'a> {
         if let Some(destination) = compound(head, before) {
             return sure(destination);
         }
+        // "lullaby music box", but a music box is a thing.
+        if let [played @ .., music] = before
+            && head.text == "box"
+            && music.text == "music"
+            && played.iter().any(|w| w.classes.has(Music))
+        {
+            return sure(Destination::Music);
+        }
         let modified = |class| before.iter().any(|word| word.classes.has(class));
         let named = head.classes.names();
         if matches!(named, None | Some(Destination::Image)) && modified(ModVideo) {
@@ -124,7 +138,12 @@ impl<'a> Phrase<'a> {
         if head.classes.has(Genre) && !self.determined {
             return sure(Destination::Music);
         }
-        if let Some(destination) = named.filter(|_| !head.quoted) {
+        // "dark table" is furniture.
+        let looks = |w: &Word| w.classes.has(Look) || is_colour(w);
+        let thing = named == Some(Destination::Text)
+            && head.classes.has(Concrete)
+            && before.iter().any(looks);
+        if let Some(destination) = named.filter(|_| !head.quoted && !thing) {
             return sure(destination);
         }
         if head.classes.has(Instrument)
@@ -142,12 +161,14 @@ impl<'a> Phrase<'a> {
         {
             return sure(Destination::Music);
         }
-        let material = |word: &&Word| !word.classes.any(&[Look, Concrete]);
+        // "film noir" is a look.
+        let noir = |at: usize| self.words.get(at + 1).is_some_and(|w| w.text == "noir");
         let last = before
             .iter()
+            .enumerate()
             .rev()
-            .filter(material)
-            .find_map(|word| word.classes.names());
+            .filter(|(at, word)| !word.classes.any(&[Look, Concrete]) && !noir(*at))
+            .find_map(|(_, word)| word.classes.names());
         if head.classes.has(Container) {
             return self.contained().or(last.map(|destination| Named {
                 destination,
@@ -352,6 +373,7 @@ fn compound(head: &Word, before: &[Word]) -> Option<Destination> {
             ],
             &[
                 "kit",
+                "set",
                 "package",
                 "pack",
                 "bundle",
@@ -379,8 +401,13 @@ fn compound(head: &Word, before: &[Word]) -> Option<Destination> {
         ),
         (
             &["picture", "photo", "illustrated"],
-            &["book"],
+            &["book", "story"],
             Destination::Create,
+        ),
+        (
+            &["card", "book", "album", "magazine"],
+            &["front", "back"],
+            Destination::Image,
         ),
         (&["sound"], &["effect"], Destination::Music),
         (

@@ -12,6 +12,7 @@ use crate::fetch::{CancelFlag, sha256_file};
 use crate::image::{self, Companion, ImageConfig, ImageGenerator, SCORER, Sources};
 use crate::manifest::Manifest;
 use crate::music::{MusicGenerator, MusicModel};
+use crate::route::Router;
 use crate::speech::Voices;
 use crate::transcript::{self, Listener};
 use crate::video::{self, VideoGenerator};
@@ -141,6 +142,11 @@ pub trait Shelf: Send + Sync + 'static {
     /// The folder of what compares pictures of this model with words, where its `subjects.txt` was measured by one.
     fn scorer(&self, _card: &Card) -> Option<PathBuf> {
         None
+    }
+
+    /// What tells where prompts go, with the encoder that it reads them by where that is there; may load it.
+    fn router(&self) -> Router {
+        Router::default()
     }
 
     /// Whether a language model has a chat template, without which it only goes on with texts; may read a file's head.
@@ -285,6 +291,10 @@ impl Shelf for StoreShelf {
         let measured = !self.subjects(card).is_empty();
         let found = measured.then(|| self.store.resolve(SUBJECT_SCORER).ok());
         found.flatten().map(|found| found.path)
+    }
+
+    fn router(&self) -> Router {
+        Router::open(&self.store)
     }
 
     fn voices(&self, card: &Card) -> Vec<String> {

@@ -26,7 +26,8 @@ use crate::write::{Frame, encode, encode_animation};
 const PIECE: f64 = 0.5;
 
 /// How the pictures of an MP4 file are coded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// H.264, which everything plays.
     #[default]

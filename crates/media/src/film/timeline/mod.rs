@@ -32,6 +32,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::write::Codec;
+
 pub use font::Font;
 pub use render::{Compositor, Step, render};
 
@@ -68,6 +70,13 @@ pub struct Timeline {
     /// By how many decibels music goes down under a voice.
     #[serde(default = "duck")]
     pub duck: f64,
+    /// How pictures are coded, for .mp4: `h264` or `av1`.
+    #[serde(default, skip_serializing_if = "is_h264")]
+    pub codec: Codec,
+}
+
+fn is_h264(codec: &Codec) -> bool {
+    *codec == Codec::H264
 }
 
 /// One scene: exactly one of `title`, `still` and `clip`.

@@ -188,6 +188,7 @@ pub fn render(
     let format = FilmFormat::from_path(path)?;
     let mut compositor = Compositor::new(timeline, base)?;
     let mut options = FilmOptions::new(compositor.rate);
+    options.codec = timeline.codec;
     options.audio = compositor.sound(timeline, base)?;
     let mut writer = FilmWriter::create(path, format, options)?;
     let total = compositor.frames();
