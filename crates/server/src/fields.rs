@@ -23,7 +23,7 @@ pub(crate) fn late() -> ApiError {
 }
 
 /// A JSON object; `null` counts as absent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fields {
     map: Map<String, Value>,
     /// What stands before a field's name in errors.
@@ -67,6 +67,13 @@ impl Fields {
     /// The name of a field as errors call it.
     pub(crate) fn path(&self, name: &str) -> String {
         format!("{}{name}", self.path)
+    }
+
+    /// The same with this field.
+    pub(crate) fn with(&self, name: &str, value: impl Into<Value>) -> Self {
+        let mut fields = self.clone();
+        fields.map.insert(name.to_owned(), value.into());
+        fields
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub(crate) struct Followed<N> {
     news: UnboundedReceiver<N>,
     cancel: CancelToken,
-    _place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl<N> Followed<N> {
@@ -19,9 +19,14 @@ impl<N> Followed<N> {
         let followed = Self {
             news,
             cancel: cancel.clone(),
-            _place: place,
+            place: Some(place),
         };
         (sender, cancel, followed)
+    }
+
+    /// The place in the queue, for what comes after.
+    pub(crate) fn take_place(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.place.take()
     }
 
     /// The next news; none at the end.

@@ -8,6 +8,8 @@ use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -21,6 +23,12 @@ pub(crate) const FIELDS: usize = 40;
 
 /// Bytes that must arrive in a second, in the mean.
 const SLOWEST: u64 = 16 << 10;
+
+/// The bytes of a `data:` address in base64.
+pub(crate) fn data_url(url: &str) -> Option<Vec<u8>> {
+    let (_, text) = url.strip_prefix("data:")?.split_once(";base64,")?;
+    STANDARD.decode(text.trim()).ok()
+}
 
 /// The form of a request, which must keep coming.
 pub(crate) struct Form {

@@ -13,7 +13,7 @@ use medley_engine::desk::KEY_PREFIX;
 use medley_engine::keys::{Keys, Scope, hash};
 
 use crate::anthropic;
-use crate::error::ApiError;
+use crate::error::{Answer, ApiError};
 use crate::service::Service;
 
 /// How often the file of keys is looked at for changes.
@@ -30,6 +30,8 @@ pub(crate) struct Caller {
     pub(crate) jobs: Option<usize>,
     /// Whether documents may not be searched.
     pub(crate) no_documents: bool,
+    /// SHA-256 of a key that lets only so many requests a minute through, and how many.
+    quota: Option<(String, u32)>,
 }
 
 /// The keys of a server.
@@ -59,6 +61,25 @@ enum Refusal {
     Rate(u32),
     /// A desk's key, which lets do nothing here.
     Desk,
+}
+
+impl Known {
+    /// Counts a request, unless there were too many in this minute.
+    fn count(&mut self, quota: Option<&(String, u32)>) -> Result<(), Refusal> {
+        let Some((sha256, limit)) = quota else {
+            return Ok(());
+        };
+        let count = self.counts.entry(sha256.clone());
+        let count = count.or_insert((Instant::now(), 0));
+        if count.0.elapsed() >= MINUTE {
+            *count = (Instant::now(), 0);
+        }
+        if count.1 >= *limit {
+            return Err(Refusal::Rate(*limit));
+        }
+        count.1 += 1;
+        Ok(())
+    }
 }
 
 impl Gate {
@@ -95,21 +116,21 @@ impl Gate {
         {
             return Err(Refusal::Scope(scope));
         }
-        if let Some(limit) = key.requests_per_minute {
-            let count = known.counts.entry(sha256).or_insert((Instant::now(), 0));
-            if count.0.elapsed() >= MINUTE {
-                *count = (Instant::now(), 0);
-            }
-            if count.1 >= limit {
-                return Err(Refusal::Rate(limit));
-            }
-            count.1 += 1;
-        }
+        let quota = key.requests_per_minute.map(|limit| (sha256, limit));
+        known.count(quota.as_ref())?;
         Ok(Caller {
             name: Some(key.name),
             jobs: key.jobs,
             no_documents: !key.scopes.contains(&Scope::Documents),
+            quota,
         })
+    }
+
+    /// Counts one more request of a caller, as what is asked for within a request is.
+    pub(crate) fn charge(&self, caller: &Caller) -> Answer<()> {
+        let mut known = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = known.count(caller.quota.as_ref());
+        counted.map_err(Refusal::error)
     }
 
     /// Reads the file of keys where it has changed.

@@ -11,7 +11,9 @@ use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use medley_engine::CancelToken;
-use medley_engine::music::{self, Music, MusicInputs, ScoreFormat, SoundFormat, Target};
+use medley_engine::music::{
+    self, Music, MusicGenerator, MusicInputs, ScoreFormat, SoundFormat, Target,
+};
 use medley_engine::serving::{Composing, Purpose};
 use medley_types::{MusicRequest, Request as Recipe};
 use serde_json::{Value, json};
@@ -57,7 +59,8 @@ fn shape(fields: &Fields) -> Answer<Shape> {
     Ok(Shape::File(file))
 }
 
-async fn request(service: &Service, fields: &Fields) -> Answer<MusicRequest> {
+/// The request, completed.
+pub(crate) async fn request(service: &Service, fields: &Fields) -> Answer<MusicRequest> {
     fields.required("prompt")?;
     let prompt = fields.text("prompt")?.unwrap_or_default().trim();
     if prompt.chars().count() > PROMPT {
@@ -142,23 +145,34 @@ async fn compose(State(service): State<Arc<Service>>, http: Request) -> Answer {
     let request = request(&service, &fields).await?;
     let (generator, place) = service.musician(&request.model).await?;
     let sound = !matches!(shape, Shape::File(Target::Score(_)));
+    let cancel = CancelToken::default();
     let made = service
-        .compose(Composing {
-            generator,
-            request: request.clone(),
-            inputs: MusicInputs {
-                sound,
-                ..MusicInputs::default()
-            },
-            events: Box::new(|_| {}),
-            cancel: CancelToken::default(),
-        })
+        .compose(composing(generator, &request, sound, cancel))
         .await?;
     drop(place);
     let writing = tokio::task::spawn_blocking(move || answer(&request, &made, shape));
     writing
         .await
         .map_err(|_| ApiError::internal("the music could not be written"))?
+}
+
+/// Music that is to be made, and to be heard where there is `sound`.
+pub(crate) fn composing(
+    generator: Arc<dyn MusicGenerator>,
+    request: &MusicRequest,
+    sound: bool,
+    cancel: CancelToken,
+) -> Composing {
+    Composing {
+        generator,
+        request: request.clone(),
+        inputs: MusicInputs {
+            sound,
+            ..MusicInputs::default()
+        },
+        events: Box::new(|_| {}),
+        cancel,
+    }
 }
 
 fn answer(request: &MusicRequest, music: &Music, shape: Shape) -> Answer {

@@ -117,6 +117,15 @@ pub(crate) struct Usage {
     pub(crate) reasoning: usize,
 }
 
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt += other.prompt;
+        self.cached += other.cached;
+        self.written += other.written;
+        self.reasoning += other.reasoning;
+    }
+}
+
 impl Usage {
     /// The count of all texts, `n` of which each prompt has.
     pub(crate) fn of<'s>(

@@ -77,10 +77,55 @@ shapes! {
         include: Option<Vec<String>>,
         text: Option<Value>,
         reasoning: Option<Value>,
+        /// Functions, `file_search`, and what `GeneratorTool` describes.
         tools: Option<Vec<Value>>,
         tool_choice: Option<Value>,
         parallel_tool_calls: Option<bool>,
+        /// Calls of generators that are carried out; 4 where nothing is said.
+        max_tool_calls: Option<u32>,
         metadata: Option<Value>,
+    }
+    /// A generator that a response may call. Beside these it takes the fields of its medium's own route.
+    GeneratorTool {
+        /// image_generation, which is OpenAI's, or music_generation, speech_generation or video_generation.
+        r#type: String,
+        /// The first that there is where nothing is said.
+        model: Option<String>,
+        /// Of pictures and clips.
+        size: Option<String>,
+        /// Of pictures.
+        quality: Option<String>,
+        /// Of pictures png, jpeg or webp; of music and speech mp3, opus, flac or wav; of clips mp4.
+        output_format: Option<String>,
+        /// How often a picture is shown before it is done, 0 to 3.
+        partial_images: Option<u32>,
+        /// Of pictures: generate, or edit for one that begins with the last picture of the conversation.
+        action: Option<String>,
+        /// Of music and clips.
+        seconds: Option<f64>,
+        /// Of speech.
+        voice: Option<String>,
+        seed: Option<u32>,
+    }
+    /// An item of a response's output: what came of a call of a generator.
+    GeneratorCall {
+        id: String,
+        /// The tool's type with `_call` behind it.
+        r#type: String,
+        /// in_progress, generating, completed or failed.
+        status: String,
+        /// The file in base64; null before it is done.
+        result: Option<String>,
+        /// What the model asked for; of speech it stands in `text`.
+        revised_prompt: Option<String>,
+        text: Option<String>,
+        size: Option<String>,
+        quality: Option<String>,
+        background: Option<String>,
+        output_format: Option<String>,
+        /// Of sound and clips.
+        mime: Option<String>,
+        seconds: Option<f64>,
     }
     Response {
         id: String,

@@ -8,20 +8,14 @@ use axum::http::{StatusCode, Uri};
 use medley_engine::batch::Prepared;
 use medley_engine::dialect::{self, Dialect};
 use medley_engine::documents::Readers;
-use medley_engine::image::{ImageConfig, ImageGenerator, Images};
+use medley_engine::image::ImageConfig;
 use medley_engine::keys::hash;
-use medley_engine::music::{Music, MusicGenerator};
 use medley_engine::route::{Route, Router};
 use medley_engine::serving::{
-    Card, Composing, Compute, Drawing, Limits, Listening, Mailbox, Memory, Model, Purpose, Reader,
-    ServingError, Shelf, Speaking, Texts,
+    Card, Compute, Limits, Mailbox, Memory, Model, Purpose, Reader, ServingError, Shelf, Texts,
 };
-use medley_engine::speech::{Speech, Voices};
-use medley_engine::transcript::Listener;
-use medley_engine::{
-    CancelToken, EmbeddingModel, EngineError, Home, PipelineError, TextModel, Tokenizer, Watched,
-};
-use medley_types::{ErrorCode, ErrorReport, Prompt, TextRequest, Transcript};
+use medley_engine::{CancelToken, EngineError, Home, PipelineError, TextModel, Tokenizer, Watched};
+use medley_types::{ErrorCode, ErrorReport, Prompt, TextRequest};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -32,6 +26,9 @@ use crate::metrics::Metrics;
 
 /// MiB of all forms together that are being read or worked on.
 const UPLOADS: usize = 1024;
+
+/// A language model of fewer numbers does not call tools sensibly.
+const SMALL: u64 = 1_000_000_000;
 
 /// How a server behaves.
 #[derive(Clone, Debug)]
@@ -134,7 +131,8 @@ pub(crate) struct Running {
     pub(crate) prompts: Vec<String>,
     /// Ends them.
     pub(crate) cancel: CancelToken,
-    _places: OwnedSemaphorePermit,
+    /// Its places in the queue.
+    pub(crate) places: OwnedSemaphorePermit,
 }
 
 impl Service {
@@ -304,6 +302,13 @@ impl Service {
             .map_err(|_| ApiError::internal("the models could not be read"))
     }
 
+    /// Whether a language model is known to be too small to choose tools and to find words for them.
+    pub(crate) async fn is_small(&self, id: &str) -> Answer<bool> {
+        let card = self.card(id).await?;
+        let counts = self.parameters(std::slice::from_ref(&card)).await?;
+        Ok(counts.get(id).is_some_and(|count| *count < SMALL))
+    }
+
     /// The model of this name.
     pub(crate) async fn card(&self, id: &str) -> Answer<Card> {
         let cards = self.cards().await?;
@@ -311,7 +316,7 @@ impl Service {
         card.ok_or_else(|| ApiError::no_model(id))
     }
 
-    fn places(&self, count: usize) -> Answer<OwnedSemaphorePermit> {
+    pub(crate) fn places(&self, count: usize) -> Answer<OwnedSemaphorePermit> {
         if count > self.settings.queue {
             let message = format!(
                 "{count} texts were asked for at once; {} is the limit here.",
@@ -331,16 +336,21 @@ impl Service {
         room.map_err(|_| ApiError::busy())
     }
 
-    /// The configuration of a model that makes clips, which is not loaded for it.
+    /// The configuration of a model that draws or makes clips, which is not loaded for it.
+    pub(crate) async fn picture_config(&self, card: Card) -> Answer<ImageConfig> {
+        let shelf = self.shelf.clone();
+        let read = tokio::task::spawn_blocking(move || shelf.picture_config(&card)).await;
+        let damaged = || ApiError::internal("the model's configuration could not be read");
+        read.ok().flatten().ok_or_else(damaged)
+    }
+
+    /// The same of the model of this name, which must make clips.
     pub(crate) async fn clip_config(&self, id: &str) -> Answer<ImageConfig> {
         let card = self.card(id).await?;
         if card.purpose != Purpose::Video {
             return Err(wrong_purpose(&card.id, "makes no clips"));
         }
-        let shelf = self.shelf.clone();
-        let read = tokio::task::spawn_blocking(move || shelf.clip_config(&card)).await;
-        let damaged = || ApiError::internal("the model's configuration could not be read");
-        read.ok().flatten().ok_or_else(damaged)
+        self.picture_config(card).await
     }
 
     /// Names of the voices of a model, which is not loaded for them.
@@ -350,7 +360,7 @@ impl Service {
         names.map_err(|_| ApiError::internal("the voices could not be listed"))
     }
 
-    async fn load(&self, card: Card) -> Answer<Model> {
+    pub(crate) async fn load(&self, card: Card) -> Answer<Model> {
         let loaded = self.engine.load(card).await;
         loaded.map_err(|error| ApiError::of_serving(&error, "model"))
     }
@@ -358,6 +368,15 @@ impl Service {
     /// Loads a language model, checks what is wanted of it and begins to write.
     pub(crate) async fn write(&self, wanted: Wanted) -> Answer<Running> {
         let places = self.places(wanted.prompts.len() * wanted.n)?;
+        self.write_in(places, wanted).await
+    }
+
+    /// As [`write`](Self::write), in places of the queue that one has already.
+    pub(crate) async fn write_in(
+        &self,
+        places: OwnedSemaphorePermit,
+        wanted: Wanted,
+    ) -> Answer<Running> {
         let names = wanted.names;
         let (model, prepared, prompt_tokens, prompts) = self.prepared(wanted).await?;
         let cancel = CancelToken::default();
@@ -384,7 +403,7 @@ impl Service {
             dialect,
             prompts,
             cancel,
-            _places: places,
+            places,
         })
     }
 
@@ -430,117 +449,6 @@ impl Service {
         let preparing = tokio::task::spawn_blocking(move || prepare(model, &wanted));
         let prepared = preparing.await;
         prepared.map_err(|_| ApiError::internal("the request could not be prepared"))?
-    }
-
-    /// Loads a model that embeds; what is given back with it is a place in the queue.
-    pub(crate) async fn encoder(
-        &self,
-        id: &str,
-    ) -> Answer<(Arc<EmbeddingModel>, OwnedSemaphorePermit)> {
-        let place = self.places(1)?;
-        let card = self.card(id).await?;
-        if card.purpose != Purpose::Embedding {
-            return Err(wrong_purpose(&card.id, "gives no embeddings"));
-        }
-        match self.load(card).await? {
-            Model::Embedding(model) => Ok((model, place)),
-            _ => Err(ApiError::internal("the model is of another kind")),
-        }
-    }
-
-    /// Loads a model that draws; what is given back with it is a place in the queue.
-    pub(crate) async fn painter(
-        &self,
-        id: &str,
-    ) -> Answer<(Arc<dyn ImageGenerator>, OwnedSemaphorePermit)> {
-        let place = self.places(1)?;
-        let card = self.card(id).await?;
-        if card.purpose != Purpose::Image {
-            return Err(wrong_purpose(&card.id, "draws no pictures"));
-        }
-        match self.load(card).await? {
-            Model::Image(model) => Ok((model, place)),
-            _ => Err(ApiError::internal("the model is of another kind")),
-        }
-    }
-
-    /// Draws pictures.
-    pub(crate) async fn draw(&self, drawing: Drawing) -> Answer<Images> {
-        let drawn = self.engine.draw(drawing).await;
-        drawn.map_err(|error| ApiError::of_serving(&error, "prompt"))
-    }
-
-    /// Loads a model that listens; what is given back with it is a place in the queue.
-    pub(crate) async fn listener(
-        &self,
-        id: &str,
-    ) -> Answer<(Arc<dyn Listener>, OwnedSemaphorePermit)> {
-        let place = self.places(1)?;
-        let card = self.card(id).await?;
-        if card.purpose != Purpose::Transcript {
-            return Err(wrong_purpose(&card.id, "does not listen"));
-        }
-        match self.load(card).await? {
-            Model::Speech(model) => Ok((model, place)),
-            _ => Err(ApiError::internal("the model is of another kind")),
-        }
-    }
-
-    /// Loads a model that speaks; what is given back with it is a place in the queue.
-    pub(crate) async fn voices(&self, id: &str) -> Answer<(Arc<Voices>, OwnedSemaphorePermit)> {
-        let place = self.places(1)?;
-        let card = self.card(id).await?;
-        if card.purpose != Purpose::Speech {
-            return Err(wrong_purpose(&card.id, "does not speak"));
-        }
-        match self.load(card).await? {
-            Model::Voice(model) => Ok((model, place)),
-            _ => Err(ApiError::internal("the model is of another kind")),
-        }
-    }
-
-    /// Says something.
-    pub(crate) async fn speak(&self, speaking: Speaking) -> Answer<Speech> {
-        let said = self.engine.speak(speaking).await;
-        said.map_err(|error| ApiError::of_serving(&error, "input"))
-    }
-
-    /// Loads a model that makes music; what is given back with it is a place in the queue.
-    pub(crate) async fn musician(
-        &self,
-        id: &str,
-    ) -> Answer<(Arc<dyn MusicGenerator>, OwnedSemaphorePermit)> {
-        let place = self.places(1)?;
-        let card = self.card(id).await?;
-        if card.purpose != Purpose::Music {
-            return Err(wrong_purpose(&card.id, "makes no music"));
-        }
-        match self.load(card).await? {
-            Model::Music(model) => Ok((model, place)),
-            _ => Err(ApiError::internal("the model is of another kind")),
-        }
-    }
-
-    /// Makes music.
-    pub(crate) async fn compose(&self, composing: Composing) -> Answer<Music> {
-        let made = self.engine.compose(composing).await;
-        made.map_err(|error| ApiError::of_serving(&error, "prompt"))
-    }
-
-    /// Writes a sound down.
-    pub(crate) async fn listen(&self, listening: Listening) -> Answer<Transcript> {
-        let heard = self.engine.listen(listening).await;
-        heard.map_err(|error| ApiError::of_serving(&error, "prompt"))
-    }
-
-    /// One vector for each text.
-    pub(crate) async fn embed(
-        &self,
-        model: Arc<EmbeddingModel>,
-        texts: Vec<Vec<u32>>,
-    ) -> Answer<Vec<Vec<f32>>> {
-        let embedded = self.engine.embed(model, texts).await;
-        embedded.map_err(|error| ApiError::of_serving(&error, "input"))
     }
 }
 

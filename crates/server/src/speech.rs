@@ -12,8 +12,10 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use medley_engine::PipelineError;
-use medley_engine::serving::{Hear, Purpose, Speaking};
-use medley_engine::speech::{Origin, Piece, SPEEDS, SoundFormat, SoundStream, Speech};
+use medley_engine::serving::{Card, Hear, Purpose, Speaking};
+use medley_engine::speech::{
+    Origin, Piece, SPEEDS, SoundFormat, SoundStream, Speech, SpeechGenerator, Voices,
+};
 use medley_types::{Request as Recipe, SpeechRequest};
 use serde_json::{Value, json};
 
@@ -70,7 +72,7 @@ fn shape(fields: &Fields) -> Answer<Shape> {
 }
 
 /// The request. `seed`, `pause` and `loudness` are our own.
-fn request(fields: &Fields) -> Answer<SpeechRequest> {
+pub(crate) fn request(fields: &Fields) -> Answer<SpeechRequest> {
     fields.refuse(
         &["instructions"],
         "is not supported: no voice here is told how to speak",
@@ -111,15 +113,7 @@ async fn speak(State(service): State<Arc<Service>>, http: Request) -> Answer {
     let fields = Fields::of_request(http).await?;
     let (shape, request) = (shape(&fields)?, request(&fields)?);
     let (voices, place) = service.voices(&request.model).await?;
-    let preparing = tokio::task::spawn_blocking(move || {
-        let voice = voices.voice(request.voice.as_deref())?;
-        let request = voice.complete(&request)?;
-        Ok::<_, PipelineError>((voice, request))
-    });
-    let prepared = preparing
-        .await
-        .map_err(|_| ApiError::internal("the voice could not be loaded"))?;
-    let (voice, request) = prepared.map_err(|error| refusal(&error, &fields))?;
+    let (voice, request) = prepared(voices, request, &fields).await?;
     let recipe = json!(Recipe::Speech(request.clone())).to_string();
     let origin = Origin::Generated {
         recipe: Some(&recipe),
@@ -157,6 +151,36 @@ async fn speak(State(service): State<Arc<Service>>, http: Request) -> Answer {
         true => events(stream, first),
         false => sound(stream, first, shape.mime, rate),
     })
+}
+
+/// The voice that a request names, and the request completed for it.
+pub(crate) async fn prepared(
+    voices: Arc<Voices>,
+    request: SpeechRequest,
+    fields: &Fields,
+) -> Answer<(Arc<dyn SpeechGenerator>, SpeechRequest)> {
+    let preparing = tokio::task::spawn_blocking(move || {
+        let voice = voices.voice(request.voice.as_deref())?;
+        let request = voice.complete(&request)?;
+        Ok::<_, PipelineError>((voice, request))
+    });
+    let prepared = preparing
+        .await
+        .map_err(|_| ApiError::internal("the voice could not be loaded"))?;
+    prepared.map_err(|error| refusal(&error, fields))
+}
+
+/// Refuses a voice that a model has not, which is not loaded for it.
+pub(crate) async fn check_voice(service: &Service, fields: &Fields, card: Card) -> Answer<()> {
+    let Some(voice) = request(fields)?.voice else {
+        return Ok(());
+    };
+    let names = service.voice_names(card).await?;
+    if names.is_empty() || names.contains(&voice) {
+        return Ok(());
+    }
+    let problem = format!("there is no such voice; there are {}", names.join(", "));
+    Err(fields.wrong_value("voice", &problem))
 }
 
 fn refusal(error: &PipelineError, fields: &Fields) -> ApiError {

@@ -108,6 +108,19 @@ fn best_of(allowed: &[Destination], weight: impl Fn(Destination) -> f32) -> Opti
     best
 }
 
+/// Where `prompt` goes if its words ask for a medium; nothing where they only name a thing or say something, as answers
+/// within a conversation do.
+pub fn asked(prompt: &str) -> Option<Route> {
+    let words = words(prompt);
+    let told = told(&words);
+    let best = best_of(&Destination::ALL, |d| told.0[d as usize]);
+    let destination = best.filter(|_| told.most() >= Evidence::TELLING)?;
+    Some(Route {
+        destination,
+        prompt: rest::rest(prompt, &words, destination),
+    })
+}
+
 /// How much tells for each destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Evidence([f32; 6]);
@@ -131,9 +144,27 @@ impl Evidence {
     }
 }
 
-/// The first clause that is sure decides, then the one that tells most; where none tells anything, what the prompt is as
-/// a whole.
+/// What the words tell, and where they tell nothing, what the prompt is as a whole.
 fn weigh(prompt: &str, words: &[Word]) -> Evidence {
+    let mut best = told(words);
+    if best.most() >= Evidence::TELLING {
+        return best;
+    }
+    let thing = !bare::is_code(prompt)
+        && clauses(words)
+            .first()
+            .is_some_and(|first| bare::is_thing(first, words));
+    let destination = if thing {
+        Destination::Image
+    } else {
+        Destination::Text
+    };
+    best.add(destination, Evidence::TELLING);
+    best
+}
+
+/// What the clauses tell: the first that is sure decides, then the one that tells most.
+fn told(words: &[Word]) -> Evidence {
     let mut best = Evidence::default();
     let all = clauses(words);
     if all.iter().any(|clause| listed::is_list(clause)) {
@@ -152,19 +183,6 @@ fn weigh(prompt: &str, words: &[Word]) -> Evidence {
             best = found;
         }
     }
-    if best.most() >= Evidence::TELLING {
-        return best;
-    }
-    let thing = !bare::is_code(prompt)
-        && all
-            .first()
-            .is_some_and(|first| bare::is_thing(first, words));
-    let destination = if thing {
-        Destination::Image
-    } else {
-        Destination::Text
-    };
-    best.add(destination, Evidence::TELLING);
     best
 }
 
@@ -238,6 +256,21 @@ mod tests {
             Some(Destination::Video)
         );
         assert_eq!(among(&[]), None);
+    }
+
+    #[test]
+    fn within_a_conversation_things_alone_are_not_asked_for() {
+        for (prompt, wanted) in [
+            ("draw a red apple", Some(Destination::Image)),
+            ("compose a waltz", Some(Destination::Music)),
+            ("a red apple", None),
+            ("the blue one", None),
+            ("Paris", None),
+            ("", None),
+        ] {
+            assert_eq!(asked(prompt).map(|r| r.destination), wanted, "{prompt}");
+        }
+        assert_eq!(asked("draw a red apple").unwrap().prompt, "a red apple");
     }
 
     #[test]

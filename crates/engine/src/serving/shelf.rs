@@ -129,8 +129,8 @@ pub trait Shelf: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// The configuration of a model that makes clips; none of another. May read a small file.
-    fn clip_config(&self, _card: &Card) -> Option<ImageConfig> {
+    /// The configuration of a model that draws pictures or makes clips; none of another. May read a small file.
+    fn picture_config(&self, _card: &Card) -> Option<ImageConfig> {
         None
     }
 
@@ -273,9 +273,10 @@ impl Shelf for StoreShelf {
             .or_insert_with_key(|path| card.purpose == Purpose::Text && has_template(path))
     }
 
-    fn clip_config(&self, card: &Card) -> Option<ImageConfig> {
-        let config = image::read_config(&self.path(card).ok()?).ok()?;
-        config.clip.is_some().then_some(config)
+    fn picture_config(&self, card: &Card) -> Option<ImageConfig> {
+        let pictures = matches!(card.purpose, Purpose::Image | Purpose::Video);
+        let path = pictures.then(|| self.path(card).ok()).flatten()?;
+        image::read_config(&path).ok()
     }
 
     fn subjects(&self, card: &Card) -> Vec<Subject> {

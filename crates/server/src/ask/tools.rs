@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
+use crate::generators::Kind;
 
 /// Functions of one request at most.
 const MOST: usize = 128;
@@ -30,10 +31,15 @@ pub(crate) fn tools(fields: &Fields, style: Style) -> Answer<Tools> {
     for (index, value) in described.iter().enumerate() {
         let item = fields.item("tools", index, value)?;
         // Searched before anything is written; see `responses`.
-        if style == Style::Responses && item.text("type")? == Some("file_search") {
+        let kind = item.text("type")?;
+        if style == Style::Responses && kind == Some("file_search") {
             continue;
         }
-        let tool = tool(&item, style)?;
+        let generator = Kind::of_tool(kind).filter(|_| style == Style::Responses);
+        let tool = match generator {
+            Some(kind) => kind.function(),
+            None => tool(&item, style)?,
+        };
         if list.iter().any(|other| other.name == tool.name) {
             let problem = format!("two tools are called '{}'", tool.name);
             return Err(fields.wrong_value("tools", &problem));
@@ -69,8 +75,13 @@ fn tool(item: &Fields, style: Style) -> Answer<Tool> {
         return Err(item.wrong_value(
             "type",
             &format!(
-                "'{}' is not supported here; only functions of your own are",
-                kind.unwrap_or_default()
+                "'{}' is not supported here; {}",
+                kind.unwrap_or_default(),
+                match style {
+                    Style::Responses =>
+                        "functions of your own, 'file_search' and the generators of pictures, music, speech and clips are",
+                    _ => "only functions of your own are",
+                }
             ),
         ));
     }
@@ -142,6 +153,13 @@ fn choice(fields: &Fields, style: Style, list: &mut Vec<Tool>) -> Answer<ToolCho
         ("function", Some(choice), Style::Responses) | ("tool", Some(choice), Style::Anthropic) => {
             ToolChoice::Named(named(choice, list)?)
         }
+        (kind, Some(_), Style::Responses) if Kind::of_tool(Some(kind)).is_some() => {
+            if !list.iter().any(|tool| tool.name == kind) {
+                let problem = format!("'{kind}' is not among the tools");
+                return Err(fields.wrong_value("tool_choice", &problem));
+            }
+            ToolChoice::Named(kind.to_owned())
+        }
         ("allowed_tools", Some(choice), Style::Chat | Style::Responses) => {
             allowed(choice, style, list)?
         }
@@ -187,6 +205,11 @@ fn allowed(choice: &Fields, style: Style, list: &mut Vec<Tool>) -> Answer<ToolCh
     choice.required("tools")?;
     for (index, value) in choice.list("tools")?.unwrap_or_default().iter().enumerate() {
         let item = choice.item("tools", index, value)?;
+        let kind = item.text("type")?.unwrap_or_default().to_owned();
+        if list.iter().any(|tool| tool.name == kind) && Kind::of_tool(Some(&kind)).is_some() {
+            names.push(kind);
+            continue;
+        }
         let function = item.object("function")?;
         names.push(named(function.as_ref().unwrap_or(&item), list)?);
     }

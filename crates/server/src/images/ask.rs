@@ -1,6 +1,6 @@
 //! What is asked for of pictures, read out of the fields.
 
-use medley_engine::image::Format;
+use medley_engine::image::{Format, ImageConfig};
 use medley_engine::serving::Purpose;
 use medley_types::{ImageRequest, InitPicture};
 use serde_json::Value;
@@ -17,18 +17,18 @@ const STRENGTH: f64 = 0.6;
 
 /// How pictures are sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
-    pub(super) format: Format,
-    pub(super) name: &'static str,
+pub(crate) struct Sent {
+    pub(crate) format: Format,
+    pub(crate) name: &'static str,
     pub(super) quality: Option<u8>,
     /// As addresses, not as base64.
     pub(super) url: bool,
     /// As events.
     pub(super) stream: bool,
     /// Events with what a picture looks like so far, of each picture.
-    pub(super) partial: usize,
+    pub(crate) partial: usize,
     /// The word for how carefully they are drawn.
-    pub(super) care: &'static str,
+    pub(crate) care: &'static str,
 }
 
 impl Sent {
@@ -43,7 +43,7 @@ impl Sent {
 }
 
 /// How pictures are to be sent; refuses what is not drawn here.
-pub(super) fn sent(fields: &Fields, kept: bool) -> Answer<Sent> {
+pub(crate) fn sent(fields: &Fields, kept: bool) -> Answer<Sent> {
     fields.refuse(&["style"], "is not supported here")?;
     fields.refuse(
         &["input_fidelity"],
@@ -112,7 +112,7 @@ fn format(fields: &Fields) -> Answer<(Format, &'static str, Option<u8>)> {
 }
 
 /// The request. `seed`, `steps`, `guidance`, `negative_prompt`, `sampler`, `upscale` and, of edits, `strength` are our own.
-pub(super) async fn request(service: &Service, fields: &Fields) -> Answer<ImageRequest> {
+pub(crate) async fn request(service: &Service, fields: &Fields) -> Answer<ImageRequest> {
     let prompt = match fields.required("prompt")? {
         Value::String(text) => text.trim().to_owned(),
         _ => return Err(fields.wrong_type("prompt", "a string")),
@@ -181,12 +181,20 @@ pub(crate) fn init(fields: &Fields, sha256: String, masked: bool) -> Answer<Init
     })
 }
 
-/// More steps or fewer than the model's own, for who asks for more care or less.
-pub(super) fn with_care(
-    sent: &Sent,
+/// The request completed for a model, with more steps or fewer where that is asked for.
+pub(crate) fn complete(
+    config: &ImageConfig,
     fields: &Fields,
-    complete: ImageRequest,
+    sent: &Sent,
+    request: &ImageRequest,
 ) -> Answer<ImageRequest> {
+    let complete = config.complete(request);
+    let complete = complete.map_err(|error| of_pipeline(&error, request))?;
+    with_care(sent, fields, complete)
+}
+
+/// More steps or fewer than the model's own, for who asks for more care or less.
+fn with_care(sent: &Sent, fields: &Fields, complete: ImageRequest) -> Answer<ImageRequest> {
     let Some(factor) = sent.steps() else {
         return Ok(complete);
     };
@@ -202,10 +210,7 @@ pub(super) fn with_care(
 }
 
 /// What the model cannot honour, with the field where it is known.
-pub(super) fn of_pipeline(
-    error: &medley_engine::PipelineError,
-    request: &ImageRequest,
-) -> ApiError {
+fn of_pipeline(error: &medley_engine::PipelineError, request: &ImageRequest) -> ApiError {
     use medley_engine::PipelineError;
     let told = ApiError::of_pipeline(error, "prompt");
     match error {

@@ -1,7 +1,7 @@
 //! `/v1/images/generations` and `/v1/images/edits`.
 
 pub(crate) mod ask;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod upload;
 
 use std::sync::Arc;
@@ -38,12 +38,12 @@ pub(crate) fn routes() -> axum::Router<Arc<Service>> {
 }
 
 /// Pictures on their way.
-struct Wanted {
+pub(crate) struct Wanted {
     /// Completed for its model.
-    request: ImageRequest,
-    inputs: ImageInputs,
+    pub(crate) request: ImageRequest,
+    pub(crate) inputs: ImageInputs,
     generator: Arc<dyn ImageGenerator>,
-    sent: Sent,
+    pub(crate) sent: Sent,
     /// What this server is called by the client.
     base: String,
     /// Whether a picture is edited.
@@ -110,22 +110,9 @@ async fn respond(
     inputs: ImageInputs,
 ) -> Answer {
     let (generator, place) = service.painter(&request.model).await?;
-    let complete = generator.config().complete(&request);
-    let complete = complete.map_err(|error| ask::of_pipeline(&error, &request))?;
-    let complete = ask::with_care(&sent, fields, complete)?;
-    // How long it takes is not asked here, so any speed does.
-    let plan = generator.plan(&complete, &Speed { flops_per_s: 1e9 });
-    let memory = image::check_memory(&plan, medley_engine::available_memory());
-    memory.map_err(|error| {
-        ApiError::unavailable(Some("insufficient_memory"), error.to_string()).about("size")
-    })?;
     let wanted = Wanted {
-        edit: complete.init.is_some(),
-        request: complete,
-        inputs,
-        generator,
-        sent,
         base,
+        ..Wanted::of(fields, sent, request, inputs, generator)?
     };
     if sent.stream {
         return Ok(stream::respond(service.clone(), wanted, place));
@@ -136,7 +123,36 @@ async fn respond(
 }
 
 impl Wanted {
-    fn drawing(&self, events: Box<dyn FnMut(Event) + Send>, cancel: CancelToken) -> Drawing {
+    /// What a model is to draw, checked.
+    pub(crate) fn of(
+        fields: &Fields,
+        sent: Sent,
+        request: ImageRequest,
+        inputs: ImageInputs,
+        generator: Arc<dyn ImageGenerator>,
+    ) -> Answer<Self> {
+        let complete = ask::complete(generator.config(), fields, &sent, &request)?;
+        // How long it takes is not asked here, so any speed does.
+        let plan = generator.plan(&complete, &Speed { flops_per_s: 1e9 });
+        let memory = image::check_memory(&plan, medley_engine::available_memory());
+        memory.map_err(|error| {
+            ApiError::unavailable(Some("insufficient_memory"), error.to_string()).about("size")
+        })?;
+        Ok(Self {
+            edit: complete.init.is_some(),
+            request: complete,
+            inputs,
+            generator,
+            sent,
+            base: String::new(),
+        })
+    }
+
+    pub(crate) fn drawing(
+        &self,
+        events: Box<dyn FnMut(Event) + Send>,
+        cancel: CancelToken,
+    ) -> Drawing {
         Drawing {
             generator: self.generator.clone(),
             request: self.request.clone(),
@@ -196,7 +212,7 @@ fn alone<'a>(
 }
 
 /// The files of pictures, with their recipes inside.
-fn encode(images: &Images, request: &ImageRequest, sent: Sent) -> Answer<Vec<Vec<u8>>> {
+pub(crate) fn encode(images: &Images, request: &ImageRequest, sent: Sent) -> Answer<Vec<Vec<u8>>> {
     let one = |(picture, alone)| {
         let recipe = json!(Recipe::Image(alone)).to_string();
         let bytes = image::encode(picture, sent.format, sent.quality, Some(&recipe));

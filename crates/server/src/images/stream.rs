@@ -11,7 +11,6 @@ use medley_engine::image::{Images, encode_rgb};
 use medley_types::Event;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Wanted, encode};
 use crate::answer::keep_alive;
@@ -41,9 +40,15 @@ pub(super) fn respond(
 ) -> Response {
     let steps = wanted.request.steps.unwrap_or(1) as usize;
     let partial = wanted.sent.partial;
-    wanted.inputs.preview_every = (partial > 0).then(|| steps.div_ceil(partial + 1).max(1));
+    wanted.inputs.preview_every = every(partial, steps);
     let (sender, cancel, news) = Followed::begin(place);
-    let drawing = wanted.drawing(previews(sender.clone(), partial, steps), cancel);
+    let previews = {
+        let sender = sender.clone();
+        previews(partial, steps, move |event| {
+            drop(sender.send(News::Preview(event)));
+        })
+    };
+    let drawing = wanted.drawing(previews, cancel);
     tokio::spawn(async move {
         let drawn = service.draw(drawing).await;
         drop(sender.send(News::End(Box::new(drawn))));
@@ -62,11 +67,16 @@ pub(super) fn respond(
     Sse::new(events).keep_alive(keep_alive()).into_response()
 }
 
+/// After how many steps each a picture is shown, to be shown so often.
+pub(crate) fn every(partial: usize, steps: usize) -> Option<usize> {
+    (partial > 0).then(|| steps.div_ceil(partial + 1).max(1))
+}
+
 /// Passes on so many previews of each picture, none of which is the whole picture already.
-fn previews(
-    sender: UnboundedSender<News>,
+pub(crate) fn previews(
     partial: usize,
     steps: usize,
+    mut tell: impl FnMut(Event) + Send + 'static,
 ) -> Box<dyn FnMut(Event) + Send> {
     let mut told = (0, 0);
     Box::new(move |event| {
@@ -78,7 +88,7 @@ fn previews(
         }
         if told.1 < partial && *done < steps {
             told.1 += 1;
-            drop(sender.send(News::Preview(event)));
+            tell(event);
         }
     })
 }

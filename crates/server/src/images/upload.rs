@@ -94,7 +94,7 @@ fn value(name: &str, text: String) -> Value {
     }
 }
 
-fn pictures(image: Vec<u8>, mask: Option<Vec<u8>>) -> Answer<(Sent, Option<Sent>)> {
+pub(crate) fn pictures(image: Vec<u8>, mask: Option<Vec<u8>>) -> Answer<(Sent, Option<Sent>)> {
     let read = |bytes: Vec<u8>, field: &'static str| {
         let picture = decode_input(&bytes).map_err(|error| {
             let message = format!("Invalid value for '{field}': {error}.");

@@ -1,6 +1,9 @@
 //! What `/v1/responses` asks for, read out of its fields.
 
-use medley_types::{Constraint, Prompt, TextRequest};
+use std::sync::Arc;
+
+use medley_engine::route::{self, Route};
+use medley_types::{Constraint, Prompt, TextRequest, Tool, ToolChoice};
 use serde_json::{Value, json};
 
 use super::items;
@@ -8,6 +11,7 @@ use crate::ask::tools::{Style, tools};
 use crate::ask::{effort, request, schema};
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
+use crate::generators::Generator;
 use crate::service::{Names, Wanted};
 
 const NAMES: Names = Names {
@@ -29,7 +33,16 @@ pub(super) struct Ask {
     pub(super) store: bool,
     /// Whether log-probabilities are told.
     pub(super) logprobs: bool,
+    /// What stands before the items.
+    pub(super) instructions: Option<String>,
+    /// Calls of generators at most.
+    pub(super) most_calls: usize,
+    /// Whether the user's words say what is called, and all that is answered is what came of it.
+    pub(super) by_words: bool,
 }
+
+/// Calls of generators in one response where it does not say, so that a weak model comes to an end.
+const CALLS: usize = 4;
 
 impl Ask {
     /// The body of a request; `earlier` are the items that the response before it has come to, where there is one.
@@ -68,7 +81,11 @@ impl Ask {
             effort,
             ..request(fields)?
         };
+        let most_calls = fields.count("max_tool_calls", 1..=i64::MAX)?;
         Ok(Self {
+            instructions: fields.text("instructions")?.map(str::to_owned),
+            most_calls: most_calls.unwrap_or(CALLS),
+            by_words: false,
             response: skeleton(fields, &request, background, store),
             context,
             stream: fields.flag("stream")?.unwrap_or(false),
@@ -85,6 +102,39 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// Has the generator called that the user's words ask for. A `small` model is not left to choose: it is offered none
+    /// where the words ask for none, and what it gives one are the words. A larger one finds its own words, and calls as
+    /// it thinks right where the user's tell nothing. Where there are functions to call, they are free to come first.
+    pub(super) fn choose(&mut self, generators: &[Arc<Generator>], small: bool) {
+        let tools = &mut self.wanted.request.tools;
+        let ours = |tool: &Tool| generators.iter().any(|g| g.kind.tool == tool.name);
+        let [Prompt::Messages(messages)] = self.wanted.prompts.as_slice() else {
+            return;
+        };
+        let last = messages.last().filter(|last| last.role == "user");
+        let Some(last) = last.filter(|_| tools.list.iter().all(ours) && !tools.is_off()) else {
+            return;
+        };
+        if tools.choice == ToolChoice::Auto {
+            let asked = route::asked(&last.content);
+            let makes = |asked: Route| generators.iter().find(|g| g.kind.makes(asked.destination));
+            match asked.and_then(makes) {
+                Some(wanted) => tools.choice = ToolChoice::Named(wanted.kind.tool.to_owned()),
+                None if small => tools.choice = ToolChoice::None,
+                None => {}
+            }
+        }
+        self.by_words = small;
+        if small {
+            tools.list = generators
+                .iter()
+                .map(|g| g.kind.function_of(&last.content))
+                .collect();
+        }
+    }
+}
+
 /// What no model here can honour.
 fn refuse(fields: &Fields) -> Answer<()> {
     fields.refuse(
@@ -96,7 +146,6 @@ fn refuse(fields: &Fields) -> Answer<()> {
         return Err(fields.unsupported("truncation", why));
     }
     fields.word("service_tier", &["auto", "default"])?;
-    fields.count("max_tool_calls", 1..=i64::MAX)?;
     if let Some(text) = fields.object("text")?
         && text.text("verbosity")?.is_some_and(|v| v != "medium")
     {

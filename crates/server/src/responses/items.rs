@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::ask::messages::unseen;
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
+use crate::generators::Kind;
 use crate::said::new_id;
 
 /// The field `input` as items, each with an id.
@@ -84,8 +85,14 @@ fn item(item: &Fields) -> Answer<Value> {
             )
         }
         Some(kind) => {
+            if let Some(kind) = Kind::of_item(Some(kind)) {
+                return Ok(json!({
+                    "id": id(kind.id)?, "type": kind.item, "status": item.text("status")?.unwrap_or("completed"),
+                    kind.words: item.text(kind.words)?, "result": item.text("result")?,
+                }));
+            }
             let shown: String = kind.chars().take(80).collect();
-            let known = "'message', 'file_search_call', 'function_call', 'function_call_output' and 'reasoning'";
+            let known = "'message', 'file_search_call', 'function_call', 'function_call_output', 'reasoning' and calls of generators such as 'image_generation_call'";
             Err(item.wrong_value("type", &format!("'{shown}'; supported are {known}")))
         }
     }
@@ -126,6 +133,40 @@ fn text_of(value: &Value) -> String {
     }
 }
 
+/// A call, in what the assistant said last or in a message of its own.
+fn called(list: &mut Vec<Message>, call: ToolCall, thought: &mut Option<String>) {
+    match list.last_mut().filter(|m| m.role == "assistant") {
+        Some(message) => message.tool_calls.push(call),
+        None => list.push(Message {
+            reasoning: thought.take(),
+            tool_calls: vec![call],
+            ..Message::new("assistant", "")
+        }),
+    }
+}
+
+/// A generator that was called, with what the model is told of it.
+fn made(list: &mut Vec<Message>, item: &Value, thought: &mut Option<String>) {
+    let Some(kind) = Kind::of_item(item["type"].as_str()) else {
+        return;
+    };
+    let id = item["id"].as_str().unwrap_or_default().to_owned();
+    let call = ToolCall {
+        id: id.clone(),
+        name: kind.tool.to_owned(),
+        arguments: kind.arguments(item[kind.words].as_str().unwrap_or_default()),
+    };
+    called(list, call, thought);
+    let shown = match item["status"].as_str() {
+        Some("failed") => "It could not be made.",
+        _ => kind.shown,
+    };
+    list.push(Message {
+        tool_call_id: Some(id),
+        ..Message::new("tool", shown)
+    });
+}
+
 /// The conversation that items come to.
 pub(super) fn messages(instructions: Option<&str>, items: &[Value]) -> Answer<Vec<Message>> {
     let mut list: Vec<Message> = Vec::new();
@@ -143,20 +184,16 @@ pub(super) fn messages(instructions: Option<&str>, items: &[Value]) -> Answer<Ve
             }
             Some("file_search_call") => {}
             Some("function_call") => {
+                open.push(text("call_id"));
                 let call = ToolCall {
                     id: text("call_id"),
                     name: text("name"),
                     arguments: text("arguments"),
                 };
-                open.push(call.id.clone());
-                match list.last_mut().filter(|m| m.role == "assistant") {
-                    Some(message) => message.tool_calls.push(call),
-                    None => list.push(Message {
-                        reasoning: thought.take(),
-                        tool_calls: vec![call],
-                        ..Message::new("assistant", "")
-                    }),
-                }
+                called(&mut list, call, &mut thought);
+            }
+            Some(kind) if Kind::of_item(Some(kind)).is_some() => {
+                made(&mut list, item, &mut thought);
             }
             Some("function_call_output") => {
                 let id = text("call_id");

@@ -21,6 +21,20 @@ pub(super) struct Lookup {
     pub(super) item: Value,
 }
 
+impl Lookup {
+    /// Puts what was found before what the model reads.
+    pub(super) fn show(&self, messages: &mut Vec<Message>) {
+        let shown = self.searched.shown();
+        match messages
+            .first_mut()
+            .filter(|message| message.role == "system")
+        {
+            Some(first) => first.content = format!("{}\n\n{shown}", first.content),
+            None => messages.insert(0, Message::new("system", shown)),
+        }
+    }
+}
+
 /// Searches where a request has the tool, and puts what was found before what the model reads.
 pub(super) async fn carry_out(
     service: &Arc<Service>,
@@ -48,16 +62,10 @@ pub(super) async fn carry_out(
     let asked = messages.iter().rev().find(|message| message.role == "user");
     let question = asked.map_or_else(String::new, |message| message.content.clone());
     let searched = look_up(service, &tool, question).await?;
-    let shown = searched.shown();
-    match messages
-        .first_mut()
-        .filter(|message| message.role == "system")
-    {
-        Some(first) => first.content = format!("{}\n\n{shown}", first.content),
-        None => messages.insert(0, Message::new("system", shown)),
-    }
     let included = fields.list("include")?.unwrap_or_default();
     let with_results = included.contains(&json!("file_search_call.results"));
     let item = searched.item(&new_id("fs_"), with_results);
-    Ok(Some(Lookup { searched, item }))
+    let found = Lookup { searched, item };
+    found.show(messages);
+    Ok(Some(found))
 }

@@ -1,11 +1,13 @@
 //! `/v1/responses`: answers that are kept, and that others go on from.
 
 mod ask;
+mod chain;
 mod items;
 mod lookup;
 mod run;
 mod store;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -22,8 +24,10 @@ use crate::answer::keep_alive;
 use crate::error::{Answer, ApiError};
 use crate::fields::Fields;
 use crate::gate::Caller;
+use crate::generators::{Generator, offered};
 use crate::service::Service;
 use ask::Ask;
+use chain::Chain;
 use lookup::Lookup;
 use run::Run;
 use store::Kept;
@@ -40,7 +44,15 @@ pub(crate) fn routes() -> Router<Arc<Service>> {
         .route("/v1/responses/{id}/input_items", get(input_items))
 }
 
-async fn read(service: &Arc<Service>, request: Request) -> Answer<(Ask, Option<Lookup>)> {
+/// A request for a response, and all that it may call.
+struct Asked {
+    ask: Ask,
+    found: Option<Lookup>,
+    generators: Vec<Arc<Generator>>,
+    caller: Option<Caller>,
+}
+
+async fn read(service: &Arc<Service>, request: Request) -> Answer<Asked> {
     let caller = request.extensions().get::<Caller>().cloned();
     let fields = Fields::of_request(request).await?;
     let earlier = match fields.text("previous_response_id")? {
@@ -48,12 +60,47 @@ async fn read(service: &Arc<Service>, request: Request) -> Answer<(Ask, Option<L
         None => None,
     };
     let mut ask = Ask::read(&fields, earlier)?;
+    let functions = &ask.wanted.request.tools.list;
+    let generators = offered(service, &fields, functions, &ask.context).await?;
+    if !generators.is_empty() {
+        let small = service.is_small(&ask.wanted.request.model).await?;
+        ask.choose(&generators, small);
+    }
     let found = lookup::carry_out(service, &fields, caller.as_ref(), &mut ask).await?;
-    Ok((ask, found))
+    Ok(Asked {
+        ask,
+        found,
+        generators,
+        caller,
+    })
+}
+
+impl Asked {
+    /// How the response goes on after generators were called; none where there are none.
+    fn chain(&self, service: &Arc<Service>) -> Option<Chain> {
+        let ask = &self.ask;
+        (!self.generators.is_empty()).then(|| Chain {
+            service: service.clone(),
+            caller: self.caller.clone(),
+            generators: self.generators.clone(),
+            request: ask.wanted.request.clone(),
+            names: ask.wanted.names,
+            instructions: ask.instructions.clone(),
+            context: ask.context.clone(),
+            previews: ask.stream || ask.background,
+            left: ask.most_calls,
+            waiting: VecDeque::new(),
+            called: false,
+            by_words: ask.by_words,
+            goes_on: false,
+        })
+    }
 }
 
 async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer {
-    let (asked, found) = read(&service, request).await?;
+    let asked = read(&service, request).await?;
+    let chain = asked.chain(&service);
+    let Asked { ask, found, .. } = asked;
     let Ask {
         wanted,
         response,
@@ -62,14 +109,15 @@ async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer
         background,
         store,
         logprobs,
-    } = asked;
+        ..
+    } = ask;
     let running = service.write(wanted).await?;
-    let cancel = running.cancel.clone();
     let id = response["id"].as_str().unwrap_or_default().to_owned();
     let first = response.clone();
     let mut run = Run::new(response, running, background, logprobs).after(found);
+    run.chain = chain;
     if background {
-        let kept = Kept::new(first.clone(), context, true).ended_by(cancel);
+        let kept = Kept::new(first.clone(), context, true).ended_by(run.ending.clone());
         let kept = service.responses.keep(&id, kept).await?;
         let writing = kept.clone();
         tokio::spawn(async move {
@@ -96,8 +144,8 @@ async fn create(State(service): State<Arc<Service>>, request: Request) -> Answer
     }
     while let Some(event) = run.next().await {
         if event["type"] == "response.failed" {
-            let message = &event["response"]["error"]["message"];
-            return Err(ApiError::internal(message.as_str().unwrap_or_default()));
+            let failed = || ApiError::internal("the response failed");
+            return Err(run.failure.take().unwrap_or_else(failed));
         }
     }
     keep(kept, &run.response).await;
@@ -142,8 +190,8 @@ fn follow(kept: Arc<Kept>, from: usize) -> Response {
 }
 
 async fn count(State(service): State<Arc<Service>>, request: Request) -> Answer {
-    let (ask, _) = read(&service, request).await?;
-    let tokens = service.count(ask.wanted).await?;
+    let asked = read(&service, request).await?;
+    let tokens = service.count(asked.ask.wanted).await?;
     let answer = json!({ "object": "response.input_tokens", "input_tokens": tokens });
     Ok(Json(answer).into_response())
 }
@@ -210,8 +258,8 @@ async fn cancel(State(service): State<Arc<Service>>, Path(id): Path<String>) -> 
             "Only a response that was asked for with 'background': true can be cancelled.",
         ));
     }
-    kept.cancel.cancel();
-    // The text ends with its next step.
+    kept.ending.end();
+    // What is done ends with its next step.
     let mut number = 0;
     while kept.event(number, false).await.is_some() {
         number += 1;

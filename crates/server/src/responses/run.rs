@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 
+use medley_engine::Tokenizer;
+use medley_engine::serving::Part;
 use medley_types::{FinishReason, TokenLogprob};
 use serde_json::{Value, json};
 
+use super::chain::{Chain, Making};
 use super::lookup::Lookup;
+use super::store::Ending;
 use crate::answer::of_chat;
 use crate::error::ApiError;
 use crate::said::{News, Usage, Voice, new_id, now};
@@ -14,10 +18,20 @@ use crate::service::Running;
 /// A response on its way.
 pub(super) struct Run {
     pub(super) response: Value,
+    /// Why it failed.
+    pub(super) failure: Option<ApiError>,
     /// Its items so far.
-    output: Vec<Value>,
-    running: Running,
-    voice: Voice,
+    pub(super) output: Vec<Value>,
+    pub(super) stage: Stage,
+    /// What ends it.
+    pub(super) ending: Ending,
+    /// How it goes on after generators were called; none where it has no such tools.
+    pub(super) chain: Option<Chain>,
+    tokenizer: Tokenizer,
+    /// Why the last of its texts ended.
+    pub(super) reason: Option<FinishReason>,
+    /// Tokens of its texts so far.
+    pub(super) usage: Usage,
     logprobs: bool,
     sequence: u64,
     /// The item that is being written.
@@ -26,8 +40,32 @@ pub(super) struct Run {
     waiting: Vec<TokenLogprob>,
     ready: VecDeque<Value>,
     /// What was found for it, which its text is cited from.
-    found: Option<Lookup>,
-    over: bool,
+    pub(super) found: Option<Lookup>,
+}
+
+/// What is being done for a response.
+pub(super) enum Stage {
+    /// A text is written.
+    Writing(Box<Writing>),
+    /// A generator makes something.
+    Making(Making),
+    Over,
+}
+
+/// A text on its way.
+pub(super) struct Writing {
+    pub(super) running: Running,
+    pub(super) voice: Voice,
+}
+
+impl Writing {
+    pub(super) fn new(mut running: Running) -> Self {
+        let mut voices = Voice::all(&mut running);
+        Self {
+            voice: voices.remove(0),
+            running,
+        }
+    }
 }
 
 /// An item that is being written, the last of the output.
@@ -39,25 +77,25 @@ enum Open {
 }
 
 impl Run {
-    pub(super) fn new(
-        response: Value,
-        mut running: Running,
-        background: bool,
-        logprobs: bool,
-    ) -> Self {
-        let mut voices = Voice::all(&mut running);
+    pub(super) fn new(response: Value, running: Running, background: bool, logprobs: bool) -> Self {
+        let ending = Ending::default();
+        ending.follow(running.cancel.clone());
         let mut run = Self {
             response,
+            failure: None,
             output: Vec::new(),
-            voice: voices.remove(0),
-            running,
+            tokenizer: running.tokenizer.clone(),
+            stage: Stage::Writing(Box::new(Writing::new(running))),
+            ending,
+            chain: None,
+            reason: None,
+            usage: Usage::default(),
             logprobs,
             sequence: 0,
             open: None,
             waiting: Vec::new(),
             ready: VecDeque::new(),
             found: None,
-            over: false,
         };
         run.tell_response("response.created");
         if background {
@@ -121,32 +159,42 @@ impl Run {
             if let Some(ready) = self.ready.pop_front() {
                 return Some(ready);
             }
-            if self.over {
-                return None;
-            }
-            match self.running.reader.next().await {
-                Some(parts) => {
-                    for (_, part) in parts {
-                        match self.voice.take(part, "input") {
-                            Ok((news, tokens)) => {
-                                self.waiting.extend(tokens);
-                                for news in news {
-                                    self.take(news);
-                                }
-                                if self.voice.said.work.is_some() {
-                                    self.end();
-                                }
-                            }
-                            Err(error) => self.fail(&error),
+            match &mut self.stage {
+                Stage::Over => return None,
+                Stage::Writing(writing) => match writing.running.reader.next().await {
+                    Some(parts) => {
+                        for (_, part) in parts {
+                            self.read(part).await;
                         }
                     }
+                    None => self.stage = Stage::Over,
+                },
+                Stage::Making(making) => {
+                    let news = making.news.next().await;
+                    self.heard(news).await;
                 }
-                None => self.over = true,
             }
         }
     }
 
-    fn tell(&mut self, kind: &str, mut event: Value) {
+    /// Takes in what came of a text.
+    async fn read(&mut self, part: Part) {
+        let Stage::Writing(writing) = &mut self.stage else {
+            return;
+        };
+        match writing.voice.take(part, "input") {
+            Ok((news, tokens)) => {
+                self.waiting.extend(tokens);
+                for news in news {
+                    self.take(news);
+                }
+                self.written().await;
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    pub(super) fn tell(&mut self, kind: &str, mut event: Value) {
         event["type"] = json!(kind);
         event["sequence_number"] = json!(self.sequence);
         self.sequence += 1;
@@ -225,11 +273,16 @@ impl Run {
                 );
             }
             News::Call(index) => {
-                let call = self.voice.said.calls.get(index);
+                if self.calls_generator(index) {
+                    return;
+                }
+                let call = self.call(index);
                 let item = json!({ "id": new_id("fc_"), "type": "function_call", "status": "in_progress",
                     "arguments": "", "call_id": call.map(|c| &c.id), "name": call.map(|c| &c.name) });
                 self.begin(Open::Call, item);
             }
+            // The words for a generator are not the client's to read.
+            News::Arguments(..) if self.open != Some(Open::Call) => {}
             News::Arguments(_, text) => {
                 self.add(&text, "/arguments");
                 self.tell_here(
@@ -262,7 +315,7 @@ impl Run {
         if !self.logprobs {
             return Vec::new();
         }
-        let of = |token: &TokenLogprob| of_chat(token, &self.running.tokenizer);
+        let of = |token: &TokenLogprob| of_chat(token, &self.tokenizer);
         let new: Vec<Value> = tokens.iter().map(of).collect();
         let item = self.output.last_mut();
         if let Some(Value::Array(all)) = item.and_then(|i| i.pointer_mut("/content/0/logprobs")) {
@@ -272,7 +325,7 @@ impl Run {
     }
 
     /// Ends the open item.
-    fn close(&mut self, status: &str) {
+    pub(super) fn close(&mut self, status: &str) {
         let Some(open) = self.open.take() else {
             return;
         };
@@ -312,9 +365,9 @@ impl Run {
         );
     }
 
-    /// The text is at its end.
-    fn end(&mut self) {
-        let reason = self.voice.said.reason();
+    /// Nothing more comes.
+    pub(super) fn end(&mut self) {
+        let reason = self.reason;
         if self.output.len() == usize::from(self.found.is_some()) {
             // An answer without a word is an answer.
             self.message();
@@ -338,7 +391,7 @@ impl Run {
             }
             _ => {}
         }
-        let count = Usage::of(&self.running, std::iter::once(&self.voice.said), 1);
+        let count = self.usage;
         self.response["usage"] = json!({
             "input_tokens": count.prompt,
             "input_tokens_details": { "cached_tokens": count.cached, "cache_write_tokens": 0 },
@@ -347,15 +400,17 @@ impl Run {
             "total_tokens": count.prompt + count.written,
         });
         self.tell_response(kind);
-        self.over = true;
+        self.stage = Stage::Over;
     }
 
-    fn fail(&mut self, error: &ApiError) {
+    pub(super) fn fail(&mut self, error: &ApiError) {
         self.close("incomplete");
+        self.drop_calls();
+        self.failure = Some(error.clone());
         self.response["status"] = json!("failed");
         self.response["output"] = json!(self.output);
         self.response["error"] = json!({ "code": "server_error", "message": error.message });
         self.tell_response("response.failed");
-        self.over = true;
+        self.stage = Stage::Over;
     }
 }

@@ -18,6 +18,41 @@ pub(crate) struct Store {
     live: Mutex<HashMap<String, Arc<Kept>>>,
 }
 
+/// Ends a response, whatever is done for it at that moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending(Arc<Mutex<Now>>);
+
+#[derive(Debug, Default)]
+struct Now {
+    ended: bool,
+    doing: CancelToken,
+}
+
+impl Ending {
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn end(&self) {
+        let mut now = self.now();
+        now.ended = true;
+        now.doing.cancel();
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.now().ended
+    }
+
+    /// What `doing` ends is done from now on.
+    pub(crate) fn follow(&self, doing: CancelToken) {
+        let mut now = self.now();
+        if now.ended {
+            doing.cancel();
+        }
+        now.doing = doing;
+    }
+}
+
 /// A response that is kept.
 pub(crate) struct Kept {
     /// All items that it was written from, those before it included.
@@ -25,7 +60,7 @@ pub(crate) struct Kept {
     /// Whether it was asked for to be written in the background.
     pub(crate) background: bool,
     /// Ends it where it is written in the background, by this process.
-    pub(crate) cancel: CancelToken,
+    pub(crate) ending: Ending,
     state: Mutex<State>,
     news: Notify,
 }
@@ -46,7 +81,7 @@ impl Kept {
         Self {
             input,
             background,
-            cancel: CancelToken::default(),
+            ending: Ending::default(),
             state: Mutex::new(State {
                 response,
                 events: Vec::new(),
@@ -56,8 +91,8 @@ impl Kept {
     }
 
     /// The same, which this ends.
-    pub(crate) fn ended_by(mut self, cancel: CancelToken) -> Self {
-        self.cancel = cancel;
+    pub(crate) fn ended_by(mut self, ending: Ending) -> Self {
+        self.ending = ending;
         self
     }
 
@@ -69,7 +104,7 @@ impl Kept {
         Self {
             input: list(row.input),
             background: row.response["background"] == true,
-            cancel: CancelToken::default(),
+            ending: Ending::default(),
             state: Mutex::new(State {
                 response: row.response,
                 events: row.events.map(list).unwrap_or_default(),
@@ -200,7 +235,7 @@ impl Store {
     /// Forgets a response; false where there is none.
     pub(crate) async fn remove(&self, id: &str) -> Answer<bool> {
         if let Some(kept) = self.live().remove(id) {
-            kept.cancel.cancel();
+            kept.ending.end();
         }
         let name = id.to_owned();
         self.with(move |responses| responses.remove(&name)).await

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http_body_util::Limited;
 use medley_engine::PipelineError;
 use medley_engine::image::{Format, ImageConfig};
@@ -39,9 +37,19 @@ const TIMES: u32 = 8;
 const RATES: std::ops::RangeInclusive<f64> = 1.0..=60.0;
 
 /// A clip that is asked for.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     fields: Fields,
     reference: Option<Vec<u8>>,
+}
+
+impl Asked {
+    /// A clip that starts from nothing.
+    pub(crate) fn of(fields: Fields) -> Self {
+        Self {
+            fields,
+            reference: None,
+        }
+    }
 }
 
 pub(super) async fn read(service: &Arc<Service>, request: Request) -> Answer<Asked> {
@@ -68,11 +76,7 @@ pub(super) async fn read(service: &Arc<Service>, request: Request) -> Answer<Ask
         }
     };
     let reference = reference.map(|url| {
-        let data = url
-            .strip_prefix("data:")
-            .and_then(|url| url.split_once(";base64,"));
-        let bytes = data.and_then(|(_, text)| STANDARD.decode(text.trim()).ok());
-        bytes.ok_or_else(|| {
+        form::data_url(&url).ok_or_else(|| {
             let problem = "the picture must come as 'data:image/png;base64,…': nothing is fetched";
             fields.wrong_value(REFERENCE, problem)
         })
@@ -122,8 +126,8 @@ pub(super) fn upload(bytes: Vec<u8>) -> Upload {
 }
 
 /// The request, completed for its model, with the file that it names.
-pub(super) async fn request(
-    service: &Arc<Service>,
+pub(crate) async fn request(
+    service: &Service,
     asked: Asked,
 ) -> Answer<(VideoRequest, Vec<Upload>)> {
     let Asked { fields, reference } = asked;

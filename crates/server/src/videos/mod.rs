@@ -1,6 +1,6 @@
 //! `/v1/videos`: clips, in OpenAI's shape. Each is a job that makes one, and is called after it.
 
-mod ask;
+pub(crate) mod ask;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use medley_engine::image::{ImageConfig, Picture, Speed};
+use medley_engine::image::{ImageConfig, ImageGenerator, Picture, Speed};
 use medley_engine::music::MusicModel;
 use medley_engine::serving::{Card, Limits, Model, Purpose, Shelf, load_pictures};
 use medley_engine::speech::{Piece, SpeechGenerator, Voices};
@@ -43,6 +43,17 @@ pub const MEMORY: u64 = 100 << 20;
 #[derive(Default)]
 pub struct Tiny {
     pub loads: Mutex<HashMap<String, usize>>,
+    /// A model that is missing.
+    missing: Option<&'static str>,
+}
+
+impl Tiny {
+    pub fn without(model: &'static str) -> Self {
+        Self {
+            missing: Some(model),
+            ..Self::default()
+        }
+    }
 }
 
 impl Shelf for Tiny {
@@ -63,7 +74,8 @@ impl Shelf for Tiny {
             ("clips", Purpose::Video),
         ];
         let all = text.into_iter().chain(others);
-        all.map(card).collect()
+        let there = |card: &Card| self.missing != Some(card.id.as_str());
+        all.map(card).filter(there).collect()
     }
 
     fn chats(&self, card: &Card) -> bool {
@@ -74,8 +86,12 @@ impl Shelf for Tiny {
         (card.id == "tiny").then_some(1234)
     }
 
-    fn clip_config(&self, card: &Card) -> Option<ImageConfig> {
-        (card.purpose == Purpose::Video).then(|| Grey::default().0)
+    fn picture_config(&self, card: &Card) -> Option<ImageConfig> {
+        match card.purpose {
+            Purpose::Image => Some(icons().config().clone()),
+            Purpose::Video => Some(Grey::default().0),
+            _ => None,
+        }
     }
 
     fn voices(&self, card: &Card) -> Vec<String> {
@@ -91,12 +107,7 @@ impl Shelf for Tiny {
         match card.id.as_str() {
             "encoder" => Ok(Model::Embedding(Arc::new(encoder()))),
             "plain" => Ok(Model::Text(Arc::new(models::model(Kind::Plain, "tiny")))),
-            "icons" => {
-                let folder = tempfile::tempdir().unwrap();
-                let path = pictures::icons(folder.path());
-                let generator = load_pictures(&path, &Device::Cpu, &|_| None);
-                Ok(Model::Image(generator.unwrap()))
-            }
+            "icons" => Ok(Model::Image(icons())),
             "ear" => {
                 let folder = tempfile::tempdir().unwrap();
                 ear::write(folder.path());
@@ -113,6 +124,12 @@ impl Shelf for Tiny {
             id => Ok(Model::Text(Arc::new(chatting(id)))),
         }
     }
+}
+
+fn icons() -> Arc<dyn ImageGenerator> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = pictures::icons(folder.path());
+    load_pictures(&path, &Device::Cpu, &|_| None).unwrap()
 }
 
 /// Clips that grow lighter, or darker from their first frame on; "never" does not end by itself.
@@ -348,6 +365,13 @@ pub fn chat(change: Value) -> Value {
     let fields = change.as_object().unwrap().clone();
     body.as_object_mut().unwrap().extend(fields);
     body
+}
+
+/// The tools of responses that make something, each as it is by itself.
+pub fn tools_of_all() -> Vec<Value> {
+    let media = ["image", "music", "speech", "video"];
+    let tool = |medium| json!({ "type": format!("{medium}_generation") });
+    media.map(tool).to_vec()
 }
 
 /// The names of an object's fields.
