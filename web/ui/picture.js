@@ -1,7 +1,9 @@
-// Pictures of the library. Where the server asks for a key, `<img>` cannot bring it: the bytes are fetched with it.
+// Files of the server. Where it asks for a key, elements of a page cannot bring it: pictures are fetched with it, and frames and
+// players get a link that opens for a while.
 import { html, useEffect, useState } from '../lib/html.js';
-import { send, settings } from '../lib/api.js';
+import { call, send, settings } from '../lib/api.js';
 import { useValue } from '../lib/state.js';
+import { complain } from './toast.js';
 
 /** Pictures that were fetched with the key: path → promise of an address; files of works never change. */
 const fetched = new Map();
@@ -35,6 +37,45 @@ export function useSource(path) {
     return () => { here = false; };
   }, [path, key]);
   return source;
+}
+
+/** Links: path → `{coming, until}`, the time in seconds since 1970. */
+const links = new Map();
+const HOURS = 6 * 3600;
+
+async function linkTo(path) {
+  const { url, expires_at } = await call('v1/links', { body: { path: `/${path}`, seconds: HOURS }, quiet: true });
+  links.get(path).until = expires_at;
+  // The studio may lie below another path.
+  return url.slice(1);
+}
+
+function linkOnce(path) {
+  const now = Date.now() / 1000;
+  if (!links.has(path) || links.get(path).until < now + 600) {
+    links.set(path, { until: now + HOURS });
+    const coming = linkTo(path);
+    coming.catch(() => links.delete(path));
+    links.get(path).coming = coming;
+  }
+  return links.get(path).coming;
+}
+
+/** An address of a path of the API that opens without the key, or null while it comes. */
+export function useLink(path) {
+  const { key } = useValue(settings);
+  const [link, setLink] = useState(null);
+  useEffect(() => {
+    if (!path || !key) {
+      setLink(path);
+      return undefined;
+    }
+    let here = true;
+    const [plain, query] = path.split('?');
+    linkOnce(plain).then((url) => here && setLink(query ? `${url}&${query}` : url), complain);
+    return () => { here = false; };
+  }, [path, key]);
+  return link;
 }
 
 /** A picture; small ones keep their pixels. */

@@ -7,7 +7,7 @@ import { Icon } from '../lib/icons.js';
 import { begin, changeWork, removeWork, reuse, saveWork } from '../lib/library.js';
 import { CopyButton } from '../lib/markdown.js';
 import { Dialog, ask, confirm } from './dialog.js';
-import { Picture, filePath, thumbnailPath, useSource } from './picture.js';
+import { Picture, filePath, thumbnailPath, useLink } from './picture.js';
 import { Steps } from './steps.js';
 import { complain } from './toast.js';
 
@@ -28,12 +28,12 @@ function Written({ work }) {
 }
 
 function Heard({ work }) {
-  const source = useSource(filePath(work));
+  const source = useLink(filePath(work));
   return html`<div class="work-sound"><${Picture} path=${thumbnailPath(work)} alt="" /><audio controls src=${source ?? undefined}></audio></div>`;
 }
 
 function Filmed({ work }) {
-  const source = useSource(filePath(work));
+  const source = useLink(filePath(work));
   return html`<div class="work-stage"><video controls loop muted autoplay playsinline src=${source ?? undefined} style=${{ aspectRatio: `${work.width} / ${work.height}` }}></video></div>`;
 }
 

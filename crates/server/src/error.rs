@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use medley_engine::keys::Scope;
 use medley_engine::serving::ServingError;
 use medley_engine::{EngineError, PipelineError};
 use medley_types::{ErrorCode, ErrorReport};
@@ -61,6 +62,13 @@ impl ApiError {
             "The model '{id}' does not exist or is not on this machine; GET /v1/models lists those that are."
         );
         Self::refused(StatusCode::NOT_FOUND, Some("model_not_found"), message).about("model")
+    }
+
+    /// A key that does not let this be done: 403.
+    pub(crate) fn lacks(scope: Scope) -> Self {
+        let message = format!("This key lacks the scope '{}'.", scope.as_str());
+        let code = Some("insufficient_permissions");
+        Self::refused(StatusCode::FORBIDDEN, code, message)
     }
 
     /// Too much at once: 429.

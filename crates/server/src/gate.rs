@@ -14,6 +14,7 @@ use medley_engine::keys::{Keys, Scope, hash};
 
 use crate::anthropic;
 use crate::error::{Answer, ApiError};
+use crate::links::is_file;
 use crate::service::Service;
 
 /// How often the file of keys is looked at for changes.
@@ -28,10 +29,18 @@ pub(crate) struct Caller {
     pub(crate) name: Option<String>,
     /// Jobs that may be on their way.
     pub(crate) jobs: Option<usize>,
-    /// Whether documents may not be searched.
-    pub(crate) no_documents: bool,
+    /// What the key lets do; all of it where there is none.
+    scopes: Option<Vec<Scope>>,
     /// SHA-256 of a key that lets only so many requests a minute through, and how many.
     quota: Option<(String, u32)>,
+}
+
+impl Caller {
+    /// Whether this may be done.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        let scopes = self.scopes.as_ref();
+        scopes.is_none_or(|scopes| scopes.contains(&scope))
+    }
 }
 
 /// The keys of a server.
@@ -121,7 +130,7 @@ impl Gate {
         Ok(Caller {
             name: Some(key.name),
             jobs: key.jobs,
-            no_documents: !key.scopes.contains(&Scope::Documents),
+            scopes: Some(key.scopes),
             quota,
         })
     }
@@ -163,10 +172,12 @@ pub(crate) async fn with_key(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let scope = scope_of(request.method(), request.uri().path());
-    if scope == Some(Scope::Library) && service.is_lent(request.uri()) {
+    let (method, uri) = (request.method(), request.uri());
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if reads && is_file(uri.path()) && service.links.opens(uri) {
         return next.run(request).await;
     }
+    let scope = scope_of(method, uri.path());
     match service.gate.admit(key_of(request.headers()), scope) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
@@ -193,7 +204,7 @@ fn key_of(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What a key must let do for this.
-fn scope_of(method: &Method, path: &str) -> Option<Scope> {
+pub(crate) fn scope_of(method: &Method, path: &str) -> Option<Scope> {
     let below = |prefix: &str| {
         let rest = path.strip_prefix(prefix);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -208,7 +219,10 @@ fn scope_of(method: &Method, path: &str) -> Option<Scope> {
         Some(Scope::Metrics)
     } else if below("/v1/catalog") {
         (method != Method::GET).then_some(Scope::Models)
-    } else if method == Method::GET && (below("/v1/models") || below("/v1/memory")) {
+    // What a link is for is asked where it is made.
+    } else if method == Method::GET && (below("/v1/models") || below("/v1/memory"))
+        || below("/v1/links")
+    {
         None
     } else {
         Some(Scope::Generate)
@@ -229,11 +243,7 @@ impl Refusal {
                 "invalid_api_key",
                 "Incorrect API key provided.".to_owned(),
             ),
-            Self::Scope(scope) => (
-                StatusCode::FORBIDDEN,
-                "insufficient_permissions",
-                format!("This key lacks the scope '{}'.", scope.as_str()),
-            ),
+            Self::Scope(scope) => return ApiError::lacks(scope),
             Self::Desk => (
                 StatusCode::FORBIDDEN,
                 "insufficient_permissions",
@@ -313,6 +323,7 @@ mod tests {
                 "/v1/vector_stores/vs_1/search",
                 Some(Scope::Documents),
             ),
+            (Method::POST, "/v1/links", None),
             (Method::GET, "/metrics", Some(Scope::Metrics)),
         ] {
             assert_eq!(scope_of(&method, path), scope, "{method} {path}");

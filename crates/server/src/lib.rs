@@ -23,6 +23,7 @@ mod inspect;
 mod jobs;
 mod kept;
 mod library;
+mod links;
 mod loaded;
 mod metrics;
 mod music;

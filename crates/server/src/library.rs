@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use http_range_header::parse_range_header;
 use medley_engine::EngineError;
 use medley_engine::library::Query;
 use medley_types::Work;
@@ -124,14 +125,15 @@ async fn thumbnail(
     Ok(sent(bytes, mime, &format!("{sha256}-small"), &headers))
 }
 
-/// A file whose content never changes under its address; nothing in it runs in a browser.
+/// A file, or the part of it that is asked for. Its content never changes under its address; nothing in it runs in a
+/// browser.
 pub(crate) fn sent(bytes: Vec<u8>, mime: &str, tag: &str, headers: &HeaderMap) -> Response {
     let tag = format!("\"{tag}\"");
     let known = headers.get(header::IF_NONE_MATCH);
     let mut response = if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        bytes.into_response()
+        whole_or_part(bytes, &tag, headers)
     };
     let charset = if mime.starts_with("text/") {
         "; charset=utf-8"
@@ -143,6 +145,7 @@ pub(crate) fn sent(bytes: Vec<u8>, mime: &str, tag: &str, headers: &HeaderMap) -
     for (name, value) in [
         (header::CONTENT_TYPE, kind.as_str()),
         (header::ETAG, tag.as_str()),
+        (header::ACCEPT_RANGES, "bytes"),
         (
             header::CACHE_CONTROL,
             "private, max-age=31536000, immutable",
@@ -158,4 +161,93 @@ pub(crate) fn sent(bytes: Vec<u8>, mime: &str, tag: &str, headers: &HeaderMap) -
         }
     }
     response
+}
+
+/// What the header `Range` asks for (RFC 9110, 14): one part of the file; players seek by it. Several at once, or a file
+/// that has changed since, come whole.
+fn whole_or_part(bytes: Vec<u8>, tag: &str, headers: &HeaderMap) -> Response {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let same = text(header::IF_RANGE).is_none_or(|known| known == tag);
+    let asked = text(header::RANGE).filter(|_| same);
+    let length = bytes.len() as u64;
+    let Some(ranges) = asked.and_then(|asked| parse_range_header(asked).ok()) else {
+        return bytes.into_response();
+    };
+    let Ok(ranges) = ranges.validate(length) else {
+        let whole = format!("bytes */{length}");
+        let headers = [(header::CONTENT_RANGE, whole)];
+        return (StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response();
+    };
+    let [range] = ranges.as_slice() else {
+        return bytes.into_response();
+    };
+    let (first, last) = (*range.start(), *range.end());
+    let part = bytes
+        .get(first as usize..=last as usize)
+        .map(<[u8]>::to_vec);
+    let headers = [(
+        header::CONTENT_RANGE,
+        format!("bytes {first}-{last}/{length}"),
+    )];
+    let part = part.unwrap_or_default();
+    (StatusCode::PARTIAL_CONTENT, headers, part).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(headers: &[(header::HeaderName, &'static str)]) -> Response {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(name, HeaderValue::from_static(value));
+        }
+        sent((0..100).collect(), "video/mp4", "tag", &map)
+    }
+
+    async fn bytes(response: Response) -> Vec<u8> {
+        let body = axum::body::to_bytes(response.into_body(), 1000).await;
+        body.unwrap().to_vec()
+    }
+
+    #[tokio::test]
+    async fn players_get_the_part_that_they_seek() {
+        for (range, first, last) in [
+            ("bytes=0-1", 0, 1),
+            ("bytes=90-", 90, 99),
+            ("bytes=-5", 95, 99),
+            ("bytes=50-5000", 50, 99),
+        ] {
+            let response = asked(&[(header::RANGE, range)]);
+            assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT, "{range}");
+            let told = response.headers()[header::CONTENT_RANGE].to_str().unwrap();
+            assert_eq!(told, format!("bytes {first}-{last}/100"));
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "video/mp4");
+            assert_eq!(bytes(response).await, (first..=last).collect::<Vec<u8>>());
+        }
+        let beyond = asked(&[(header::RANGE, "bytes=100-")]);
+        assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+        assert_eq!(beyond.headers()[header::CONTENT_RANGE], "bytes */100");
+    }
+
+    #[tokio::test]
+    async fn what_asks_for_no_one_part_comes_whole() {
+        for headers in [
+            &[][..],
+            &[(header::RANGE, "lines=1-2")],
+            &[(header::RANGE, "bytes=x")],
+            &[(header::RANGE, "bytes=0-1,5-9")],
+            &[
+                (header::RANGE, "bytes=0-1"),
+                (header::IF_RANGE, "\"other\""),
+            ],
+        ] {
+            let response = asked(headers);
+            assert_eq!(response.status(), StatusCode::OK, "{headers:?}");
+            assert_eq!(response.headers()[header::ACCEPT_RANGES], "bytes");
+            assert_eq!(bytes(response).await.len(), 100);
+        }
+        let same = [(header::RANGE, "bytes=0-1"), (header::IF_RANGE, "\"tag\"")];
+        assert_eq!(asked(&same).status(), StatusCode::PARTIAL_CONTENT);
+    }
 }

@@ -27,7 +27,8 @@ use crate::metrics;
 use crate::openapi;
 use crate::service::Service;
 use crate::{
-    creations, desk, files, music, rerank, responses, speech, stores, studio, transcripts, videos,
+    creations, desk, files, links, music, rerank, responses, speech, stores, studio, transcripts,
+    videos,
 };
 
 /// Media whose generators are not there yet, with their methods.
@@ -56,6 +57,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(creations::routes())
         .merge(files::routes())
         .merge(stores::routes())
+        .merge(links::routes())
         .merge(metrics::routes());
     for (path, _) in LATER {
         router = router.route(path, any(later));
@@ -123,10 +125,13 @@ async fn route(State(service): State<Arc<Service>>, request: Request) -> Answer 
     if prompt.trim().is_empty() {
         return Err(fields.wrong_value("prompt", "it must not be empty"));
     }
+    let asked = medley_engine::route::asked(prompt);
     let prompt = prompt.to_owned();
     let told = tokio::task::spawn_blocking(move || service.route(&prompt)).await;
     let route = told.map_err(|_| ApiError::internal("the prompt could not be read"))?;
-    let answer = json!({ "medium": route.destination.as_str(), "prompt": route.prompt });
+    let asked = asked.is_some_and(|asked| asked.destination == route.destination);
+    let answer =
+        json!({ "medium": route.destination.as_str(), "prompt": route.prompt, "asked": asked });
     Ok(Json(answer).into_response())
 }
 

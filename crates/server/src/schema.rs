@@ -195,12 +195,21 @@ shapes! {
     RankedList { id: String, object: String, model: String, results: Vec<Ranked>, meta: Value, usage: Value, }
     InspectionRequest { model: String, prompt: String, candidates: Option<u32>, attention: Option<bool>, }
     Inspection { object: String, model: String, shape: Value, tokens: Vec<Value>, next: Value, attention: Option<Value>, }
+    LinkRequest {
+        /// The path of a file of the library, of a video's content or of a creation.
+        path: String,
+        /// How long it opens: 3600 where nothing is said, 604800 at most.
+        seconds: Option<u32>,
+    }
+    Link { object: String, url: String, expires_at: u64, }
     RouteRequest { prompt: String, }
     RoutedPrompt {
         /// text, image, speech, music, video, or create for works in many media.
         medium: String,
         /// What of the prompt is for that medium's model.
         prompt: String,
+        /// Whether its words ask for the medium, and do not only name a thing, or say something.
+        asked: bool,
     }
     EmbeddingRequest { model: String, input: Value, encoding_format: Option<String>, dimensions: Option<u32>, }
     EmbeddingList { object: String, data: Vec<Value>, model: String, usage: Value, }

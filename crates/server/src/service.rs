@@ -4,24 +4,23 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use medley_engine::batch::Prepared;
 use medley_engine::dialect::{self, Dialect};
 use medley_engine::documents::Readers;
 use medley_engine::image::ImageConfig;
-use medley_engine::keys::hash;
 use medley_engine::route::{Route, Router};
 use medley_engine::serving::{
     Card, Compute, Limits, Mailbox, Memory, Model, Purpose, Reader, ServingError, Shelf, Texts,
 };
 use medley_engine::{CancelToken, EngineError, Home, PipelineError, TextModel, Tokenizer, Watched};
 use medley_types::{ErrorCode, ErrorReport, Prompt, TextRequest};
-use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Answer, ApiError};
 use crate::gate::Gate;
 use crate::kept::Kept;
+use crate::links::{Signer, USUAL};
 use crate::metrics::Metrics;
 
 /// MiB of all forms together that are being read or worked on.
@@ -84,8 +83,8 @@ pub struct Service {
     pub(crate) metrics: Metrics,
     /// How often visitors of desks may ask.
     pub(crate) doors: crate::desk::Doors,
-    /// What links to works are signed with; another one in every process.
-    secret: [u8; 32],
+    /// What links to files are signed with.
+    pub(crate) links: Signer,
     places: Arc<Semaphore>,
     /// MiB of forms that may be in memory at once.
     uploads: Arc<Semaphore>,
@@ -171,7 +170,7 @@ impl Service {
             router: OnceLock::new(),
             metrics: Metrics::new(),
             doors: crate::desk::Doors::default(),
-            secret: rand::random(),
+            links: Signer::new(),
             places: Arc::new(Semaphore::new(settings.queue)),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             responses: crate::responses::Store::new(database)?,
@@ -225,35 +224,8 @@ impl Service {
 
     /// The address of a work's file for who has no key, as pictures that are asked for as addresses are fetched.
     pub(crate) fn lend(&self, id: &str) -> String {
-        format!("/v1/library/{id}/file?signature={}", self.signature(id))
-    }
-
-    /// Whether an address is one that was lent.
-    pub(crate) fn is_lent(&self, uri: &Uri) -> bool {
-        let id = uri
-            .path()
-            .strip_prefix("/v1/library/")
-            .and_then(|rest| rest.strip_suffix("/file"));
-        let signature = uri
-            .query()
-            .and_then(|query| query.strip_prefix("signature="));
-        match (id, signature) {
-            // Hashes of both, so that the time that it takes tells nothing.
-            (Some(id), Some(given)) => hash(given) == hash(&self.signature(id)),
-            _ => false,
-        }
-    }
-
-    fn signature(&self, id: &str) -> String {
-        let mut hasher = Sha256::new();
-        // The lengths are fixed, so this is no weaker than HMAC; the hash is cut so that it cannot be gone on from.
-        hasher.update(self.secret);
-        hasher.update(Sha256::digest(id.as_bytes()));
-        let hash = hasher.finalize();
-        hash.iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let path = format!("/v1/library/{id}/file");
+        self.links.sign(&path, USUAL).0
     }
 
     /// Loads a model before anyone asks for it; not to be called where a runtime waits.

@@ -283,8 +283,14 @@ async fn prompts_are_routed_by_their_words() {
         ),
     ] {
         let answer = good(&app, "/v1/route", &json!({ "prompt": prompt })).await;
-        assert_eq!(answer, json!({ "medium": medium, "prompt": left }));
+        let told = json!({ "medium": medium, "prompt": left, "asked": true });
+        assert_eq!(answer, told);
     }
+    let thing = good(&app, "/v1/route", &json!({ "prompt": "a red apple" })).await;
+    assert_eq!(
+        (&thing["medium"], &thing["asked"]),
+        (&json!("image"), &json!(false))
+    );
     for asked in [json!({}), json!({ "prompt": " " }), json!({ "prompt": 5 })] {
         let (status, error) = ask(&app, post("/v1/route", &asked)).await;
         let told = (status.as_u16(), &error["error"]["param"]);

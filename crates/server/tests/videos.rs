@@ -139,6 +139,16 @@ async fn a_clip_is_made_shown_changed_and_deleted() {
     assert_eq!((kind.as_str(), &small[1..4]), ("image/png", &b"PNG"[..]));
     let (kind, sheet) = content(&app, id, "spritesheet").await;
     assert_eq!(kind, "image/jpeg");
+    let again = content(&app, id, "spritesheet").await.1;
+    assert_eq!(again, sheet);
+    let kept = std::fs::read_dir(folder.path().join("library/thumbnails")).unwrap();
+    let kept: Vec<String> = kept
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(
+        kept.iter().any(|name| name.ends_with(".sheet.jpg")),
+        "{kept:?}"
+    );
     let sheet = medley_engine::image::decode_input(&sheet).unwrap();
     assert_eq!((sheet.width(), sheet.height()), (6 * 64, 2 * 64));
     // Other words, the rest as it was.

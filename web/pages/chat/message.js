@@ -10,6 +10,7 @@ import { Growing } from '../../ui/controls.js';
 import { confirm } from '../../ui/dialog.js';
 import { complain } from '../../ui/toast.js';
 import { Measures, Tokens } from './inside.js';
+import { Works } from './made.js';
 import { change, deepest, removeNode, siblings } from './talks.js';
 import { answer, say } from './write.js';
 
@@ -87,12 +88,13 @@ function Assistant({ talk, node, busy, inside, last }) {
     change(talk.id, {});
   };
   const seen = inside && node.tokens?.length > 0;
-  let shown = html`<${Markdown} text=${node.content} />`;
+  let shown = node.content && html`<${Markdown} text=${node.content} />`;
   if (seen) shown = html`<${Tokens} tokens=${node.tokens} />`;
   if (editing) shown = html`<${Editor} node=${node} label="Keep" done=${rewrite} cancel=${() => setEditing(false)} />`;
   return html`<article class="message assistant" aria-label="Answer" aria-busy=${going}>
     ${node.reasoning && html`<details class="reasoning"><summary>Reasoning</summary><${Markdown} text=${node.reasoning} /></details>`}
-    ${going && !node.content ? html`<p class="waiting" role="status">${node.reasoning ? 'Thinking' : 'Reading the prompt'}<i></i><i></i><i></i></p>` : shown}
+    <${Works} node=${node} />
+    ${going && !node.content && !node.works?.length ? html`<p class="waiting" role="status">${node.reasoning ? 'Thinking' : 'Reading the prompt'}<i></i><i></i><i></i></p>` : shown}
     ${seen && !editing && html`<${Measures} node=${node} />`}
     ${inside && !seen && !going && node.content && html`<p class="hint">No probabilities were recorded with this answer.</p>`}
     ${node.state === 'failed' && html`<p class="bad" role="alert">${node.error}</p>`}

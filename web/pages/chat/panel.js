@@ -3,6 +3,7 @@ import { html } from '../../lib/html.js';
 import { Icon } from '../../lib/icons.js';
 import { Choice, Range, Switch, Text } from '../../ui/controls.js';
 import { toast } from '../../ui/toast.js';
+import { makesAny } from './made.js';
 import { usual, usualSampling } from './talks.js';
 
 /** `talk` may be one that nobody has written in yet; `change` takes what is new of it. */
@@ -31,6 +32,8 @@ export function Panel({ talk, change, close }) {
       <${Choice} label="Form of the answer" value=${sampling.format} change=${set('format')} options=${[['text', 'Text'], ['json', 'JSON'], ['schema', 'Schema']]} />
       ${sampling.format === 'schema' && html`<${Text} label="JSON schema" lines="6" value=${sampling.schema} change=${set('schema')} spellcheck=${false} class="mono"
         placeholder='{"type": "object", "properties": …}' />`}
+      ${makesAny() && html`<${Switch} label="Make what is asked for" on=${talk.makes !== false} change=${(makes) => change({ makes })}
+        hint="Who asks for a picture, music, words said aloud or a clip gets it in the chat." />`}
       <${Switch} label="Record probabilities" on=${sampling.record} change=${set('record')} hint="What the look inside shows." />
       <div class="row"><button type="button" onClick=${asUsual}>Use for new chats</button>
         <button type="button" onClick=${() => change({ sampling: usualSampling, system: '' })}>Reset</button></div>

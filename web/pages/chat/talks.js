@@ -132,6 +132,7 @@ export function titled(text) {
 export function asMarkdown(talk) {
   const head = [`# ${talk.title || 'Chat'}`, '', `Model: ${talk.model}`, ...(talk.system ? ['', `> ${talk.system.replaceAll('\n', '\n> ')}`] : [])];
   const names = { user: 'You', assistant: 'Medley' };
-  const parts = path(talk).map((node) => `## ${names[node.role]}\n\n${node.content}`);
+  const works = (node) => (node.works ?? []).map(({ medium, words }) => `*${medium}: ${words}*\n\n`).join('');
+  const parts = path(talk).map((node) => `## ${names[node.role]}\n\n${works(node)}${node.content}`);
   return `${[head.join('\n'), ...parts].join('\n\n')}\n`;
 }

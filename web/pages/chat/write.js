@@ -1,6 +1,7 @@
 // Asking the server for answers.
 import { events, send } from '../../lib/api.js';
 import { state } from '../../lib/state.js';
+import { asksFor, make, told } from './made.js';
 import { addNode, path, save, talkOf, titled } from './talks.js';
 
 /** Alternatives that are asked for at each token. */
@@ -20,17 +21,27 @@ function setWriting(id, controller) {
 
 export const stop = (id) => writing.get().get(id)?.abort();
 
+/** What stands before `node`, as the model reads it. */
+function before(talk, node) {
+  const messages = path(talk, node.parent).map(({ role, content, works }) => ({ role, content: [told(works ?? []), content].filter(Boolean).join('\n') }));
+  const said = messages.filter(({ role, content }) => content || role === 'user');
+  if (talk.system.trim()) said.unshift({ role: 'system', content: talk.system.trim() });
+  return said;
+}
+
+/** The seed that is to be used; undefined for any. */
+const seedOf = (talk) => (String(talk.sampling.seed).trim() === '' ? undefined : Number(talk.sampling.seed));
+
 /** The body of a request for the answer to what stands before `node`. */
 function body(talk, node) {
   const chosen = talk.sampling;
-  const said = path(talk, node.parent).filter(({ role, content }) => content || role === 'user');
-  const messages = said.map(({ role, content }) => ({ role, content }));
-  if (talk.system.trim()) messages.unshift({ role: 'system', content: talk.system.trim() });
+  const messages = before(talk, node);
   const request = { model: talk.model, messages, stream: true, stream_options: { include_usage: true }, timings: true };
   for (const name of ['temperature', 'top_p', 'top_k', 'min_p', 'repeat_penalty', 'max_tokens']) {
     if (chosen[name] != null) request[name] = chosen[name];
   }
-  if (String(chosen.seed).trim() !== '') request.seed = Number(chosen.seed);
+  const seed = seedOf(talk);
+  if (seed !== undefined) request.seed = seed;
   const stops = chosen.stop.split('\n').filter(Boolean).slice(0, 4);
   if (stops.length) request.stop = stops;
   if (chosen.record) Object.assign(request, { logprobs: true, top_logprobs: ALTERNATIVES });
@@ -71,7 +82,10 @@ export async function answer(talk, parent) {
   // The page may have other copies of the conversation by now; the nodes are the same.
   const show = (soon) => save(talkOf(talk.id) ?? talk, { soon });
   try {
-    await stream(talk, node, controller.signal, show);
+    const { signal } = controller;
+    const medium = talk.makes === false ? null : await asksFor(talk.nodes[parent].content, signal);
+    if (medium) await make({ model: talk.model, medium, messages: before(talk, node), seed: seedOf(talk), node, signal, show });
+    else await stream(talk, node, signal, show);
     node.state = 'done';
   } catch (error) {
     node.state = error.name === 'AbortError' ? 'stopped' : 'failed';

@@ -1,11 +1,10 @@
 // The works of a creation, each as what it is.
 import { html, useEffect, useState } from '../../lib/html.js';
-import { send, settings } from '../../lib/api.js';
+import { send } from '../../lib/api.js';
 import { Icon } from '../../lib/icons.js';
 import { Markdown } from '../../lib/markdown.js';
-import { useValue } from '../../lib/state.js';
 import { Progress } from '../../ui/controls.js';
-import { useSource } from '../../ui/picture.js';
+import { useLink, useSource } from '../../ui/picture.js';
 import { complain } from '../../ui/toast.js';
 import { filePath, isThere, saveFile } from './creations.js';
 
@@ -29,21 +28,21 @@ function Shown({ path, title }) {
 }
 
 function Heard({ path, title }) {
-  const source = useSource(path);
+  const source = useLink(path);
   return html`<audio controls src=${source ?? undefined} aria-label=${title}></audio>`;
 }
 
 function Filmed({ path, title }) {
-  const source = useSource(path);
+  const source = useLink(path);
   return html`<video controls playsinline loop src=${source ?? undefined} aria-label=${title}></video>`;
 }
 
-/** The page with all works. A frame cannot bring a key along: there, the page is saved instead. */
-function Paged({ id, file, path, title }) {
-  const { key } = useValue(settings);
-  if (key) return html`<p class="hint">The page opens in the browser once it is saved.</p><button type="button" onClick=${() => saveFile(id, file).catch(complain)}><${Icon} name="download" size="17" />Save the page</button>`;
-  return html`<iframe class="made-page" src=${path} sandbox="" loading="lazy" title=${title}></iframe>
-    <a href=${path} target="_blank" rel="noopener">Open the page in a window of its own</a>`;
+/** The page with all works. */
+function Paged({ path, title }) {
+  const link = useLink(path);
+  if (!link) return null;
+  return html`<iframe class="made-page" src=${link} sandbox="" loading="lazy" title=${title}></iframe>
+    <a href=${link} target="_blank" rel="noopener">Open the page in a window of its own</a>`;
 }
 
 function Content({ creation, work, stamp }) {
@@ -55,7 +54,7 @@ function Content({ creation, work, stamp }) {
   if (kind === 'picture') return html`<${Shown} path=${path} title=${work.title} />`;
   if (kind === 'sound') return html`<${Heard} path=${path} title=${work.title} />`;
   if (kind === 'film') return html`<${Filmed} path=${path} title=${work.title} />`;
-  if (kind === 'page') return html`<${Paged} id=${creation.id} file=${file} path=${path} title=${work.title} />`;
+  if (kind === 'page') return html`<${Paged} path=${path} title=${work.title} />`;
   return null;
 }
 

@@ -10,7 +10,7 @@ import { loadModels, models, serving } from '../../lib/models.js';
 import { go as to, route } from '../../lib/route.js';
 import { kept, state, useValue } from '../../lib/state.js';
 import { Choice, Empty, Field, Progress, Range, Select, Text } from '../../ui/controls.js';
-import { Picture, useSource } from '../../ui/picture.js';
+import { Picture, useLink, useSource } from '../../ui/picture.js';
 import { Steps } from '../../ui/steps.js';
 import { complain } from '../../ui/toast.js';
 
@@ -70,7 +70,7 @@ function Way({ video }) {
 }
 
 function Result({ video }) {
-  const source = useSource(path(video, 'video'));
+  const source = useLink(path(video, 'video'));
   const player = useRef();
   const seek = (share) => { player.current.pause(); player.current.currentTime = share * player.current.duration + 0.001; };
   const save = () => send(path(video, 'video')).then((answer) => answer.blob()).then((blob) => download(fileName(video.prompt || 'clip', 'mp4'), blob)).catch(complain);

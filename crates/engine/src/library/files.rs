@@ -49,6 +49,12 @@ impl Files {
         self.folder.join(THUMBNAILS).join(format!("{sha256}.png"))
     }
 
+    /// Where the sheet of its frames lies, once somebody has looked at it.
+    pub(super) fn sheet(&self, sha256: &str) -> PathBuf {
+        let name = format!("{sha256}.sheet.jpg");
+        self.folder.join(THUMBNAILS).join(name)
+    }
+
     /// Writes a work's file and its small picture; false where the file was there already.
     pub(super) fn put(
         &self,
@@ -89,9 +95,10 @@ impl Files {
         Ok(())
     }
 
-    /// Takes a work's file and its small picture away, where they are there.
+    /// Takes a work's file and its small pictures away, where they are there.
     pub(super) fn remove(&self, sha256: &str, mime: &str) -> Result<()> {
-        for path in [self.path(sha256, mime), self.thumbnail(sha256)] {
+        let small = [self.thumbnail(sha256), self.sheet(sha256)];
+        for path in small.into_iter().chain([self.path(sha256, mime)]) {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(EngineError::io("remove", &path)(error));

@@ -13,6 +13,7 @@ mod thumbnail;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use medley_media::Format;
 use medley_types::{Medium, Work};
 use rusqlite::Transaction;
 use serde_json::Value;
@@ -326,6 +327,27 @@ impl Library {
                 "application/octet-stream"
             },
         ))
+    }
+
+    /// Frames of a clip side by side, as JPEG; made when they are first asked for, and kept.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::Database`], [`EngineError::Io`], [`EngineError::Media`] for what is no clip.
+    pub fn spritesheet(&self, id: &str) -> Result<Vec<u8>> {
+        let work = self.get(id)?;
+        let path = self.files.sheet(&work.sha256);
+        if path.is_file() {
+            return std::fs::read(&path).map_err(EngineError::io("read", &path));
+        }
+        let file = self.files.path(&work.sha256, &work.mime);
+        let bytes = std::fs::read(&file).map_err(EngineError::io("read", &file))?;
+        let sheet = crate::video::spritesheet(&crate::video::clip_of(&bytes)?)?;
+        let sheet = crate::image::encode(&sheet, Format::Jpeg, None, None)?;
+        // It can be made again: where there is no room it is not kept.
+        if let Err(error) = (self.files.write)(&path, &sheet) {
+            tracing::warn!("the sheet of {id} is not kept: {error}");
+        }
+        Ok(sheet)
     }
 
     /// The bytes of a kept file with this SHA-256; none where no work has it, and no job was given it.

@@ -137,6 +137,13 @@ pub(super) const ROUTES: &[Route] = &[
     .takes("RerankRequest"),
     route(
         "post",
+        "/v1/links",
+        "An address of a file that opens without the key, for a while",
+        "Link",
+    )
+    .takes("LinkRequest"),
+    route(
+        "post",
         "/v1/route",
         "Which medium a prompt asks for",
         "RoutedPrompt",

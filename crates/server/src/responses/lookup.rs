@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use medley_engine::keys::Scope;
 use medley_types::{Message, Prompt};
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ pub(super) async fn carry_out(
     if fields.get("tool_choice") == Some(&json!("none")) {
         return Ok(None);
     }
-    if caller.is_some_and(|caller| caller.no_documents) {
+    if caller.is_some_and(|caller| !caller.may(Scope::Documents)) {
         let message = "This key lacks the scope 'documents', which the tool 'file_search' needs.";
         let code = Some("insufficient_permissions");
         return Err(ApiError::refused(StatusCode::FORBIDDEN, code, message));

@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use medley_engine::EngineError;
 use medley_engine::jobs::{JobQuery, NewJob, Task};
 use medley_engine::library::Upload;
-use medley_engine::{EngineError, image, video};
 use medley_types::{Job, JobState, Medium, Request as Recipe, VideoRequest};
 use serde_json::{Value, json};
 
@@ -234,16 +234,17 @@ async fn content(
             let (bytes, mime) = kept.library.thumbnail(&work)?;
             return Ok((bytes, mime.to_owned(), format!("{}-small", entry.sha256)));
         }
+        if variant == "spritesheet" {
+            let tag = format!("{}-sheet", entry.sha256);
+            return Ok((
+                kept.library.spritesheet(&work)?,
+                "image/jpeg".to_owned(),
+                tag,
+            ));
+        }
         let file = kept.library.file(&work)?;
         let bytes = std::fs::read(&file.path).map_err(EngineError::io("read", &file.path))?;
-        if variant == "video" {
-            return Ok((bytes, file.mime, entry.sha256));
-        }
-        let sheet = video::spritesheet(&video::clip_of(&bytes)?)?;
-        let format = image::Format::Jpeg;
-        let bytes = image::encode(&sheet, format, None, None)?;
-        let tag = format!("{}-sheet", entry.sha256);
-        Ok((bytes, format.mime().to_owned(), tag))
+        Ok((bytes, file.mime, entry.sha256))
     })
     .await?;
     Ok(sent(bytes, &mime, &tag, &headers))
