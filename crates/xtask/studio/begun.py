@@ -173,8 +173,7 @@ def create(studio):
     expect(done).to_have_count(works.count())
     for kind in ("img", "audio", "video"):
         expect(page.locator(f".made {kind}").first).to_be_visible()
-    if not studio.args.key:
-        expect(page.frame_locator(".made-page").locator("h1")).to_be_visible()
+    expect(page.frame_locator(".made-page").locator("h1")).to_be_visible()
     studio.shot("create")
     before = page.locator(".made-picture img").first.get_attribute("src")
     page.get_by_role("button", name="Change the plan").click()

@@ -389,4 +389,21 @@ def listen(studio):
     studio.found["listen"] = {"words": words}
 
 
-FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, video, speak, listen, learn_language, learn_pictures, learn_sound, learn_film, home, create, light, dark]
+def chat_makes(studio):
+    """Who asks for a picture or for music in a chat gets it there, and has it still after a reload."""
+    page = studio.page
+    studio.open("chat")
+    asked = [("draw a red apple", "picture", "img"), ("compose a short waltz", "music", "audio")]
+    for words, what, kind in asked:
+        studio.say(words)
+        expect(studio.last_answer().get_by_role("button", name=f"Save the {what}")).to_be_visible(timeout=120_000)
+        expect(studio.last_answer().locator(f".chat-work {kind}")).to_be_visible()
+    page.reload()
+    for _, what, kind in asked:
+        expect(page.locator(f".chat-work {kind}")).to_have_count(1)
+    sides = page.locator(".chat-work img").evaluate("(image) => image.decode().then(() => image.naturalWidth)")
+    studio.shot("chat-makes")
+    studio.found["chat_makes"] = {"pixels": sides}
+
+
+FURTHER = [draw, draw_several, compare, latent_map, library, jobs, pull, evict, begin_with, music, video, speak, listen, learn_language, learn_pictures, learn_sound, learn_film, home, create, chat_makes, light, dark]

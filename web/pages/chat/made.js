@@ -5,12 +5,12 @@ import { download, fileName } from '../../lib/format.js';
 import { Icon } from '../../lib/icons.js';
 import { models, serving, voices } from '../../lib/models.js';
 
-/** What there is of each medium: its word, what is said while it is made, and the file's ending. */
+/** What there is of each medium: its word, and what is said while it is made. */
 const MEDIA = {
-  image: { word: 'picture', going: 'Drawing', ending: 'png' },
-  music: { word: 'music', going: 'Making music', ending: 'flac' },
-  speech: { word: 'recording', going: 'Speaking', ending: 'mp3' },
-  video: { word: 'clip', going: 'Making a clip', ending: 'mp4' },
+  image: { word: 'picture', going: 'Drawing' },
+  music: { word: 'music', going: 'Making music' },
+  speech: { word: 'recording', going: 'Speaking' },
+  video: { word: 'clip', going: 'Making a clip' },
 };
 
 const has = (medium) => (medium === 'speech' ? voices(models.get()) : serving(models.get(), medium)).length > 0;
@@ -44,8 +44,8 @@ export async function make({ model, medium, messages, seed, node, signal, show }
     } else if (event.type.endsWith('.partial_image')) {
       Object.assign(work, { data: event.partial_image_b64, mime: 'image/png' });
     } else if (event.type === 'response.output_item.done' && work) {
-      const { status, result, revised_prompt, text, mime, size } = event.item;
-      Object.assign(work, { state: status === 'completed' ? 'done' : 'failed', words: revised_prompt ?? text ?? '', data: result, mime: mime ?? 'image/png', size });
+      const { status, result, revised_prompt, text, mime, output_format } = event.item;
+      Object.assign(work, { state: status === 'completed' ? 'done' : 'failed', words: revised_prompt ?? text ?? '', data: result, mime: mime ?? 'image/png', ending: output_format });
     } else if (event.type === 'response.output_text.delta') {
       node.content += event.delta;
     } else if (event.type === 'response.failed' || event.error) {
@@ -78,8 +78,8 @@ function Shown({ work, address }) {
 
 function Work({ work }) {
   const address = useAddress(work);
-  const { medium, words, state } = work;
-  const { going, word, ending } = MEDIA[medium];
+  const { medium, words, state, ending } = work;
+  const { going, word } = MEDIA[medium];
   const save = async () => download(fileName(words, ending), await (await fetch(address)).blob());
   return html`<figure class=${`chat-work ${medium}`} aria-busy=${state === 'going'}>
     <${Shown} work=${work} address=${address} />

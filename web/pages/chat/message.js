@@ -99,10 +99,10 @@ function Assistant({ talk, node, busy, inside, last }) {
     ${inside && !seen && !going && node.content && html`<p class="hint">No probabilities were recorded with this answer.</p>`}
     ${node.state === 'failed' && html`<p class="bad" role="alert">${node.error}</p>`}
     ${!going && html`<div class="actions"><${Versions} talk=${talk} node=${node} busy=${busy} />
-      <${CopyButton} text=${node.content} small label="Copy the answer" />
+      ${node.content && html`<${CopyButton} text=${node.content} small label="Copy the answer" />`}
       <${Aloud} node=${node} />
       <${Action} icon="again" label="Answer anew" disabled=${busy} run=${() => answer(talk, node.parent)} />
-      <${Action} icon="edit" label="Edit the answer" disabled=${busy} run=${() => setEditing(true)} />
+      ${(node.content || !node.works) && html`<${Action} icon="edit" label="Edit the answer" disabled=${busy} run=${() => setEditing(true)} />`}
       <${Action} icon="trash" label="Delete" disabled=${busy} run=${remove} />
       <span class="hint">${node.state === 'stopped' ? 'Stopped. ' : ''}${node.finish === 'length' ? 'Cut off at the limit of tokens. ' : ''}${node.edited ? 'Edited by you.' : (!seen && short(node)) || ''}</span></div>`}
     ${last && going && html`<span class="unseen" role="status">An answer is being written</span>`}

@@ -298,16 +298,12 @@ impl Generator {
     fn sound(&self) -> Answer<(SoundFormat, &'static str)> {
         let names = ["mp3", "opus", "flac", "wav"];
         let name = self.fields.word("output_format", &names)?;
-        // MP3 of music takes half as long to write as to hear.
-        let usual = match self.kind.medium {
-            Medium::Speech => "mp3",
-            _ => "flac",
-        };
-        Ok(match name.unwrap_or(usual) {
-            "opus" => (SoundFormat::Opus, "opus"),
+        // Small enough to be sent back with the conversation, and written in no time, which MP3 is not.
+        Ok(match name.unwrap_or("opus") {
+            "mp3" => (SoundFormat::Mp3, "mp3"),
             "flac" => (SoundFormat::Flac, "flac"),
             "wav" => (SoundFormat::Wav, "wav"),
-            _ => (SoundFormat::Mp3, "mp3"),
+            _ => (SoundFormat::Opus, "opus"),
         })
     }
 
