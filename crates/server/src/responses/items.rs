@@ -86,16 +86,25 @@ fn item(item: &Fields) -> Answer<Value> {
         }
         Some(kind) => {
             if let Some(kind) = Kind::of_item(Some(kind)) {
-                return Ok(json!({
-                    "id": id(kind.id)?, "type": kind.item, "status": item.text("status")?.unwrap_or("completed"),
-                    kind.words: item.text(kind.words)?, "result": item.text("result")?,
-                }));
+                return generated(item, kind);
             }
             let shown: String = kind.chars().take(80).collect();
             let known = "'message', 'file_search_call', 'function_call', 'function_call_output', 'reasoning' and calls of generators such as 'image_generation_call'";
             Err(item.wrong_value("type", &format!("'{shown}'; supported are {known}")))
         }
     }
+}
+
+/// What came of a call of a generator, or its name alone.
+fn generated(item: &Fields, kind: &Kind) -> Answer<Value> {
+    let id = item.text("id")?;
+    Ok(json!({
+        "id": id.map_or_else(|| new_id(kind.id), str::to_owned),
+        "type": kind.item,
+        "status": item.text("status")?.unwrap_or("completed"),
+        kind.words: item.text(kind.words)?,
+        "result": item.text("result")?,
+    }))
 }
 
 /// A text, or a list of parts that are text.
