@@ -5,6 +5,7 @@
 //! (`search`).
 
 pub mod answer;
+pub(crate) mod by_words;
 mod encode;
 mod files;
 mod filter;

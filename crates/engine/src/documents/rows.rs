@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::resident::blob;
 use super::split::Split;
-use super::{Collection, Document, NewDocument, read};
+use super::{Collection, Document, NewDocument, by_words, read};
 use crate::database::json;
 use crate::{EngineError, Result};
 
@@ -68,11 +68,7 @@ pub(super) fn create(
             params![id, name, model, metadata.to_string(), now as i64],
         )?;
         let table = words(transaction.last_insert_rowid());
-        // The texts lie in the documents; the table holds their words alone.
-        transaction.execute_batch(&format!(
-            "CREATE VIRTUAL TABLE {table} USING fts5 (heading, text, content = '', contentless_delete = 1, \
-             tokenize = 'porter unicode61 remove_diacritics 2')"
-        ))
+        by_words::create(transaction, &table)
     };
     create().map_err(failed)
 }

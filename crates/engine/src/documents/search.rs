@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::by_words::match_of;
 use super::resident::Resident;
-use super::words::{is_stop, words};
 use super::{Collection, Documents, Encoder, Filter, missing, rows, same_encoder};
 use crate::Result;
 use crate::database::now;
@@ -21,9 +21,6 @@ const LIST: usize = 50;
 
 /// The constant of reciprocal-rank fusion.
 const FUSION: f64 = 60.0;
-
-/// Words of a question at most.
-const WORDS: usize = 48;
 
 /// Seconds after which it is written down again that a collection was asked.
 const TOUCH: u64 = 3600;
@@ -191,20 +188,6 @@ impl Documents {
     }
 }
 
-/// The words of a question as FTS5 looks for any of them; nothing where it has none.
-fn match_of(question: &str) -> Option<String> {
-    let mut seen = HashSet::new();
-    let mut all: Vec<String> = words(question)
-        .filter(|word| seen.insert(word.clone()))
-        .collect();
-    if all.iter().any(|word| !is_stop(word)) {
-        all.retain(|word| !is_stop(word));
-    }
-    all.truncate(WORDS);
-    let quoted: Vec<String> = all.iter().map(|word| format!("\"{word}\"")).collect();
-    (!quoted.is_empty()).then(|| quoted.join(" OR "))
-}
-
 /// The passages with these words, the best by BM25 first; words of headings count twice.
 fn by_words(
     connection: &Connection,
@@ -214,9 +197,7 @@ fn by_words(
     among: Option<&HashSet<i64>>,
 ) -> rusqlite::Result<Vec<(i64, f64)>> {
     let table = rows::words(collection);
-    let mut select = connection.prepare(&format!(
-        "SELECT rowid, -bm25({table}, 2.0, 1.0) AS score FROM {table} WHERE {table} MATCH ? ORDER BY score DESC"
-    ))?;
+    let mut select = connection.prepare(&super::by_words::select(&table))?;
     let mut found = select.query([asked])?;
     let mut list = Vec::new();
     while list.len() < LIST
