@@ -17,7 +17,7 @@ use crate::smoke::studio::Browser;
 use crate::smoke::{self, Program};
 
 /// A product, a café, a course, a charity and a game.
-const BRIEFS: [(&str, &str); 5] = [
+pub const BRIEFS: [(&str, &str); 5] = [
     (
         "product",
         "Ember, a smokeless campfire for small balconies: launch campaign, warm and witty",
@@ -147,16 +147,7 @@ fn one(program: &Program, place: &Path, name: &str, brief: &str) -> Result<Value
     let begun = Instant::now();
     let made = create(program, Some(brief), &folder)?;
     let seconds = begun.elapsed().as_secs_f64();
-    for file in FILES {
-        ensure!(folder.join(file).is_file(), "{name}: {file} is missing");
-    }
-    let mut plays = BTreeMap::new();
-    for file in ["jingle.wav", "voiceover.wav", "clip.mp4", "teaser.mp4"] {
-        plays.insert(file, duration(&folder.join(file))?);
-    }
-    for picture in ["key-visual.png", "poster.png", "post-1.png"] {
-        duration(&folder.join(picture))?;
-    }
+    let plays = opened(&folder).with_context(|| name.to_owned())?;
     let said = std::fs::read_to_string(folder.join("voiceover.vtt"))?;
     let heard = hear(program, &folder.join("voiceover.wav"))?;
     Ok(json!({
@@ -165,8 +156,23 @@ fn one(program: &Program, place: &Path, name: &str, brief: &str) -> Result<Value
     }))
 }
 
+/// Whether a campaign's files are there and open; how many seconds each plays that does.
+pub fn opened(folder: &Path) -> Result<BTreeMap<&'static str, f64>> {
+    for file in FILES {
+        ensure!(folder.join(file).is_file(), "{file} is missing");
+    }
+    let mut plays = BTreeMap::new();
+    for file in ["jingle.wav", "voiceover.wav", "clip.mp4", "teaser.mp4"] {
+        plays.insert(file, duration(&folder.join(file))?);
+    }
+    for picture in ["key-visual.png", "poster.png", "post-1.png"] {
+        duration(&folder.join(picture))?;
+    }
+    Ok(plays)
+}
+
 /// How long ffprobe finds a file to be; 0 for a picture that it can read.
-fn duration(file: &Path) -> Result<f64> {
+pub fn duration(file: &Path) -> Result<f64> {
     let mut probe = Command::new("ffprobe");
     probe
         .args([
@@ -254,17 +260,19 @@ fn found(said: &[String], heard: &str) -> f64 {
     row[heard.len()] as f64 / said.len().max(1) as f64
 }
 
+/// SHA-256 of a file, in hexadecimal.
+pub fn sha256(file: &Path) -> Result<String> {
+    let hash = Sha256::digest(std::fs::read(file)?);
+    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// SHA-256 of each file of a folder that is there.
 fn hashes(folder: &Path) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if FILES.contains(&name.as_str()) {
-            let hash = Sha256::digest(std::fs::read(entry.path())?);
-            found.insert(
-                name,
-                hash.iter().map(|byte| format!("{byte:02x}")).collect(),
-            );
+            found.insert(name, sha256(&entry.path())?);
         }
     }
     Ok(found)

@@ -5,6 +5,7 @@
     reason = "the output of these commands is their purpose"
 )]
 
+mod bare;
 mod bench;
 mod check;
 mod clients;

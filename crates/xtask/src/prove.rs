@@ -78,6 +78,11 @@ const PROOFS: &[Proof] = &[
         run: crate::create::prove,
     },
     Proof {
+        name: "dist",
+        claim: "the archive of `cargo xtask dist` makes every work in a bare Debian root: no network, no /proc, nothing installed",
+        run: crate::bare::prove,
+    },
+    Proof {
         name: "bench-audio",
         claim: "sound made and heard beside the best peer of each kind",
         run: |file| audio::run(&AudioArgs::into_file(file)),
