@@ -52,7 +52,7 @@ pub enum Command {
     /// Talk with a model
     Chat(ChatArgs),
     /// Write, explain, fix or test code
-    Code(CodeArgs),
+    Code(crate::code_args::CodeArgs),
     /// Draw pictures from a prompt
     Image(ImageArgs),
     /// Write music from a prompt, or go on with a tune
@@ -315,41 +315,6 @@ pub struct ChatArgs {
     /// What the model is told before the talk
     #[arg(long, value_name = "S")]
     pub system: Option<String>,
-    /// How tokens are drawn
-    #[command(flatten)]
-    pub sampling: SamplingArgs,
-    /// Guesses at the next tokens
-    #[command(flatten)]
-    pub speculation: SpeculationArgs,
-    /// Adapters
-    #[command(flatten)]
-    pub adapters: AdapterArgs,
-}
-
-/// `medley code`
-#[derive(Args, Debug, Clone)]
-#[command(group = clap::ArgGroup::new("aim").multiple(false))]
-pub struct CodeArgs {
-    /// What to do; - reads it from standard input
-    pub task: Option<String>,
-    /// A file to work on; may be given several times
-    #[arg(long = "file", value_name = "F")]
-    pub files: Vec<PathBuf>,
-    /// Find and mend what is wrong: prints a unified diff
-    #[arg(long, group = "aim", requires = "files")]
-    pub fix: bool,
-    /// Explain what the code does
-    #[arg(long, group = "aim", requires = "files")]
-    pub explain: bool,
-    /// Write tests for the code
-    #[arg(long, group = "aim", requires = "files")]
-    pub tests: bool,
-    /// Write the change of --fix into the files
-    #[arg(long, requires = "fix")]
-    pub apply: bool,
-    /// Name in the catalog, file or folder
-    #[arg(long, value_name = "M")]
-    pub model: Option<String>,
     /// How tokens are drawn
     #[command(flatten)]
     pub sampling: SamplingArgs,

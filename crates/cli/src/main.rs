@@ -7,6 +7,7 @@
 mod app;
 mod args;
 mod bench_args;
+mod code_args;
 mod commands;
 mod create_args;
 mod desk_args;

@@ -81,6 +81,22 @@ pub enum EngineError {
         /// What is in the way.
         reason: String,
     },
+    /// A folder of a program, or a file of it, that cannot be worked on as asked.
+    #[error("{}: {reason}", path.display())]
+    Repository {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A file that git has no copy of as it is.
+    #[error("{}: {reason}; nothing was written", path.display())]
+    Uncommitted {
+        /// The file.
+        path: PathBuf,
+        /// What is known of it.
+        reason: String,
+    },
     /// Texts that cannot be turned into vectors, or vectors that cannot be held.
     #[error("the vectors of these texts cannot be had: {reason}")]
     Encoding {
@@ -359,9 +375,12 @@ impl EngineError {
             Self::JobState { .. } | Self::BadRequest { .. } | Self::Plan { .. } => {
                 ErrorCode::InvalidRequest
             }
-            Self::NoHome | Self::Io { .. } | Self::FolderSource { .. } | Self::Document { .. } => {
-                ErrorCode::File
-            }
+            Self::NoHome
+            | Self::Io { .. }
+            | Self::FolderSource { .. }
+            | Self::Document { .. }
+            | Self::Repository { .. }
+            | Self::Uncommitted { .. } => ErrorCode::File,
             Self::Encoding { .. } => ErrorCode::Internal,
             Self::NoSuchPath { .. }
             | Self::UnknownModel { .. }
@@ -413,6 +432,7 @@ impl EngineError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::InputMissing { identity, .. } => identity.clone(),
+            Self::Uncommitted { .. } => "commit or stash it, or write over it with --force".into(),
             Self::WrongMedium { .. } => "`medley models list` shows what each model makes".into(),
             Self::NoHome => "set MEDLEY_HOME to a folder that can be written".into(),
             Self::Io { source, path, .. } => match source.kind() {

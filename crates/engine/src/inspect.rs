@@ -68,6 +68,14 @@ pub fn file(path: &Path) -> Result<Value> {
     Ok(value)
 }
 
+/// Numbers in the weights of a model's file or folder.
+///
+/// # Errors
+/// One line where it cannot be read, is damaged, or is of no known kind.
+pub fn parameters(path: &Path) -> Result<u64> {
+    Ok(WeightFile::open(path)?.parameter_count())
+}
+
 /// Size, length, codecs, and what is written inside.
 fn film(path: &Path, info: FilmInfo) -> Result<Value> {
     let bytes = std::fs::metadata(path).map_err(EngineError::io("read", path))?;

@@ -40,6 +40,8 @@ mod machine;
 #[cfg(feature = "generators")]
 pub mod music;
 #[cfg(feature = "generators")]
+pub mod repository;
+#[cfg(feature = "generators")]
 pub mod responses;
 /// Which medium a prompt asks for.
 pub mod route;

@@ -2,6 +2,7 @@
 //!
 //! A case is a function over [`Program`]; add it to [`CASES`]. Models are kept between runs in one `MEDLEY_HOME`.
 
+mod code;
 mod create;
 mod films;
 pub mod jobs;
@@ -43,6 +44,7 @@ const CASES: &[(&str, Case)] = &[
     ("smoke::text_constraints", text_constraints),
     ("smoke::text_speculation", text_speculation),
     ("smoke::text_refusals", text_refusals),
+    ("smoke::code", code::code),
     ("smoke::embed", vectors::embed),
     ("smoke::speech", voices::speech),
     ("smoke::serve", serve::serve),

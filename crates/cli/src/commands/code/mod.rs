@@ -1,12 +1,18 @@
+mod definitions;
+mod deliver;
+mod files;
+mod repo;
+
 use std::path::{Path, PathBuf};
 
-use medley_engine::{Run, TextGenerator, work_file};
+use medley_engine::repository::{ask::fenced, diff};
+use medley_engine::{LoadOptions, Run, TextGenerator, work_file};
 use medley_types::{Event, FinishReason, Message, Prompt, TextRequest};
 use serde_json::json;
-use similar::TextDiff;
 
-use crate::app::{DEFAULT_TEXT, adapters, cancel_token, load_for, prompt_text, with_adapters};
-use crate::args::{CodeArgs, Global};
+use crate::app::{DEFAULT_TEXT, adapters, cancel_token, load_for, prompt_text};
+use crate::args::Global;
+use crate::code_args::CodeArgs;
 use crate::commands::text::{check, request, speculation};
 use crate::output::{Failure, Outcome, note, peak_rss, print_json, print_now};
 
@@ -21,31 +27,39 @@ pub fn run(args: &CodeArgs, global: &Global) -> Outcome {
         .map(prompt_text)
         .transpose()?
         .unwrap_or_default();
-    if task.trim().is_empty() && !(args.fix || args.explain || args.tests) {
+    let aimed = args.fix || args.explain || args.tests || args.review;
+    if task.trim().is_empty() && !aimed && !args.map {
         return Err(Failure::usage(
-            "say what to do, or give --fix, --explain or --tests with a --file",
+            "say what to do, or give --fix, --explain, --review or --tests with a --file or --repo",
         ));
     }
-    let files: Vec<(PathBuf, String)> = args
-        .files
-        .iter()
-        .map(|path| Ok((path.clone(), read_source(path)?)))
+    let (root, named) = folder_of(args)?;
+    if let Some(root) = root {
+        return repo::run(args, &task, &root, &named, global);
+    }
+    if args.map || (aimed && args.files.is_empty()) {
+        return Err(Failure::usage(
+            "give a --file F to work on, or a --repo DIR",
+        ));
+    }
+    if args.apply && !args.fix {
+        return Err(Failure::usage(
+            "--apply writes the change of --fix, or any change of --repo",
+        ));
+    }
+    let files: Vec<(PathBuf, String)> = named
+        .into_iter()
+        .map(|path| Ok((path.clone(), read_source(&path)?)))
         .collect::<Outcome<_>>()?;
-    let model_name = args.model.clone().unwrap_or_else(|| DEFAULT_TEXT.into());
-    let (loras, adapters) = adapters(&args.adapters)?;
-    let template = TextRequest {
-        loras,
-        model: model_name,
-        speculation: speculation(&args.speculation, args.fix)?,
-        ..request(Prompt::Messages(Vec::new()), &args.sampling)
-    };
-    check(&template)?;
-    let model = load_for(&template, with_adapters(adapters), global)?;
+    let (template, options) = template(args, args.fix)?;
+    let model = load_for(&template, options, global)?;
     if args.fix {
         return fix(args, &task, &files, &template, &model, global);
     }
     let aim = if args.explain {
         "Explain what this code does, in plain words."
+    } else if args.review {
+        "Review this code: say what is wrong or risky in it."
     } else if args.tests {
         "Write unit tests for this code. Answer with one code block."
     } else {
@@ -53,7 +67,8 @@ pub fn run(args: &CodeArgs, global: &Global) -> Outcome {
     };
     let mut question = format!("{task}\n{aim}").trim().to_owned();
     for (path, text) in &files {
-        question.push_str(&format!("\n\n{}:\n{}", path.display(), fenced(path, text)));
+        let name = path.display().to_string();
+        question.push_str(&format!("\n\n{name}:\n{}", fenced(&name, text)));
     }
     let request = TextRequest {
         prompt: conversation(
@@ -65,19 +80,45 @@ pub fn run(args: &CodeArgs, global: &Global) -> Outcome {
     super::text::finish(&model, &request, None, global)
 }
 
+/// The folder that is worked on, where one is named, and the files that are named.
+fn folder_of(args: &CodeArgs) -> Outcome<(Option<PathBuf>, Vec<PathBuf>)> {
+    if let Some(root) = &args.repo {
+        return Ok((Some(root.clone()), args.files.clone()));
+    }
+    let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) =
+        args.files.iter().cloned().partition(|path| path.is_dir());
+    match folders.as_slice() {
+        [] => Ok((None, files)),
+        [only] => Ok((Some(only.clone()), files)),
+        _ => Err(Failure::usage(
+            "--file names several folders; give the one that they lie in as --repo",
+        )),
+    }
+}
+
+/// The request without its prompt, and how its model is loaded; `copies` says that much of the prompt will come again.
+fn template(args: &CodeArgs, copies: bool) -> Outcome<(TextRequest, LoadOptions)> {
+    let (loras, files) = adapters(&args.adapters)?;
+    let template = TextRequest {
+        loras,
+        model: args.model.clone().unwrap_or_else(|| DEFAULT_TEXT.into()),
+        speculation: speculation(&args.speculation, copies)?,
+        ..request(Prompt::Messages(Vec::new()), &args.sampling)
+    };
+    check(&template)?;
+    let options = LoadOptions {
+        context: args.context,
+        loras: files,
+        ..LoadOptions::default()
+    };
+    Ok((template, options))
+}
+
 fn conversation(system: &str, question: String) -> Prompt {
     Prompt::Messages(vec![
         Message::new("system", system),
         Message::new("user", question),
     ])
-}
-
-fn fenced(path: &Path, text: &str) -> String {
-    let language = path
-        .extension()
-        .map(|e| e.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    format!("```{language}\n{}\n```", text.trim_end_matches('\n'))
 }
 
 fn read_source(path: &Path) -> Outcome<String> {
@@ -112,7 +153,7 @@ fn fix(
         let question = format!(
             "{aim}\n\nAnswer with the whole corrected file in one code block and nothing else.\n\n{}:\n{}",
             path.display(),
-            fenced(path, old)
+            fenced(&path.display().to_string(), old)
         );
         let prompt = conversation(
             "You are a careful programmer. You change only what is wrong.",
@@ -138,10 +179,7 @@ fn fix(
             ));
         };
         let name = path.display().to_string();
-        let diff = TextDiff::from_lines(old.as_str(), new.as_str())
-            .unified_diff()
-            .header(&format!("a/{name}"), &format!("b/{name}"))
-            .to_string();
+        let diff = diff::unified(&format!("a/{name}"), &format!("b/{name}"), old, &new);
         changes.push((path, new, diff, work.timings));
     }
     if args.apply {
