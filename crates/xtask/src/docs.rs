@@ -26,6 +26,10 @@ pub const BENCH_IMAGE: &str = "docs/proof/bench-image.json";
 /// Where `cargo xtask prove bench-audio` leaves its figures.
 pub const BENCH_AUDIO: &str = "docs/proof/bench-audio.json";
 
+/// Where `cargo xtask prove bench-video` and `prove create` leave their figures.
+const BENCH_VIDEO: &str = "docs/proof/bench-video.json";
+const CREATE: &str = "docs/proof/create.json";
+
 /// Where `cargo xtask prove listen` leaves its figures.
 const LISTEN: &str = "docs/proof/listen.json";
 
@@ -66,6 +70,7 @@ fn benchmarks() -> Result<String> {
         report(BENCH_TEXT)?.as_ref(),
         report(BENCH_TRAIN)?.as_ref(),
         report(BENCH_IMAGE)?.as_ref(),
+        [report(BENCH_VIDEO)?.as_ref(), report(CREATE)?.as_ref()],
         report(BENCH_LOAD)?.as_ref(),
         report(BENCH_AUDIO)?.as_ref(),
         report(LISTEN)?.as_ref(),
@@ -86,7 +91,7 @@ fn report<T: serde::de::DeserializeOwned>(file: &str) -> Result<Option<T>> {
 const BENCHMARKS_INTRODUCTION: &str = "\
 # Benchmarks
 
-<!-- Written by `cargo xtask docs` from bench-text.json, bench-train.json, bench-image.json, load.json, bench-audio.json and listen.json in docs/proof; do not edit. -->
+<!-- Written by `cargo xtask docs` from bench-text.json, bench-train.json, bench-image.json, bench-video.json, create.json, load.json, bench-audio.json and listen.json in docs/proof; do not edit. -->
 
 `cargo xtask bench text` builds llama.cpp from the source package of llama-cpp-python into a folder outside the
 repository (`MEDLEY_REF`, or `medley-dev` in the user's cache folder), then runs both engines in turn on the same file
@@ -139,6 +144,21 @@ over rounds.
 
 ";
 
+const VIDEO_INTRODUCTION: &str = "
+## Clips
+
+`cargo xtask prove bench-video` draws a clip of the starter as above (upscaling is that of one frame), and then makes a clip and a film
+of a timeline as users do.
+
+";
+
+const BRIEFS_INTRODUCTION: &str = "
+## Briefs
+
+`cargo xtask prove create` makes campaigns with the bundled models alone; whisper-base hears the voice-overs.
+
+";
+
 const LOAD_INTRODUCTION: &str = "
 ## Many clients at once
 
@@ -152,6 +172,7 @@ fn benchmarks_page(
     report: Option<&Report>,
     training: Option<&TrainReport>,
     images: Option<&ImageReport>,
+    [films, briefs]: [Option<&Value>; 2],
     load: Option<&LoadReport>,
     audio: Option<&AudioReport>,
     heard: Option<&Value>,
@@ -178,6 +199,14 @@ fn benchmarks_page(
             "`cargo xtask prove bench-image` measures and keeps the figures that stand here.\n",
         ),
     }
+    if let Some(report) = films {
+        page.push_str(VIDEO_INTRODUCTION);
+        page.push_str(&films_table(report));
+    }
+    if let Some(report) = briefs {
+        page.push_str(BRIEFS_INTRODUCTION);
+        page.push_str(&briefs_table(report));
+    }
     page.push_str(LOAD_INTRODUCTION);
     match load {
         Some(report) => page.push_str(&report.render()),
@@ -193,6 +222,55 @@ fn benchmarks_page(
     }
     page.push_str(&heard.map(heard_table).unwrap_or_default());
     page
+}
+
+/// Clips beside PyTorch, and what users wait for.
+fn films_table(report: &Value) -> String {
+    let drawing: Option<ImageReport> = serde_json::from_value(report["drawing"].clone()).ok();
+    let drawing = drawing.map_or_else(String::new, |drawing| drawing.render());
+    let row = |what: &str, runs: &Value, asked: String| {
+        vec![
+            what.to_owned(),
+            format!("{:.1}", runs["median_s"].as_f64().unwrap_or(f64::NAN)),
+            asked,
+            format!("{} MiB", runs["peak_rss_bytes"].as_u64().unwrap_or(0) >> 20),
+        ]
+    };
+    let lasts = report["film_lasts_s"].as_f64().unwrap_or(f64::NAN);
+    let rows = [
+        row(
+            "`medley video \"a beating red heart\"`",
+            &report["clip"],
+            "≤ 30".into(),
+        ),
+        row(
+            &format!("a film of {lasts} s at 720p30 of titles, a still, a clip and captions"),
+            &report["film"],
+            format!("≤ {lasts}"),
+        ),
+    ];
+    let head = ["made", "seconds", "asked", "resident memory"];
+    format!("{drawing}\n{}", table(&head, &rows))
+}
+
+/// Campaigns, their time, memory and voice-overs.
+fn briefs_table(report: &Value) -> String {
+    let briefs = report["briefs"].as_array().into_iter().flatten();
+    let rows: Vec<Vec<String>> = briefs
+        .map(|brief| {
+            let number = |key: &str| brief[key].as_f64().unwrap_or(f64::NAN);
+            vec![
+                brief["name"].as_str().unwrap_or_default().to_owned(),
+                format!("{:.0}", number("seconds")),
+                format!("{:.0} MiB", number("peak_rss_bytes") / f64::from(1 << 20)),
+                format!("{:.0} %", 100.0 * number("words_heard")),
+            ]
+        })
+        .collect();
+    table(
+        &["brief", "seconds", "resident memory", "words heard"],
+        &rows,
+    )
 }
 
 /// How many words are heard wrong of what voices say.
@@ -234,13 +312,14 @@ mod tests {
             Some(&report::tests::example()),
             Some(&training),
             None,
+            [None, None],
             None,
             None,
             None,
         );
         assert!(page.starts_with("# Benchmarks\n"));
         assert!(page.contains("| 2.00× |") && page.contains("torch 1.2.3"));
-        let empty = benchmarks_page(None, None, None, None, None, None);
+        let empty = benchmarks_page(None, None, None, [None, None], None, None, None);
         assert!(empty.ends_with("stand here.\n"));
         let heard = serde_json::json!({
             "sentences": 3, "voices": {"a": {"medley": {"word_error_rate": 0.015}, "peer": {"word_error_rate": 0.0}}}
