@@ -123,7 +123,7 @@ pub fn write(path: &Path, clip: &Clip, recipe: Option<&VideoRequest>) -> Result<
 /// The same in another codec than the recipe says, or without a recipe.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_as(
     path: &Path,
     clip: &Clip,

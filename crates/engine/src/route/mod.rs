@@ -3,7 +3,7 @@
 //! A small grammar over words: who asks ("can you"), the verb ("draw", "turn … into"), the head of the phrase behind it
 //! ("a *picture* of a violin", "a violin *picture*", but "a picture *frame*"), what is listed with it, and signs such as
 //! "in D minor". The verb and the head weigh most; only where they tell nothing, a request that is just a thing is a
-//! picture, and all else is text. A [`Router`] with the bundled sentence encoder weighs what the prompt means beside that.
+//! picture, and all else is text. A `Router` with the bundled sentence encoder weighs what the prompt means beside that.
 
 mod asked;
 mod bare;

@@ -23,7 +23,7 @@ pub fn allow_tf32(allow: bool) {
 /// devices.
 ///
 /// # Errors
-/// [`crate::Error::Tensor`] where the driver refuses.
+/// [`crate::Error::Candle`] where the driver refuses.
 pub fn keep_memory(device: &Device) -> Result<()> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
@@ -37,7 +37,7 @@ pub fn keep_memory(device: &Device) -> Result<()> {
 /// [`medley_kernels::optim::muon`] does it on the CPU.
 ///
 /// # Errors
-/// [`crate::Error::Tensor`] where the device refuses.
+/// [`crate::Error::Candle`] where the device refuses.
 pub fn orthogonal(
     values: Vec<f32>,
     (rows, cols): (usize, usize),

@@ -36,7 +36,7 @@ pub fn beside(x: &Tensor, frames: usize, closed: bool) -> Result<Tensor> {
 /// `[a, b, c, d]` → `[a, c, b, d]`, contiguous: from tokens of frames to frames of tokens, and back.
 ///
 /// # Errors
-/// [`crate::Error::Tensor`] for other shapes.
+/// [`crate::Error::Candle`] for other shapes.
 pub fn swapped(x: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if crate::gpu::ops::serves(&[x]) {
