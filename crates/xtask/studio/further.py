@@ -270,7 +270,7 @@ def dark(studio):
     """The same pages in the dark, for whoever looks at the pictures."""
     page = studio.page
     studio.open("chat")
-    page.locator(".talks li a").first.click()
+    page.locator(".talks li a").filter(has_text="Write a Python").first.click()
     expect(page.get_by_role("article").first).to_be_visible()
     studio.theme("dark")
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
