@@ -79,22 +79,13 @@ pub struct Route {
 
 /// Where `prompt` goes, told from its words alone.
 pub fn route(prompt: &str) -> Route {
-    route_among(prompt, &Destination::ALL).unwrap_or_else(|| Route {
-        destination: Destination::Text,
-        prompt: prompt.trim().to_owned(),
-    })
+    Router::default().route(prompt)
 }
 
 /// Where `prompt` goes if only some destinations can be, because flags or a file's ending say so; nothing where none
 /// can.
 pub fn route_among(prompt: &str, allowed: &[Destination]) -> Option<Route> {
-    let words = words(prompt);
-    let weights = weigh(prompt, &words);
-    let best = best_of(allowed, |d| weights.0[d as usize])?;
-    Some(Route {
-        destination: best,
-        prompt: rest::rest(prompt, &words, best),
-    })
+    Router::default().route_among(prompt, allowed)
 }
 
 /// The destination that weighs most; of equals the first.
