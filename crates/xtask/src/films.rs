@@ -1,4 +1,4 @@
-//! `prove film-files`: the films that `crates/media/tests/every_film.rs` writes, read by ffmpeg there and by Chromium here.
+//! `prove film-files`: the films that `crates/media/tests/suite/every_film.rs` writes, read by ffmpeg there and by Chromium here.
 
 use std::path::Path;
 
@@ -20,8 +20,8 @@ pub fn prove(file: &Path) -> Result<()> {
     let browser = Browser::open()?;
     let films = tempfile::tempdir().context("cannot make a temporary folder")?;
     let mut test = process::cargo();
-    test.args(["test", "--release", "--workspace", "--test", "every_film"])
-        .args(["--", "--nocapture"])
+    test.args(["test", "--release", "--workspace", "--test", "suite"])
+        .args(["--", "every_film::", "--nocapture"])
         .env("MEDLEY_FILMS", films.path());
     let said = process::capture(&mut test)?;
     let by_ffmpeg = said

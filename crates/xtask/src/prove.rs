@@ -266,8 +266,9 @@ fn text_exactness(file: &Path) -> Result<()> {
                 "--release",
                 "--workspace",
                 "--test",
-                "reference",
+                "suite",
                 "--",
+                "reference::",
             ])
             .args(["--nocapture", "--test-threads", "1"])
             .env("MEDLEY_ISA", isa)

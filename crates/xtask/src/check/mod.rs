@@ -51,6 +51,7 @@ pub fn add_to(steps: &mut Steps) {
     steps.step("check::unsafe", || {
         none_of(text::over_all(&tracked()?, text::misplaced_unsafe))
     });
+    steps.step("check::modules", || none_of(undeclared(&tracked()?)));
     steps.step("check::golden-size", || none_of(oversized(&tracked()?)));
     steps.step("check::starter", || none_of(crate::starter::unlisted()?));
     if process::available("cargo-deny", "--version") {
@@ -58,6 +59,42 @@ pub fn add_to(steps: &mut Steps) {
             process::run(process::cargo().args(["deny", "check", "bans", "licenses", "sources"]))
         });
     }
+}
+
+/// Rust files that no `mod` reaches: nobody compiles them, so their tests never run.
+fn undeclared(files: &[PathBuf]) -> Vec<String> {
+    let reached = |path: &PathBuf| {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_stem()) else {
+            return true;
+        };
+        // `a/mod.rs` is declared where `a.rs` would be.
+        let (folder, name) = match (name == "mod", folder.file_name()) {
+            (true, Some(above)) => (folder.parent().unwrap_or(folder), above),
+            _ => (folder, name),
+        };
+        let name = name.to_string_lossy();
+        let of_its_own = folder.file_name().and_then(|folder| folder.to_str());
+        if matches!(&*name, "lib" | "main" | "build")
+            || matches!(
+                of_its_own,
+                Some("tests" | "examples" | "benches" | "fuzz_targets")
+            )
+        {
+            return true;
+        }
+        let beside = ["mod.rs", "lib.rs", "main.rs"].map(|parent| folder.join(parent));
+        let mut parents = beside.into_iter().chain([folder.with_extension("rs")]);
+        parents.any(|parent| {
+            std::fs::read_to_string(process::root().join(parent))
+                .is_ok_and(|text| text.contains(&format!("mod {name};")))
+        })
+    };
+    files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .filter(|path| !reached(path))
+        .map(|path| format!("{}: no `mod` declares it", path.display()))
+        .collect()
 }
 
 /// Bytes a golden case may have: weights are filled from their names, never stored.

@@ -7,7 +7,7 @@
 //! The flow is dense, coarse to fine: at about 32 pixels all shifts are searched (`coarse`), each level then refines the flow
 //! of the one below by variational methods (`refine`), and `between` says what of which frame is seen when. Sources stand there.
 //!
-//! Against the true middle frame of a drawn house at 128 × 128 (`tests/interpolate.rs`), with cross-fading beside it: moved by 5 pixels 45.1
+//! Against the true middle frame of a drawn house at 128 × 128 (`tests/suite/interpolate.rs`), with cross-fading beside it: moved by 5 pixels 45.1
 //! and 24.9 dB, moved by as much as it is wide 29.9 and 21.2, turned by 17 degrees 32.3 and 23.6, grown by a quarter 42.4 and 21.8. Every
 //! second of 32 frames of 30 animated emoji, left out and made again: 32.2 and 30.2 dB. What turns away, and limbs that move further
 //! than they are wide past each other, tear or fade.

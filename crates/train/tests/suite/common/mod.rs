@@ -1,0 +1,56 @@
+//! Little pictures and datasets for the tests.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use medley_media::{Format, Origin, Picture, encode};
+use medley_train::data::{BadList, DataError, Dataset, Loader, LoaderSpec};
+
+pub fn bytes(picture: &Picture, format: Format) -> Vec<u8> {
+    encode(picture, format, Origin::Collected).unwrap()
+}
+
+pub fn plain(width: u32, height: u32, colour: [u8; 3]) -> Picture {
+    Picture::filled(width, height, colour).unwrap()
+}
+
+pub fn png(colour: [u8; 3]) -> Vec<u8> {
+    bytes(&plain(8, 8, colour), Format::Png)
+}
+
+pub fn put(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+pub fn loader(folder: &Path, spec: LoaderSpec) -> Loader {
+    Loader::new(Arc::new(Dataset::open(folder).unwrap()), spec).unwrap()
+}
+
+pub fn names(dataset: &Dataset) -> Vec<&str> {
+    dataset.items().iter().map(|item| item.name()).collect()
+}
+
+pub fn bad(list: &BadList) -> BTreeMap<String, String> {
+    let named = list.named.iter();
+    named
+        .map(|bad| (bad.name.clone(), bad.reason.clone()))
+        .collect()
+}
+
+/// A message of one line that names the place, with a hint.
+pub fn refused(path: &Path) -> (String, DataError) {
+    let error = Dataset::open(path).unwrap_err();
+    let report = error.report();
+    assert!(!report.message.contains('\n'), "{}", report.message);
+    assert!(
+        report.message.contains(&*path.to_string_lossy()),
+        "{}",
+        report.message
+    );
+    assert!(report.hint.is_some(), "{}", report.message);
+    (report.message, error)
+}
