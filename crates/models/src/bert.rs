@@ -223,6 +223,15 @@ impl Bert {
 
     /// Last states `[tokens, hidden]` of each sequence of ids, one after the other, as plain numbers.
     pub fn forward(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        self.forward_through(sequences, self.layers.len())
+    }
+
+    /// As [`forward`](Self::forward), the states behind the first `layers` layers, which know less of what a text means and
+    /// more of how it is said; all layers, where there are fewer.
+    ///
+    /// # Errors
+    /// [`ContextFull`](medley_nn::Error::ContextFull) for a sequence that is too long.
+    pub fn forward_through(&self, sequences: &[&[u32]], layers: usize) -> Result<Vec<Vec<f32>>> {
         let counts: Vec<usize> = sequences.iter().map(|s| s.len()).collect();
         if let Some(&longest) = counts
             .iter()
@@ -256,7 +265,7 @@ impl Bert {
             }
             angles.push((cos, sin));
         }
-        for layer in &self.layers {
+        for layer in self.layers.iter().take(layers) {
             let mut caches: Vec<Cache> = counts
                 .iter()
                 .map(|_| Cache::new(self.cache.clone()))

@@ -190,13 +190,26 @@ impl EmbeddingModel {
         texts: &[&str],
         most: usize,
     ) -> Result<Vec<Vec<f32>>, PipelineError> {
+        self.states_behind(self.model.config().layers, texts, most)
+    }
+
+    /// As [`states_within`](Self::states_within), the states behind the first `layers` layers.
+    ///
+    /// # Errors
+    /// As [`states`](Self::states).
+    pub fn states_behind(
+        &self,
+        layers: usize,
+        texts: &[&str],
+        most: usize,
+    ) -> Result<Vec<Vec<f32>>, PipelineError> {
         let most = most.clamp(2, self.limit);
         let ids: Vec<Vec<u32>> = texts
             .iter()
             .map(|text| self.ids_within(text, most))
             .collect::<Result<_, _>>()?;
         let borrowed: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        Ok(self.model.forward(&borrowed)?)
+        Ok(self.model.forward_through(&borrowed, layers)?)
     }
 
     /// As [`tokens`](Self::tokens), cut to as many as count, the closing mark kept.

@@ -1,24 +1,14 @@
-//! What a sentence encoder adds to the rules: a linear layer over the embedding of a prompt, fitted to labelled requests by
-//! `cargo xtask router`. Rules know what people say who ask for something; the encoder what others meant who asked in words
-//! that no rule knows.
+//! What is learned beside the rules: a small layer over a prompt's words as a sentence encoder sees them, fitted to labelled
+//! requests by `cargo xtask router`. Rules know what people say who ask for something; the layer what others meant who asked in
+//! words that no rule knows.
 
 use std::sync::LazyLock;
 
 use medley_pipelines::embed::EmbeddingModel;
-use serde::Deserialize;
 
-use super::words::words;
-use super::{Destination, Route, best_of, rest, weigh};
+use super::layer::Layer;
+use super::{Destination, Route, best_of, rest, weigh, words};
 use crate::store::Store;
-
-/// The layer, as `cargo xtask router` writes it.
-#[derive(Deserialize)]
-struct Layer {
-    /// What a destination that the rules chose has ahead of the others, in nats.
-    rules: f32,
-    /// A row for each of [`Destination::ALL`]: a number for each of the embedding, and one by itself.
-    weights: Vec<Vec<f32>>,
-}
 
 static LAYER: LazyLock<Option<Layer>> =
     LazyLock::new(|| serde_json::from_str(include_str!("layer.json")).ok());
@@ -43,10 +33,8 @@ impl Router {
     /// The router with this encoder, if it is of the layer's width.
     pub fn with(encoder: Option<EmbeddingModel>) -> Self {
         let fits = |encoder: &EmbeddingModel| {
-            let wide = encoder.width() + 1;
-            LAYER
-                .as_ref()
-                .is_some_and(|layer| layer.weights.iter().all(|row| row.len() == wide))
+            let width = LAYER.as_ref().and_then(Layer::width);
+            width == Some(encoder.width())
         };
         Self {
             encoder: encoder.filter(fits),
@@ -65,12 +53,15 @@ impl Router {
     /// Where it goes if only some destinations can be; nothing where none can.
     pub fn route_among(&self, prompt: &str, allowed: &[Destination]) -> Option<Route> {
         let words = words(prompt);
-        let evidence = weigh(prompt, &words);
+        let (evidence, strength) = weigh(prompt, &words);
         let ruled = best_of(allowed, |d| evidence.0[d as usize])?;
         let destination = match self.meant(prompt) {
-            Some((layer, scores)) => best_of(allowed, |d| {
-                scores[d as usize] + if d == ruled { layer.rules } else { 0.0 }
-            })?,
+            Some((layer, scores)) => {
+                let ahead = layer.rules[strength as usize];
+                best_of(allowed, |d| {
+                    scores[d as usize] + if d == ruled { ahead } else { 0.0 }
+                })?
+            }
             None => ruled,
         };
         Some(Route {
@@ -80,20 +71,12 @@ impl Router {
     }
 
     /// The logarithm of each destination's share in what the prompt may mean.
-    fn meant(&self, prompt: &str) -> Option<(&'static Layer, Vec<f32>)> {
+    fn meant(&self, prompt: &str) -> Option<(&'static Layer, [f32; 6])> {
         let (layer, encoder) = (LAYER.as_ref()?, self.encoder.as_ref()?);
         if prompt.trim().is_empty() {
             return None;
         }
-        let embedding = encoder.embed(&[prompt.trim()]).ok()?.pop()?;
-        let score = |row: &Vec<f32>| -> f32 {
-            let weighted = row.iter().zip(embedding.iter().chain([&1.0]));
-            weighted.map(|(w, x)| w * x).sum()
-        };
-        let scores: Vec<f32> = layer.weights.iter().map(score).collect();
-        let most = scores.iter().copied().fold(f32::MIN, f32::max);
-        let sum: f32 = scores.iter().map(|s| (s - most).exp()).sum();
-        let all = most + sum.ln();
-        Some((layer, scores.iter().map(|s| s - all).collect()))
+        let states = encoder.states_behind(Layer::BEHIND, &[prompt.trim()], Layer::TOKENS);
+        Some((layer, layer.scores(&states.ok()?.pop()?)))
     }
 }

@@ -9,6 +9,8 @@ mod asked;
 mod bare;
 mod clause;
 mod cues;
+mod denied;
+mod layer;
 mod learned;
 mod lexicon;
 mod listed;
@@ -18,8 +20,9 @@ mod words;
 
 use std::fmt;
 
+pub use layer::{Fitting, Labelled, Layer};
 pub use learned::Router;
-use words::{Word, clauses, words};
+use words::{Word, clauses};
 
 /// What makes a work of a prompt: the generator of a medium, or the director who makes works in all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +91,13 @@ pub fn route_among(prompt: &str, allowed: &[Destination]) -> Option<Route> {
     Router::default().route_among(prompt, allowed)
 }
 
+/// Where the rules alone send `prompt`, and how surely, as [`Layer`] weighs it: 0 where no word told, to 3.
+pub fn ruled(prompt: &str) -> (Destination, usize) {
+    let (evidence, strength) = weigh(prompt, &words(prompt));
+    let best = best_of(&Destination::ALL, |d| evidence.0[d as usize]);
+    (best.unwrap_or(Destination::Text), strength as usize)
+}
+
 /// The destination that weighs most; of equals the first.
 fn best_of(allowed: &[Destination], weight: impl Fn(Destination) -> f32) -> Option<Destination> {
     let mut best: Option<Destination> = None;
@@ -110,6 +120,11 @@ pub fn asked(prompt: &str) -> Option<Route> {
         destination,
         prompt: rest::rest(prompt, &words, destination),
     })
+}
+
+/// The words of a prompt that say what is wanted.
+fn words(prompt: &str) -> Vec<Word> {
+    denied::wanted(words::words(prompt))
 }
 
 /// How much tells for each destination.
@@ -135,11 +150,30 @@ impl Evidence {
     }
 }
 
+/// How surely the rules chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strength {
+    /// No word told.
+    Nothing,
+    /// A sign somewhere.
+    Sign,
+    /// The head of what is asked for.
+    Head,
+    /// A verb that decides.
+    Verb,
+}
+
 /// What the words tell, and where they tell nothing, what the prompt is as a whole.
-fn weigh(prompt: &str, words: &[Word]) -> Evidence {
+fn weigh(prompt: &str, words: &[Word]) -> (Evidence, Strength) {
     let mut best = told(words);
-    if best.most() >= Evidence::TELLING {
-        return best;
+    let most = best.most();
+    if most >= Evidence::TELLING {
+        let strength = match most {
+            _ if most < Evidence::SURE => Strength::Sign,
+            _ if most < clause::DECIDES => Strength::Head,
+            _ => Strength::Verb,
+        };
+        return (best, strength);
     }
     let thing = !bare::is_code(prompt)
         && clauses(words)
@@ -151,7 +185,7 @@ fn weigh(prompt: &str, words: &[Word]) -> Evidence {
         Destination::Text
     };
     best.add(destination, Evidence::TELLING);
-    best
+    (best, Strength::Nothing)
 }
 
 /// What the clauses tell: the first that is sure decides, then the one that tells most.
