@@ -188,8 +188,66 @@ impl Brief {
                 brief.what = more.to_owned();
             }
         }
+        brief.what = served(&brief.what);
         brief.audience = audience(&text);
         brief
+    }
+}
+
+/// What somebody does, as a thing: "repairs bicycles at your door" is a service that does so.
+fn served(what: &str) -> String {
+    const DOES: &[&str] = &[
+        "bakes",
+        "brings",
+        "brews",
+        "builds",
+        "cleans",
+        "collects",
+        "connects",
+        "cooks",
+        "delivers",
+        "designs",
+        "finds",
+        "fixes",
+        "grows",
+        "helps",
+        "lends",
+        "lets",
+        "makes",
+        "matches",
+        "mends",
+        "offers",
+        "organises",
+        "organizes",
+        "plans",
+        "prints",
+        "protects",
+        "publishes",
+        "rents",
+        "repairs",
+        "rescues",
+        "restores",
+        "roasts",
+        "sells",
+        "sends",
+        "serves",
+        "shows",
+        "teaches",
+        "trains",
+        "translates",
+        "turns",
+        "washes",
+        "writes",
+    ];
+    match what.split_once(' ') {
+        Some((first, _)) if DOES.contains(&first.to_lowercase().as_str()) => {
+            format!(
+                "a service that {}{}",
+                first.to_lowercase(),
+                &what[first.len()..]
+            )
+        }
+        _ => what.to_owned(),
     }
 }
 
@@ -425,6 +483,12 @@ mod tests {
                 "Lantern Lane",
                 "A puzzle game about a lighthouse keeper, mysterious and gentle",
                 "mysterious and gentle",
+            ),
+            (
+                "Velo Verde, repairs bicycles at your door",
+                "Velo Verde",
+                "a service that repairs bicycles at your door",
+                "",
             ),
             ("a bakery in Leeds", "Bakery", "a bakery in Leeds", ""),
             ("Please make a lesson about volcanoes", "Volcanoes", "", ""),

@@ -87,6 +87,39 @@ pub(super) fn shouts(word: &str) -> bool {
     word.matches('-').count() > 1 || word.chars().filter(|c| c.is_uppercase()).count() > 2
 }
 
+/// Whether a text names somebody or something that was not `said`, or writes a part of the `name` wrongly or behind another
+/// word than it has there.
+pub(super) fn misnames(text: &str, name: &str, said: &HashSet<String>) -> bool {
+    let name: Vec<String> = plain_words(name).collect();
+    let mut begins = true;
+    let mut before = String::new();
+    for word in text.split_whitespace() {
+        let upper = word.chars().find(|c| c.is_alphanumeric());
+        let upper = upper.is_some_and(char::is_uppercase);
+        for plain in plain_words(word) {
+            let known = said.contains(&plain);
+            // A name of several words has them in their order.
+            let place = name.iter().position(|part| *part == plain);
+            let astray = place.is_some_and(|at| at > 0 && name[at - 1] != before);
+            let near = !known && name.iter().any(|part| misspells(&plain, part));
+            if near || upper && (!known && !begins || astray) {
+                return true;
+            }
+            before = plain;
+        }
+        begins = word.ends_with(['.', '!', '?', ':', '–']);
+    }
+    false
+}
+
+/// Whether a word is a name but for a letter, or begins like it and goes on otherwise.
+fn misspells(word: &str, name: &str) -> bool {
+    let common = word.chars().zip(name.chars()).take_while(|(a, b)| a == b);
+    let several = word.strip_suffix('s') == Some(name);
+    let like = name.len() > 3 && strsim::osa_distance(name, word) == 1;
+    !several && word != name && (like || common.count() > 3)
+}
+
 /// Whether three words come again in their order, or one word too often.
 pub(super) fn repeats(words: &[&str]) -> bool {
     if words.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -133,6 +166,32 @@ mod tests {
             Some("Does it smoke at all?\nNo, never.")
         );
         assert_eq!(question("Really? Yes."), None);
+    }
+
+    #[test]
+    fn other_names_than_those_that_were_said_are_seen() {
+        let said: HashSet<String> = plain_words("Velo Verde, bicycles in Leeds").collect();
+        let wrong = |text| misnames(text, "Velo Verde", &said);
+        for text in [
+            "Vega Verde mends bicycles.",
+            "Bicycles by Folo",
+            "The Luminous Company.",
+            "Vela mends them.",
+            "Velos Verde",
+        ] {
+            assert!(wrong(text), "{text}");
+        }
+        for text in [
+            "Velo Verde mends bicycles. All of Leeds rides.",
+            "Velo Verde's door",
+            "A velo for you",
+            "Green things are verde.",
+        ] {
+            assert!(!wrong(text), "{text}");
+        }
+        let said = HashSet::from(["lumen".to_owned()]);
+        assert!(misnames("Lumin has a library.", "Lumen", &said));
+        assert!(misnames("Lumens and lumena", "Lumen", &said));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use medley_types::{Message, Prompt, Sampling, TextRequest, TextWork};
 use super::kit::Example;
 use super::plan::{Form, Part, Plan};
 use super::prose::{
-    ends_open, joined, plain_words, question, repeats, sentences, shares, shouts, tidy,
+    ends_open, joined, misnames, plain_words, question, repeats, sentences, shares, shouts, tidy,
 };
 use super::stage::{Made, Stage};
 
@@ -34,9 +34,6 @@ const FLUENT: f32 = 0.12;
 /// Words that no offered text holds: of speakers who are not there, of other media, of models.
 const NEVER: &[&str] = &[
     "i",
-    "i'm",
-    "i've",
-    "i'd",
     "my",
     "me",
     "mine",
@@ -267,15 +264,20 @@ impl Writer<'_> {
             .split(|c: char| !(c.is_alphanumeric() || c == '\''))
             .filter(|word| !word.is_empty())
             .collect();
-        let said = format!("{} {}", self.plan.brief, self.plan.what).to_lowercase();
+        let plan = self.plan;
+        let said = format!("{} {} {}", plan.brief, plan.what, plan.name);
+        let said: HashSet<String> = plain_words(&said).collect();
         let odd = |c: char| !(c.is_alphanumeric() || " .,!?'’-–&%\n…é".contains(c));
-        let number =
-            |word: &&str| word.contains(|c: char| c.is_ascii_digit()) && !said.contains(*word);
+        let digit = |c: char| c.is_ascii_digit();
+        let number = |word: &&str| word.contains(digit) && !said.contains(*word);
         let others = self
             .shown
             .iter()
             .any(|e| lower.contains(&e.name.to_lowercase()));
-        let never = |word: &&str| NEVER.contains(word) && !said.contains(*word);
+        let never = |word: &&str| {
+            let plain = word.split('\'').next().unwrap_or(word);
+            NEVER.contains(&plain) && !said.contains(plain)
+        };
         let first = text.chars().next();
         !text.chars().any(odd)
             && !text.chars().any(|c| c as u32 > 0x2030)
@@ -285,6 +287,7 @@ impl Writer<'_> {
             && !repeats(&words)
             && !self.contradicts(&words)
             && !text.split_whitespace().any(shouts)
+            && !misnames(text, &plan.name, &said)
             && !self.copies(&words)
             && (self.part.form == Form::Line || text.ends_with(['.', '!', '?']))
             && !ends_open(&words)
@@ -337,7 +340,7 @@ impl Writer<'_> {
     async fn choose(&self, stage: &Stage, candidates: Vec<Candidate>) -> Made<Vec<String>> {
         let plan = self.plan;
         let about = format!("{}, {}. {}", plan.name, plan.what, plan.message);
-        let mut texts = vec![about, self.part.opening.clone()];
+        let mut texts = vec![about, self.part.opening.clone(), plan.what.clone()];
         texts.extend(candidates.iter().map(|candidate| candidate.text.clone()));
         let vectors = stage.embed(&texts).await?;
         let far = match self.part.form {
@@ -345,7 +348,11 @@ impl Writer<'_> {
             _ => FAR.0,
         };
         let odd = self.odd(stage, &candidates).await?;
-        let near = |at: usize| vectors.as_ref().map_or(1.0, |v| dot(&v[0], &v[at + 2]));
+        // A name that means something else draws texts to that: half of what counts is the thing without its name.
+        let near = |at: usize| {
+            let near = |v: &Vec<Vec<f32>>| 0.5 * (dot(&v[0], &v[at + 3]) + dot(&v[2], &v[at + 3]));
+            vectors.as_ref().map_or(1.0, near)
+        };
         let mut scored: Vec<(f32, usize)> = (0..candidates.len())
             .filter(|&at| near(at) >= far && !odd[at])
             .map(|at| {
@@ -364,11 +371,11 @@ impl Writer<'_> {
             let alike = |other: usize| {
                 vectors
                     .as_ref()
-                    .is_some_and(|v| dot(&v[at + 2], &v[other]) > ALIKE)
+                    .is_some_and(|v| dot(&v[at + 3], &v[other]) > ALIKE)
                     || shares(&candidates[at].text, &texts[other])
             };
             let opened = !self.part.opening.is_empty() && alike(1);
-            if chosen.len() == most || opened || chosen.iter().any(|&other| alike(other + 2)) {
+            if chosen.len() == most || opened || chosen.iter().any(|&other| alike(other + 3)) {
                 continue;
             }
             if self.part.form == Form::Sentences {
