@@ -91,7 +91,7 @@ pub fn route_among(prompt: &str, allowed: &[Destination]) -> Option<Route> {
     Router::default().route_among(prompt, allowed)
 }
 
-/// Where the rules alone send `prompt`, and how surely, as [`Layer`] weighs it: 0 where no word told, to 3.
+/// Where the rules alone send `prompt`, and how surely, as [`Layer`] weighs it: 0 where no word told, to 4.
 pub fn ruled(prompt: &str) -> (Destination, usize) {
     let (evidence, strength) = weigh(prompt, &words(prompt));
     let best = best_of(&Destination::ALL, |d| evidence.0[d as usize]);
@@ -153,8 +153,10 @@ impl Evidence {
 /// How surely the rules chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strength {
-    /// No word told.
+    /// No word told, and nothing that can be seen is named.
     Nothing,
+    /// A thing that can be seen, and no more.
+    Thing,
     /// A sign somewhere.
     Sign,
     /// The head of what is asked for.
@@ -179,13 +181,12 @@ fn weigh(prompt: &str, words: &[Word]) -> (Evidence, Strength) {
         && clauses(words)
             .first()
             .is_some_and(|first| bare::is_thing(first, words));
-    let destination = if thing {
-        Destination::Image
-    } else {
-        Destination::Text
+    let (destination, strength) = match thing {
+        true => (Destination::Image, Strength::Thing),
+        false => (Destination::Text, Strength::Nothing),
     };
     best.add(destination, Evidence::TELLING);
-    (best, Strength::Nothing)
+    (best, strength)
 }
 
 /// What the clauses tell: the first that is sure decides, then the one that tells most.

@@ -1,10 +1,9 @@
 //! Training of a small generator on little pictures, as the command line runs it.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::common::{bytes, plain, png, put};
+use crate::common::{bytes, learn, plain, png, put};
 use medley_media::Format;
 use medley_train::adversarial::{AdversarialLoss, Augmentation};
 use medley_train::data::{Dataset, Transform};
@@ -70,19 +69,12 @@ fn train(data: &Path, out: &Path, settings: &GanSettings, stop: Option<u64>) -> 
         sample_every: 10,
         save_every: 4,
     };
-    let (mut losses, made) = (Vec::new(), Cell::new(0));
-    let end = run(
+    let (losses, end) = learn(
         &mut task,
         &mut trainer,
         &run_settings,
         checkpoint.as_ref(),
-        &|| stop.is_some_and(|stop| made.get() >= stop),
-        &mut |event| {
-            if let Event::Step { report, .. } = event {
-                losses.push(report.loss);
-                made.set(made.get() + 1);
-            }
-        },
+        stop,
     );
     (losses, end)
 }

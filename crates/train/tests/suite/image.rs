@@ -1,17 +1,16 @@
 //! Training of a small diffusion transformer on pictures, as the command line runs it.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::common::{bytes, put};
+use crate::common::{bytes, learn, put};
 use medley_media::{Format, Picture};
 use medley_nn::Device;
 use medley_sampling::diffusion::{BetaShape, Prediction};
 use medley_train::data::{Dataset, Transform};
 use medley_train::image::{Denoising, ImageSettings, Mixing, Times, prepare};
 use medley_train::run::{find_checkpoint, run};
-use medley_train::{Error, Event, OptimiserKind, RunEnd, RunSettings};
+use medley_train::{Error, OptimiserKind, RunEnd, RunSettings};
 use serde_json::json;
 
 fn pictures(folder: &Path) {
@@ -86,20 +85,12 @@ fn train(data: &Path, out: &Path, settings: &ImageSettings, stop: Option<u64>) -
         sample_every: 30,
         save_every: 7,
     };
-    let mut losses = Vec::new();
-    let made = Cell::new(0);
-    let end = run(
+    let (losses, end) = learn(
         &mut task,
         &mut trainer,
         &run_settings,
         checkpoint.as_ref(),
-        &|| stop.is_some_and(|stop| made.get() >= stop),
-        &mut |event| {
-            if let Event::Step { report, .. } = event {
-                losses.push(report.loss);
-                made.set(made.get() + 1);
-            }
-        },
+        stop,
     );
     (losses, end)
 }

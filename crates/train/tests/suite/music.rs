@@ -1,12 +1,12 @@
 //! Training of a small decoder on tunes, as the command line runs it.
 
-use std::cell::Cell;
+use crate::common::learn;
 use std::path::Path;
 
+use medley_train::RunSettings;
 use medley_train::music::{MusicSettings, TuneSource, measure, prepare};
-use medley_train::run::{find_checkpoint, run};
+use medley_train::run::find_checkpoint;
 use medley_train::text::DecoderShape;
-use medley_train::{Event, RunSettings};
 
 /// Tunes of bars that climb or fall, each tune in an order of its own.
 fn tunes(folder: &Path) {
@@ -66,21 +66,14 @@ fn train(data: &Path, out: &Path, stop: Option<u64>) -> Vec<f64> {
         sample_every: 40,
         save_every: 7,
     };
-    let (mut losses, made) = (Vec::new(), Cell::new(0));
-    run(
+    let (losses, end) = learn(
         &mut task,
         &mut trainer,
         &run_settings,
         checkpoint.as_ref(),
-        &|| stop.is_some_and(|stop| made.get() >= stop),
-        &mut |event| {
-            if let Event::Step { report, .. } = event {
-                losses.push(report.loss);
-                made.set(made.get() + 1);
-            }
-        },
-    )
-    .unwrap();
+        stop,
+    );
+    end.unwrap();
     losses
 }
 

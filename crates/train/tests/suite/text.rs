@@ -1,6 +1,6 @@
 //! Training of a small decoder on texts, as the command line runs it.
 
-use std::cell::Cell;
+use crate::common::learn;
 use std::path::Path;
 
 use medley_models::decoder::{Input, Wanted, from_file};
@@ -68,20 +68,12 @@ fn train(data: &Path, out: &Path, steps: u64, stop: Option<u64>) -> (Vec<f64>, R
         sample_every: 30,
         save_every: 7,
     };
-    let mut losses = Vec::new();
-    let made = Cell::new(0);
-    let end = run(
+    let (losses, end) = learn(
         &mut task,
         &mut trainer,
         &run_settings,
         checkpoint.as_ref(),
-        &|| stop.is_some_and(|stop| made.get() >= stop),
-        &mut |event| {
-            if let Event::Step { report, .. } = event {
-                losses.push(report.loss);
-                made.set(made.get() + 1);
-            }
-        },
+        stop,
     );
     (losses, end.unwrap())
 }

@@ -1,17 +1,16 @@
 //! Training of a small upscaler on little pictures, as the command line runs it.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::common::{bytes, put};
+use crate::common::{bytes, learn, put};
 use medley_media::{Filter, Format, Layout, Picture};
 use medley_train::data::{Dataset, Loader, LoaderSpec, Transform};
-use medley_train::run::{find_checkpoint, run};
+use medley_train::run::find_checkpoint;
 use medley_train::upscaler::{
     Perceive, UpscalerBatch, UpscalerSettings, UpscalerTask, prepare, psnr, smaller,
 };
-use medley_train::{Error, Event, Objective, RunEnd, RunSettings, Trainer};
+use medley_train::{Error, Objective, RunEnd, RunSettings, Trainer};
 
 const SIZE: u32 = 32;
 
@@ -86,19 +85,12 @@ fn train(
         sample_every: 10,
         save_every: 4,
     };
-    let (mut losses, made) = (Vec::new(), Cell::new(0));
-    let end = run(
+    let (losses, end) = learn(
         &mut task,
         &mut trainer,
         &run_settings,
         checkpoint.as_ref(),
-        &|| stop.is_some_and(|stop| made.get() >= stop),
-        &mut |event| {
-            if let Event::Step { report, .. } = event {
-                losses.push(report.loss);
-                made.set(made.get() + 1);
-            }
-        },
+        stop,
     );
     (losses, end.unwrap())
 }

@@ -1,10 +1,9 @@
 //! Training on clips, as the command line runs it.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::common::{bytes, names, put};
+use crate::common::{bytes, learn, names, put};
 use medley_formats::WeightFile;
 use medley_media::film::{Clip, FilmFormat, Rate, write_clip};
 use medley_media::{Format, Origin, Picture};
@@ -13,8 +12,8 @@ use medley_nn::{Device, Tensor, Weights};
 use medley_sampling::diffusion::Prediction;
 use medley_train::data::{Dataset, Loader, LoaderSpec, Transform};
 use medley_train::image::{ClipSettings, Denoising, ImageSettings, Mixing, Time, Times, prepare};
-use medley_train::run::{find_checkpoint, run};
-use medley_train::{Event, OptimiserKind, RunSettings};
+use medley_train::run::find_checkpoint;
+use medley_train::{OptimiserKind, RunSettings};
 use serde_json::{Value, json};
 
 /// A bar that walks, frame by frame, of a colour of its own.
@@ -139,19 +138,12 @@ fn train(
         sample_every: 6,
         save_every: 3,
     };
-    let (made, mut losses) = (Cell::new(0), Vec::new());
-    let end = run(
+    let (losses, end) = learn(
         &mut task,
         &mut trainer,
         &run_settings,
         checkpoint.as_ref(),
-        &|| made.get() >= stop,
-        &mut |event| {
-            if let Event::Step { report, .. } = event {
-                losses.push(report.loss);
-                made.set(made.get() + 1);
-            }
-        },
+        Some(stop),
     );
     end.unwrap();
     losses

@@ -1,12 +1,16 @@
 //! Little pictures and datasets for the tests.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use medley_media::{Format, Origin, Picture, encode};
+use medley_train::checkpoint::Checkpoint;
 use medley_train::data::{BadList, DataError, Dataset, Loader, LoaderSpec};
+use medley_train::run::run;
+use medley_train::{Error, Event, RunEnd, RunSettings, Task, Trainer};
 
 pub fn bytes(picture: &Picture, format: Format) -> Vec<u8> {
     encode(picture, format, Origin::Collected).unwrap()
@@ -53,4 +57,29 @@ pub fn refused(path: &Path) -> (String, DataError) {
     );
     assert!(report.hint.is_some(), "{}", report.message);
     (report.message, error)
+}
+
+/// Runs until `stop` steps are made in this call, and gives the losses of its steps.
+pub fn learn<T: Task>(
+    task: &mut T,
+    trainer: &mut Trainer,
+    settings: &RunSettings,
+    checkpoint: Option<&Checkpoint>,
+    stop: Option<u64>,
+) -> (Vec<f64>, Result<RunEnd, Error>) {
+    let (mut losses, made) = (Vec::new(), Cell::new(0));
+    let end = run(
+        task,
+        trainer,
+        settings,
+        checkpoint,
+        &|| stop.is_some_and(|stop| made.get() >= stop),
+        &mut |event| {
+            if let Event::Step { report, .. } = event {
+                losses.push(report.loss);
+                made.set(made.get() + 1);
+            }
+        },
+    );
+    (losses, end)
 }
