@@ -57,7 +57,7 @@ impl Layer {
     /// Behind this layer of the encoder are the states that are read: of all six, those behind the fourth tell most.
     pub const BEHIND: usize = 4;
     /// Tokens of a prompt that are read.
-    pub const TOKENS: usize = 64;
+    pub const TOKENS: usize = 256;
 
     /// Width of the states that it reads; nothing where its parts do not fit together.
     pub(super) fn width(&self) -> Option<usize> {

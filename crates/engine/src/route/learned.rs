@@ -2,6 +2,7 @@
 //! requests by `cargo xtask router`. Rules know what people say who ask for something; the layer what others meant who asked in
 //! words that no rule knows.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use medley_pipelines::embed::EmbeddingModel;
@@ -57,7 +58,9 @@ impl Router {
         let ruled = best_of(allowed, |d| evidence.0[d as usize])?;
         let destination = match self.meant(prompt) {
             Some((layer, scores)) => {
-                let ahead = layer.rules[strength as usize];
+                // Nothing as long as what is cut was learned from.
+                let sure = if prompt.trim().len() > LONG { 4.0 } else { 1.0 };
+                let ahead = sure * layer.rules[strength as usize];
                 best_of(allowed, |d| {
                     scores[d as usize] + if d == ruled { ahead } else { 0.0 }
                 })?
@@ -76,7 +79,41 @@ impl Router {
         if prompt.trim().is_empty() {
             return None;
         }
-        let states = encoder.states_behind(Layer::BEHIND, &[prompt.trim()], Layer::TOKENS);
+        let prompt = ends(prompt.trim());
+        let states = encoder.states_behind(Layer::BEHIND, &[&prompt], Layer::TOKENS);
         Some((layer, layer.scores(&states.ok()?.pop()?)))
+    }
+}
+
+/// Bytes, about two hundred tokens, beyond which a prompt is mostly material.
+const LONG: usize = 1000;
+
+/// Beginning and end of a long prompt, where what is asked for stands: between them is material.
+fn ends(prompt: &str) -> Cow<'_, str> {
+    if prompt.len() <= LONG {
+        return prompt.into();
+    }
+    let first = prompt.floor_char_boundary(LONG / 2);
+    let last = prompt.ceil_char_boundary(prompt.len() - LONG / 2);
+    let first = prompt[..first].rsplit_once(char::is_whitespace);
+    let last = prompt[last..].split_once(char::is_whitespace);
+    match (first, last) {
+        (Some((first, _)), Some((_, last))) => format!("{first} … {last}").into(),
+        // One long word is no request.
+        _ => prompt[..prompt.floor_char_boundary(LONG)].into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_long_prompts_both_ends_are_read() {
+        let long = format!("draw {} a cat", "für und wider ".repeat(200));
+        let read = ends(&long);
+        assert!(read.starts_with("draw ") && read.ends_with(" a cat") && read.len() < 1010);
+        assert_eq!(ends("draw a cat"), "draw a cat");
+        assert_eq!(ends(&"ü".repeat(900)).len(), 1000);
     }
 }
