@@ -1,31 +1,13 @@
 //! Pulling over HTTP from servers good and bad.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::common::*;
 use medley_engine::fetch::{Token, sha256_hex};
 use medley_engine::{EngineError, Hub, PullEvent, PullStage};
 
-const LENGTH: usize = 300_000;
 const URL: &str = "/o/n/resolve/main/m.gguf";
-
-fn toy() -> Vec<u8> {
-    weights(LENGTH, 1)
-}
-
-fn catalog() -> String {
-    model("toy", &[("m.gguf", &toy())], HUB)
-}
-
-fn part(home: &Path) -> std::path::PathBuf {
-    home.join("partial/toy/m.gguf.part")
-}
-
-fn nothing_installed(home: &Path) {
-    assert_eq!(files_below(&home.join("models")), Vec::<String>::new());
-}
 
 #[test]
 fn a_model_is_fetched_once_and_said_under_which_licence() {

@@ -1,30 +1,11 @@
 //! Pulling from servers that are silent, busy, gone or shared, and into homes that cannot be written.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::common::*;
 use medley_engine::fetch::Token;
 use medley_engine::{CancelFlag, EngineError, Hub, PullEvent, PullOptions};
-
-const LENGTH: usize = 300_000;
-
-fn toy() -> Vec<u8> {
-    weights(LENGTH, 1)
-}
-
-fn catalog() -> String {
-    model("toy", &[("m.gguf", &toy())], HUB)
-}
-
-fn part(home: &Path) -> std::path::PathBuf {
-    home.join("partial/toy/m.gguf.part")
-}
-
-fn nothing_installed(home: &Path) {
-    assert_eq!(files_below(&home.join("models")), Vec::<String>::new());
-}
 
 #[test]
 fn silence_is_an_error_in_time() {

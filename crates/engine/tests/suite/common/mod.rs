@@ -228,3 +228,22 @@ pub fn files_below(folder: &Path) -> Vec<String> {
     files.sort();
     files
 }
+
+/// Bytes of a file that is fetched in parts.
+pub const LENGTH: usize = 300_000;
+
+pub fn toy() -> Vec<u8> {
+    weights(LENGTH, 1)
+}
+
+pub fn catalog() -> String {
+    model("toy", &[("m.gguf", &toy())], HUB)
+}
+
+pub fn part(home: &Path) -> std::path::PathBuf {
+    home.join("partial/toy/m.gguf.part")
+}
+
+pub fn nothing_installed(home: &Path) {
+    assert_eq!(files_below(&home.join("models")), Vec::<String>::new());
+}

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use medley_media::{Format, Origin, Picture, encode};
+use medley_nn::train::Compute;
 use medley_train::checkpoint::Checkpoint;
 use medley_train::data::{BadList, DataError, Dataset, Loader, LoaderSpec};
 use medley_train::run::run;
-use medley_train::{Error, Event, RunEnd, RunSettings, Task, Trainer};
+use medley_train::{Error, Event, Objective, RunEnd, RunSettings, Task, Trainer};
 
 pub fn bytes(picture: &Picture, format: Format) -> Vec<u8> {
     encode(picture, format, Origin::Collected).unwrap()
@@ -82,4 +83,29 @@ pub fn learn<T: Task>(
         },
     );
     (losses, end)
+}
+
+/// How far, as a share of it, a loss is from that of the reference at most; `batch` makes that of a step, from 1.
+pub fn farthest<O: Objective>(
+    trainer: &mut Trainer,
+    objective: &mut O,
+    losses: &[f64],
+    batch: impl Fn(usize) -> O::Batch,
+) -> f64 {
+    let mut worst = 0f64;
+    for (step, expected) in losses.iter().enumerate() {
+        let report = trainer.step(objective, &[batch(step + 1)]).unwrap();
+        worst = worst.max((report.loss / expected - 1.0).abs());
+    }
+    worst
+}
+
+/// Asks that no loss differs by more than `bound` in this arithmetic.
+pub fn holds(difference: impl Fn(Compute) -> f64, compute: Compute, bound: f64) {
+    let worst = difference(compute);
+    assert!(
+        worst < bound,
+        "{compute:?}: a loss differs by {:.3} %",
+        worst * 100.0
+    );
 }
